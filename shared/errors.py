@@ -1,0 +1,259 @@
+"""One error tree. The docstring of a class is its title, ``code`` is stable, ``detail`` is for the caller's eyes.
+
+OCRError
+├── FileValidationError      the upload itself cannot be taken (400)
+│   ├── FileMissing  FileEmpty  FileTooLarge  UnsupportedMedia  CorruptFile  ImageTooLarge
+│   ├── TooManyPages  EncryptedPdf
+├── OptionError              a form field or parameter cannot be taken (400)
+│   ├── BadOption  BadPageRange  BadPrompt  PromptTooLong  BadWebhookUrl
+├── AccessError
+│   ├── Unauthorized (401)  Forbidden (403)  NotFound (404)
+├── StateError               the job is not in the state the call needs
+│   ├── NotFinished (409)  AlreadyFinished (409)  JobFailed (409)  ResultExpired (410)  IdempotencyMismatch (422)
+├── BodyTooLarge (413)
+├── LimitError               come back later (429)
+│   ├── QueueFull  RateLimited
+├── UnavailableError         (503)
+│   ├── EngineNotReady  StoreUnavailable
+└── EngineError              inside a worker: one page, or the whole engine
+    ├── PreprocessingError   the page could not be turned into a picture
+    ├── InferenceError       the engine refused or failed one page; it goes on with others
+    └── EngineDead           the engine is gone; its pages go back to the queue
+
+HTTP statuses are given at the edge, in ``gateway.problems``.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class OCRError(Exception):
+    """Something went wrong"""
+
+    code: ClassVar[str] = "internal"
+
+    def __init__(self, detail: str | None = None, *, retry_after: float | None = None) -> None:
+        self.detail = detail or self.title
+        self.retry_after = retry_after
+        super().__init__(self.detail)
+
+    @property
+    def title(self) -> str:
+        return (type(self).__doc__ or "").strip().split("\n")[0]
+
+
+class FileValidationError(OCRError):
+    """The file cannot be accepted"""
+
+    code = "unsupported-media"
+
+
+class FileMissing(FileValidationError):
+    """No file was sent"""
+
+    code = "file-missing"
+
+
+class FileEmpty(FileValidationError):
+    """The file is empty"""
+
+    code = "file-empty"
+
+
+class FileTooLarge(FileValidationError):
+    """The file is too large"""
+
+    code = "file-too-large"
+
+
+class UnsupportedMedia(FileValidationError):
+    """The file is of a type that is not accepted"""
+
+    code = "unsupported-media"
+
+
+class CorruptFile(FileValidationError):
+    """The file is damaged and cannot be opened"""
+
+    code = "corrupt-file"
+
+
+class ImageTooLarge(FileValidationError):
+    """The image has too many pixels"""
+
+    code = "image-too-large"
+
+
+class TooManyPages(FileValidationError):
+    """The document has too many pages"""
+
+    code = "too-many-pages"
+
+
+class EncryptedPdf(FileValidationError):
+    """The PDF needs a password"""
+
+    code = "encrypted-pdf"
+
+
+class OptionError(OCRError):
+    """A parameter cannot be accepted"""
+
+    code = "bad-option"
+
+
+class BadOption(OptionError):
+    """A parameter has a value that is not accepted"""
+
+    code = "bad-option"
+
+
+class BadPageRange(OptionError):
+    """The page range cannot be read or names no page of the document"""
+
+    code = "bad-page-range"
+
+
+class BadPrompt(OptionError):
+    """The prompt holds something that is not allowed"""
+
+    code = "bad-prompt"
+
+
+class PromptTooLong(OptionError):
+    """The prompt is too long"""
+
+    code = "prompt-too-long"
+
+
+class BadWebhookUrl(OptionError):
+    """The webhook URL cannot be accepted"""
+
+    code = "bad-webhook-url"
+
+
+class AccessError(OCRError):
+    """Access was refused"""
+
+    code = "forbidden"
+
+
+class Unauthorized(AccessError):
+    """A valid API key is needed"""
+
+    code = "unauthorized"
+
+
+class Forbidden(AccessError):
+    """This key may not do that"""
+
+    code = "forbidden"
+
+
+class NotFound(AccessError):
+    """There is no such thing"""
+
+    code = "not-found"
+
+
+class StateError(OCRError):
+    """The job is in another state"""
+
+    code = "not-finished"
+
+
+class NotFinished(StateError):
+    """The job has not finished yet"""
+
+    code = "not-finished"
+
+
+class AlreadyFinished(StateError):
+    """The job has already finished"""
+
+    code = "already-finished"
+
+
+class JobFailed(StateError):
+    """The job has no result"""
+
+    code = "job-failed"
+
+
+class ResultExpired(StateError):
+    """The result has been deleted after its retention time"""
+
+    code = "result-expired"
+
+
+class IdempotencyMismatch(StateError):
+    """The Idempotency-Key was used before with another payload"""
+
+    code = "idempotency-mismatch"
+
+
+class BodyTooLarge(OCRError):
+    """The request body is too large"""
+
+    code = "body-too-large"
+
+
+class LimitError(OCRError):
+    """Too much at once"""
+
+    code = "rate-limited"
+
+
+class QueueFull(LimitError):
+    """The queue is full"""
+
+    code = "queue-full"
+
+
+class RateLimited(LimitError):
+    """Too many requests"""
+
+    code = "rate-limited"
+
+
+class UnavailableError(OCRError):
+    """The service is not available"""
+
+    code = "store-unavailable"
+
+
+class EngineNotReady(UnavailableError):
+    """No engine is ready"""
+
+    code = "engine-not-ready"
+
+
+class StoreUnavailable(UnavailableError):
+    """The store cannot be reached"""
+
+    code = "store-unavailable"
+
+
+class EngineError(OCRError):
+    """The engine failed"""
+
+    code = "inference-failed"
+
+
+class PreprocessingError(EngineError):
+    """The page could not be turned into a picture"""
+
+    code = "render-failed"
+
+
+class InferenceError(EngineError):
+    """The engine could not read the page"""
+
+    code = "inference-failed"
+
+
+class EngineDead(EngineError):
+    """The engine has died"""
+
+    code = "engine-dead"

@@ -1,0 +1,97 @@
+"""Every setting of the service, typed, read once and passed down.
+
+Names are environment variables without a prefix (``PORT=9000``) or lines of ``.env``; an unknown name in ``.env`` is
+refused. Sizes are bytes, times seconds. ``docs/settings.md`` is checked against this file.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+
+class EngineName(StrEnum):
+    AUTO = "auto"
+    CPU = "cpu"
+    DEEPSEEK_OCR = "deepseek-ocr"
+    INSTANT = "instant"
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_file=".env", extra="forbid", frozen=True, protected_namespaces=())
+
+    # Gateway
+    host: str = Field("127.0.0.1", description="address the gateway listens on")
+    port: int = Field(8000, description="port the gateway listens on")
+    workers: int = Field(1, ge=1, description="gateway processes; they share nothing but Redis")
+    environment: Literal["development", "production"] = Field("development", description="CORS: all or listed origins")
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field((), description="origins allowed in production")
+    public_url: str | None = Field(None, description="base of the URLs in answers, when a proxy hides the real one")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
+
+    # Uploads
+    max_file_size: int = Field(10 * MIB, gt=0, description="largest image upload")
+    max_pdf_size: int = Field(100 * MIB, gt=0, description="largest PDF (and multi-page TIFF) upload")
+    max_batch_files: int = Field(100, gt=0, description="files in one batch")
+    max_batch_size: int = Field(500 * MIB, gt=0, description="bytes of one batch request")
+    allowed_extensions: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("jpg", "jpeg", "png", "webp", "tiff", "tif", "pdf"), description="file types that are accepted"
+    )
+    max_image_side: int = Field(6400, gt=0, description="largest width or height of an image, in pixels")
+    max_pages: int = Field(2000, gt=0, description="pages of one document")
+    max_prompt_length: int = Field(2000, gt=0, description="characters of a prompt")
+    max_metadata_size: int = Field(4096, gt=0, description="bytes of the metadata object")
+
+    # Rendering (child processes)
+    render_dpi: int = Field(144, ge=36, le=600, description="resolution PDF pages are rendered at")
+    render_max_side: int = Field(4000, ge=64, description="longest side of a rendered page, in pixels")
+    render_timeout: float = Field(20.0, gt=0, description="seconds one page may take to render before it is killed")
+    render_memory: int = Field(1024 * MIB, gt=0, description="address space of a render process")
+    render_processes: int = Field(2, ge=1, description="render processes of a worker")
+    render_ahead: int = Field(4, ge=1, description="pages rendered before the engine has a slot for them")
+    inspect_timeout: float = Field(20.0, gt=0, description="seconds the check of an upload may take")
+    keep_page_images: bool = Field(True, description="keep each page's picture beside its result")
+    page_image_quality: int = Field(70, ge=1, le=95, description="WebP quality of the kept page pictures")
+
+    # Store
+    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis or Valkey; rediss:// for TLS")
+    result_ttl: int = Field(24 * 3600, gt=0, description="seconds a finished job and its result are kept")
+    max_job_age: int = Field(24 * 3600, gt=0, description="seconds a job may be unfinished before it is failed")
+    idempotency_ttl: int = Field(24 * 3600, gt=0, description="seconds an Idempotency-Key is remembered")
+    max_queue_jobs: int = Field(10_000, gt=0, description="unfinished jobs; beyond them 429 queue-full")
+    max_queue_pages: int = Field(200_000, gt=0, description="unfinished pages; beyond them 429 queue-full")
+    max_queue_bytes: int = Field(4096 * MIB, gt=0, description="bytes of uploads waiting; beyond them 429 queue-full")
+    max_redis_memory: float = Field(0.7, gt=0, le=1, description="share of Redis's maxmemory beyond which 429 queue-full")
+
+    # Worker
+    engine: EngineName = Field(EngineName.AUTO, description="auto, cpu, deepseek-ocr or instant")
+    jobs_in_flight: int = Field(64, ge=1, description="jobs one worker holds at once (Celery's prefetch)")
+    pages_in_flight: int | None = Field(None, ge=1, description="pages in the engine at once; default: the engine's own")
+    lease: float = Field(15.0, gt=0, description="seconds a worker's claim on a job lasts unless renewed")
+    heartbeat: float = Field(0.5, gt=0, description="seconds between renewals; also how soon a cancel is seen")
+    requeue_after: float = Field(60.0, gt=0, description="seconds before an unclaimed job's message is sent again")
+    page_attempts: int = Field(3, ge=1, description="worker deaths a page may be part of before it is failed as poison")
+    page_timeout: float = Field(300.0, gt=0, description="seconds one page may be read before it is failed")
+    drain_seconds: float = Field(90.0, ge=0, description="seconds running pages get after TERM")
+    cpu_threads: int | None = Field(None, ge=1, description="threads of the CPU engine; default: all cores")
+    heartbeat_file: Path | None = Field(None, description="file touched by the engine's loop, for liveness probes")
+
+    # DeepSeek-OCR on vLLM
+    model_path: str = Field("/models/deepseek-ai/DeepSeek-OCR", description="folder of the model's files")
+    cuda_device: str = Field("0", description="CUDA_VISIBLE_DEVICES of the engine")
+    gpu_memory_utilization: float = Field(0.5, gt=0, le=1, description="share of the GPU's memory the engine may take")
+    max_model_len: int = Field(8192, ge=1024, description="tokens of prompt and answer together")
+    max_num_seqs: int = Field(256, ge=1, description="pages the engine decodes at once")
+    max_num_batched_tokens: int = Field(16384, ge=1024, description="tokens of one engine step")
+    preprocess_processes: int = Field(4, ge=1, description="processes that turn pictures into the engine's input")
+
+    @field_validator("cors_origins", "allowed_extensions", mode="before")
+    @classmethod
+    def _comma_separated(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -1,0 +1,109 @@
+"""The engine interface: a page image goes in, pieces of text come out as they are made, then the page.
+
+An engine module offers ``async def load(settings: Settings) -> Engine`` and one line in ``worker.engines.REGISTRY``.
+It is built on the pool's event loop, in ``worker_process_init``, and every call comes from that loop. It must pass
+``tests/engines/`` (the suite that every engine passes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from PIL.Image import Image
+
+from shared.document import Block, Box, PageStatus, Usage
+from shared.options import Options
+
+
+@dataclass(frozen=True, slots=True)
+class PageImage:
+    """One page as the engine gets it.
+
+    ``image``: RGB, EXIF-upright, alpha on white, at most the pixel cap of the settings; the engine must not change it.
+    ``text_layer``: the text the PDF itself carries for this page (only with ``text_layer=prefer``, else None).
+    """
+
+    number: int
+    image: Image
+    text_layer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """Everything streamed so far for this page is void; it is read again. ``reason``: repetition, length, …"""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FigureCrop:
+    """A figure cut out of ``PageImage.image``; ``name`` is ``figure_name(page, i)``, ``jpeg`` its bytes."""
+
+    name: str
+    bbox: Box
+    jpeg: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PageRead:
+    """What the engine made of one page: the last item of the stream.
+
+    ``upright`` is the image the boxes are measured on where the engine had to turn the page (else None: as given).
+    ``status`` is ``ok``, ``degraded`` (text kept, ``reason`` = ``repetition`` or ``length``) or ``skipped`` (blank).
+    ``attempts`` counts the engine's own tries. Failure is an exception: ``InferenceError`` for this page alone,
+    ``EngineDead`` when no page can be read any more.
+    """
+
+    markdown: str
+    blocks: tuple[Block, ...] = ()
+    figures: tuple[FigureCrop, ...] = ()
+    status: PageStatus = PageStatus.OK
+    reason: str | None = None
+    attempts: int = 1
+    usage: Usage = Usage()
+    upright: Image | None = field(default=None, repr=False)
+
+
+Piece = str | Restarted | PageRead
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What ``/models``, ``/health`` and every job say of the engine. ``slots``: pages it can read at once."""
+
+    name: str
+    model: str
+    slots: int
+    capabilities: tuple[str, ...] = ("document", "image")
+    modes: tuple[str, ...] = ()
+    prompts: bool = False
+    max_prompt_chars: int = 0
+    max_image_size: tuple[int, int] = (6400, 6400)
+    version: str = ""
+    state: str = "ready"
+    gpu_memory_used: int | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+class Engine(Protocol):
+    def read(self, page: PageImage, options: Options) -> AsyncIterator[Piece]:
+        """Read one page: yields text as it is made, then exactly one ``PageRead``, last.
+
+        Closing the iterator (or cancelling the task that consumes it) frees the page's slot within a second.
+        Raises ``InferenceError`` (this page only) or ``EngineDead``.
+        """
+        ...
+
+    def describe(self) -> EngineInfo:
+        """The engine's own account of itself, cheap enough to be asked every second."""
+        ...
+
+    async def check(self) -> None:
+        """Raise ``EngineDead`` if the engine can read no more pages."""
+        ...
+
+    async def close(self) -> None:
+        """Free the model, its processes and the device's memory."""
+        ...
