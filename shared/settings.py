@@ -60,19 +60,19 @@ class Settings(BaseSettings):
     page_image_quality: int = Field(70, ge=1, le=95, description="WebP quality of the kept page pictures")
 
     # Store
-    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis or Valkey; rediss:// for TLS")
+    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis or Valkey; rediss:// = TLS")
     result_ttl: int = Field(24 * 3600, gt=0, description="seconds a finished job and its result are kept")
     max_job_age: int = Field(24 * 3600, gt=0, description="seconds a job may be unfinished before it is failed")
     idempotency_ttl: int = Field(24 * 3600, gt=0, description="seconds an Idempotency-Key is remembered")
     max_queue_jobs: int = Field(10_000, gt=0, description="unfinished jobs; beyond them 429 queue-full")
     max_queue_pages: int = Field(200_000, gt=0, description="unfinished pages; beyond them 429 queue-full")
     max_queue_bytes: int = Field(4096 * MIB, gt=0, description="bytes of uploads waiting; beyond them 429 queue-full")
-    max_redis_memory: float = Field(0.7, gt=0, le=1, description="share of Redis's maxmemory beyond which 429 queue-full")
+    max_redis_memory: float = Field(0.7, gt=0, le=1, description="share of maxmemory beyond which 429 queue-full")
 
     # Worker
     engine: EngineName = Field(EngineName.AUTO, description="auto, cpu, deepseek-ocr or instant")
     jobs_in_flight: int = Field(64, ge=1, description="jobs one worker holds at once (Celery's prefetch)")
-    pages_in_flight: int | None = Field(None, ge=1, description="pages in the engine at once; default: the engine's own")
+    pages_in_flight: int | None = Field(None, ge=1, description="pages in the engine at once; default: the engine's")
     lease: float = Field(15.0, gt=0, description="seconds a worker's claim on a job lasts unless renewed")
     heartbeat: float = Field(0.5, gt=0, description="seconds between renewals; also how soon a cancel is seen")
     requeue_after: float = Field(60.0, gt=0, description="seconds before an unclaimed job's message is sent again")

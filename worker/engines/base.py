@@ -62,7 +62,7 @@ class PageRead:
     status: PageStatus = PageStatus.OK
     reason: str | None = None
     attempts: int = 1
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     upright: Image | None = field(default=None, repr=False)
 
 

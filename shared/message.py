@@ -1,0 +1,37 @@
+"""The Celery message of a job: its id and nothing else, as Celery's own client would have sent it.
+
+Written here so that the record and the message enter Redis in one atomic step (``shared/lua/submit.lua``); protocol 2
+in kombu's Redis envelope. ``tests/integration`` has a real worker take it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+
+QUEUE = "ocr"
+TASK = "ocr.read"
+
+
+def celery_message(job_id: str) -> str:
+    """The JSON that ``apply_async((job_id,), task_id=job_id)`` would push; the delivery tag is new each time."""
+    body = json.dumps([[job_id], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
+    headers = {
+        "lang": "py", "task": TASK, "id": job_id, "root_id": job_id, "parent_id": None, "group": None,
+        "retries": 0, "eta": None, "expires": None, "timelimit": [None, None], "argsrepr": f"('{job_id}',)",
+        "kwargsrepr": "{}", "origin": "gateway", "ignore_result": True,
+    }  # fmt: skip
+    properties = {
+        "correlation_id": job_id, "reply_to": "", "delivery_mode": 2, "priority": 0, "body_encoding": "base64",
+        "delivery_info": {"exchange": "", "routing_key": QUEUE}, "delivery_tag": str(uuid.uuid4()),
+    }  # fmt: skip
+    return json.dumps(
+        {
+            "body": base64.b64encode(body.encode()).decode(),
+            "content-encoding": "utf-8",
+            "content-type": "application/json",
+            "headers": headers,
+            "properties": properties,
+        }
+    )

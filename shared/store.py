@@ -1,0 +1,330 @@
+"""The store: jobs, pages, events and workers in Redis. The gateway's half and what both sides read.
+
+The record is the truth; Celery's message is a hint that a job may be ready. Every change is one Lua script of
+``shared/lua`` with Redis's own clock, so a process may die anywhere and nothing is half done.
+Every method raises ``StoreUnavailable`` when Redis cannot serve.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from ulid import ULID
+
+from shared.connect import Client, store_errors
+from shared.document import Page
+from shared.errors import AlreadyFinished, IdempotencyMismatch, NotFound, QueueFull
+from shared.job import RANKS, Job, NewJob, Queue, read_job, record_fields
+from shared.message import celery_message
+from shared.settings import Settings
+
+ANONYMOUS = "anonymous"
+
+
+@cache
+def script_text(name: str) -> str:
+    """The text of one script: the state machine of ``common.lua`` and the script's own lines."""
+    folder = resources.files("shared") / "lua"
+    return (folder / "common.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8")
+
+
+class Scripts:
+    """Runs scripts by digest, and by text where Redis does not know them (after a restart)."""
+
+    def __init__(self, redis: Client) -> None:
+        self._redis = redis
+        self._known: dict[str, Any] = {}
+
+    async def run(self, name: str, *args: str | bytes | int | float) -> Any:
+        script = self._known.get(name)
+        if script is None:
+            script = self._known[name] = self._redis.register_script(script_text(name))
+        with store_errors():
+            return await script(keys=[], args=args)
+
+
+def pairs(flat: Sequence[bytes]) -> dict[str, str]:
+    """``[b"a", b"1", ...]`` as Redis gives a hash inside a script's reply -> ``{"a": "1", ...}``."""
+    return {flat[i].decode(): flat[i + 1].decode() for i in range(0, len(flat), 2)}
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """``replayed``: the Idempotency-Key was seen before with the same payload, and this is that job."""
+
+    job_id: str
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of a job's stream. ``id`` is Redis's; ``name`` and ``data`` are as in the HTTP contract."""
+
+    id: str
+    name: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    id: str
+    owner: str
+    created_at: float
+    job_ids: tuple[str, ...]
+    rejected: tuple[dict[str, Any], ...]
+
+
+class Store:
+    """What the gateway asks of Redis. ``owner`` is the caller's key id, ``anonymous`` without keys."""
+
+    def __init__(self, redis: Client, settings: Settings) -> None:
+        self.redis = redis
+        self.settings = settings
+        self.scripts = Scripts(redis)
+        self._memory: tuple[float, float] = (0.0, 0.0)  # (when looked up, share of maxmemory in use)
+
+    # -- jobs
+
+    async def submit(self, new: NewJob, upload: bytes, fingerprint: str = "") -> Submitted:
+        """Store upload, record, queue entry and first event in one step, or nothing.
+
+        Raises ``QueueFull`` (with ``retry_after``) beyond a limit and ``IdempotencyMismatch``.
+        """
+        await self._refuse_when_full()
+        job_id, limits = str(ULID()), self.settings
+        horizon = limits.max_job_age + 2 * limits.result_ttl
+        fields = {**record_fields(new), "result_ttl": limits.result_ttl, "max_age": limits.max_job_age}
+        reply = await self.scripts.run(
+            "submit", job_id, upload, celery_message(job_id), new.pages, len(upload),
+            RANKS[new.options.priority], new.owner, new.idempotency_key or "", fingerprint, limits.idempotency_ttl,
+            new.batch or "", limits.max_queue_jobs, limits.max_queue_pages, limits.max_queue_bytes,
+            limits.requeue_after, "" if new.deadline is None else new.deadline, horizon,
+            *(part for item in fields.items() for part in item),
+        )  # fmt: skip
+        verdict, value = reply[0].decode(), reply[1].decode()
+        if verdict == "full":
+            raise QueueFull(f"Too many {value} are waiting", retry_after=await self.retry_after())
+        if verdict == "mismatch":
+            raise IdempotencyMismatch()
+        return Submitted(value, verdict == "replay")
+
+    async def job(self, job_id: str, owner: str | None = None) -> Job:
+        """The job with its place in the queue. Raises ``NotFound`` also for another owner's job (None: any)."""
+        reply = await self.scripts.run("view", job_id)
+        job = _viewed(reply) if reply else None
+        if job is None or (owner is not None and job.owner != owner):
+            raise NotFound("There is no such job")
+        return job
+
+    async def jobs(
+        self, owner: str, *, status: str | None = None, limit: int = 50, cursor: str | None = None
+    ) -> tuple[list[Job], str | None]:
+        """Newest first, and the cursor of the next page (None at the end). The cursor is a job id."""
+        found: list[Job] = []
+        ids = await self._ids_after(owner, cursor)
+        async for job_id in ids:
+            try:
+                job = await self.job(job_id, owner)
+            except NotFound:
+                continue  # deleted or expired; the index is trimmed at the next submission
+            if status is None or job.status == status:
+                if len(found) == limit:
+                    return found, found[-1].id
+                found.append(job)
+        return found, None
+
+    async def _ids_after(self, owner: str, cursor: str | None) -> AsyncIterator[str]:
+        key, start = f"jobs:{owner}", 0
+        if cursor is not None:
+            with store_errors():
+                rank = await self.redis.zrevrank(key, cursor)
+            if rank is None:
+                raise NotFound("The cursor is no longer valid")
+            start = int(rank) + 1
+
+        async def ids() -> AsyncIterator[str]:
+            at = start
+            while True:
+                with store_errors():
+                    chunk = await self.redis.zrevrange(key, at, at + 99)
+                if not chunk:
+                    return
+                for job_id in chunk:
+                    yield job_id.decode()
+                at += len(chunk)
+
+        return ids()
+
+    async def cancel(self, job_id: str) -> None:
+        """Raises ``AlreadyFinished`` and ``NotFound``. A worker reading it sees the cancel at its next heartbeat."""
+        verdict = (await self.scripts.run("cancel", job_id)).decode()
+        if verdict == "gone":
+            raise NotFound("There is no such job")
+        if verdict == "over":
+            raise AlreadyFinished()
+
+    async def delete(self, job_id: str) -> None:
+        """Cancel if needed, then forget job, upload and result. Nothing happens when there is none."""
+        await self.scripts.run("delete", job_id)
+
+    # -- results
+
+    async def pages(self, job_id: str) -> list[Page]:
+        """The pages that have ended, by number."""
+        with store_errors():
+            found = await self.redis.hvals(f"pages:{job_id}")
+        return sorted((Page.model_validate_json(page) for page in found), key=lambda page: page.number)
+
+    async def page(self, job_id: str, number: int) -> Page | None:
+        with store_errors():
+            found = await self.redis.hget(f"pages:{job_id}", str(number))
+        return Page.model_validate_json(found) if found else None
+
+    async def page_image(self, job_id: str, number: int) -> bytes | None:
+        """The page's picture as the engine saw it (WebP), or None where none was kept."""
+        with store_errors():
+            found: bytes | None = await self.redis.hget(f"img:{job_id}", str(number))
+        return found
+
+    async def figures(self, job_id: str) -> dict[str, bytes]:
+        """Every figure of the job: name -> JPEG."""
+        with store_errors():
+            found = await self.redis.hgetall(f"fig:{job_id}")
+        return {name.decode(): jpeg for name, jpeg in found.items()}
+
+    async def figure(self, job_id: str, name: str) -> bytes | None:
+        with store_errors():
+            found: bytes | None = await self.redis.hget(f"fig:{job_id}", name)
+        return found
+
+    # -- events
+
+    async def events(self, job_id: str, after: str = "0", count: int = 1000) -> list[Event]:
+        """The stored events later than ``after``, oldest first, at most ``count``."""
+        with store_errors():
+            entries = await self.redis.xrange(f"ev:{job_id}", min=f"({after}" if after != "0" else "-", count=count)
+        return [read_event(entry_id, fields) for entry_id, fields in entries]
+
+    async def first_event_id(self, job_id: str) -> str | None:
+        """Id of the oldest event that is still stored: an older ``Last-Event-ID`` has missed something."""
+        with store_errors():
+            entries = await self.redis.xrange(f"ev:{job_id}", count=1)
+        return entries[0][0].decode() if entries else None
+
+    # -- batches
+
+    async def create_batch(self, owner: str) -> str:
+        """A new, empty batch, kept as long as a job and its result can be."""
+        batch_id = str(ULID())
+        with store_errors():
+            async with self.redis.pipeline(transaction=True) as pipe:
+                pipe.hset(f"batch:{batch_id}", mapping={"owner": owner, "created": time.time(), "rejected": "[]"})
+                pipe.expire(f"batch:{batch_id}", self._batch_ttl)
+                await pipe.execute()
+        return batch_id
+
+    async def close_batch(self, batch_id: str, rejected: Sequence[Mapping[str, Any]]) -> None:
+        """Write down which files were refused, and why."""
+        with store_errors():
+            async with self.redis.pipeline(transaction=True) as pipe:
+                pipe.hset(f"batch:{batch_id}", "rejected", json.dumps(list(rejected)))
+                pipe.expire(f"batch:{batch_id}:jobs", self._batch_ttl)
+                await pipe.execute()
+
+    async def batch(self, batch_id: str, owner: str | None = None) -> Batch:
+        with store_errors():
+            record = await self.redis.hgetall(f"batch:{batch_id}")
+            ids = await self.redis.lrange(f"batch:{batch_id}:jobs", 0, -1)
+        if not record or (owner is not None and record[b"owner"].decode() != owner):
+            raise NotFound("There is no such batch")
+        return Batch(
+            batch_id, record[b"owner"].decode(), float(record[b"created"]), tuple(i.decode() for i in ids),
+            tuple(json.loads(record[b"rejected"])),
+        )  # fmt: skip
+
+    @property
+    def _batch_ttl(self) -> int:
+        return self.settings.max_job_age + 2 * self.settings.result_ttl
+
+    # -- the whole
+
+    async def ping(self) -> None:
+        with store_errors():
+            await self.redis.ping()
+
+    async def counters(self) -> dict[str, int]:
+        """jobs, pages, bytes: unfinished; running; submitted; ended:STATUS; pages:STATUS; leases_lost; …"""
+        with store_errors():
+            found = await self.redis.hgetall("counters")
+        return {name.decode(): int(value) for name, value in found.items()}
+
+    async def retry_after(self) -> float:
+        """Seconds until about a tenth of the queue has been read, from the pages of the last minute; 1 to 600."""
+        counters, rate = await self.counters(), await self.pages_per_second()
+        return min(600.0, max(1.0, 0.1 * counters.get("pages", 0) / rate)) if rate else 30.0
+
+    async def pages_per_second(self) -> float:
+        """Pages that ended in the last minute, per second."""
+        now = time.time()  # a hint only; the buckets themselves are Redis's time
+        buckets = [f"rate:{int(now / 10) - i}" for i in range(7)]
+        with store_errors():
+            found = await self.redis.mget(buckets)
+        return sum(int(n) for n in found if n) / 60
+
+    async def full(self) -> str | None:
+        """Which limit the queue has reached (jobs, pages, bytes, memory), or None."""
+        counters, limits = await self.counters(), self.settings
+        for name, limit in (
+            ("jobs", limits.max_queue_jobs),
+            ("pages", limits.max_queue_pages),
+            ("bytes", limits.max_queue_bytes),
+        ):
+            if counters.get(name, 0) >= limit:
+                return name
+        return "memory" if await self.memory_share() > limits.max_redis_memory else None
+
+    async def memory_share(self) -> float:
+        """used_memory / maxmemory, looked up once a second; 0 where Redis has no limit."""
+        looked, share = self._memory
+        if time.monotonic() - looked > 1:
+            with store_errors():
+                info = await self.redis.info("memory")
+            share = info["used_memory"] / info["maxmemory"] if info.get("maxmemory") else 0.0
+            self._memory = (time.monotonic(), share)
+        return share
+
+    async def _refuse_when_full(self) -> None:
+        if await self.memory_share() > self.settings.max_redis_memory:
+            raise QueueFull("The store is short of memory", retry_after=await self.retry_after())
+
+    async def workers(self) -> list[dict[str, Any]]:
+        """What each worker heard of in the last ten seconds says of itself (``Claims.announce``)."""
+        with store_errors():
+            names = sorted(await self.redis.smembers("workers"))
+            found = await self.redis.mget([b"worker:" + name for name in names]) if names else []
+            if silent := [name for name, account in zip(names, found, strict=True) if account is None]:
+                await self.redis.srem("workers", *silent)
+        return [json.loads(account) for account in found if account]
+
+
+def read_event(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Event:
+    return Event(entry_id.decode(), fields[b"event"].decode(), json.loads(fields[b"data"]))
+
+
+def _viewed(reply: Sequence[Any]) -> Job:
+    record, marks, position, ahead, pages_open, running, ended, window, now = reply
+    fields = pairs(record)
+    job = read_job(fields, pairs(marks), None, float(now))
+    if job.finished:
+        return job
+    rate = ended / float(window) if float(window) > 0 else 0.0
+    # Running jobs share the engine page by page: this one's pages take as many turns as there are jobs.
+    turns = min(pages_open, ahead + job.progress.pages_left * max(1, running))
+    queue = Queue(position=position, pages_ahead=ahead, eta_seconds=round(turns / rate, 1) if rate else None)
+    return job.model_copy(update={"queue": queue})
