@@ -1,0 +1,359 @@
+"""Every transition of a job, alone, against a real server: atomic, fenced, idempotent, by Redis's clock."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from shared.claims import Claim, Claims
+from shared.document import Page, PageStatus, Usage
+from shared.errors import AlreadyFinished, IdempotencyMismatch, NotFound, QueueFull
+from shared.job import Input, NewJob, Webhook
+from shared.options import Options
+from shared.store import Store
+from tests.conftest import Valkey, make_settings
+
+
+def new_job(pages: int = 1, **more: Any) -> NewJob:
+    upload = Input(
+        filename="a.pdf", media_type="application/pdf", bytes=3, sha256="0" * 64, pages=pages, page_range=f"1-{pages}"
+    )
+    return replace(NewJob(input=upload, pages=pages, options=Options()), **more)
+
+
+async def submit(store: Store, pages: int = 1, **more: Any) -> str:
+    return (await store.submit(new_job(pages, **more), b"pdf", "print")).job_id
+
+
+async def claimed(store: Store, claims: Claims, pages: int = 1, **more: Any) -> Claim:
+    claim = await claims.claim(await submit(store, pages, **more), "t1")
+    assert claim is not None
+    return claim
+
+
+def page(number: int, status: PageStatus = PageStatus.OK, **more: Any) -> Page:
+    return Page(number=number, status=status, markdown=f"page {number}", **more)
+
+
+async def names(store: Store, job_id: str) -> list[str]:
+    return [event.name for event in await store.events(job_id)]
+
+
+async def test_submit_stores_record_upload_event_and_celery_message_together(store: Store, valkey: Valkey) -> None:
+    job_id = await submit(store, 3, metadata={"a": 1})
+    job = await store.job(job_id)
+    assert (job.status, job.progress.pages_total, job.metadata) == ("queued", 3, {"a": 1})
+    assert job.queue is not None
+    assert (job.queue.position, job.queue.pages_ahead) == (1, 0)
+    assert valkey.client.get(f"in:{job_id}") == b"pdf"
+    (message,) = valkey.client.lrange("ocr\x06\x163", 0, -1)
+    assert json.loads(base64.b64decode(json.loads(message)["body"]))[0] == [job_id]
+    assert await names(store, job_id) == ["status"]
+    assert await store.counters() == {"jobs": 1, "pages": 3, "bytes": 3, "submitted": 1, "sub:3": 3}
+
+
+async def test_same_idempotency_key_gives_the_first_job_again(store: Store, valkey: Valkey) -> None:
+    first = await store.submit(new_job(idempotency_key="k"), b"pdf", "print")
+    again = await store.submit(new_job(idempotency_key="k"), b"pdf", "print")
+    assert (again.job_id, again.replayed, first.replayed) == (first.job_id, True, False)
+    assert valkey.client.llen("ocr\x06\x163") == 1
+    with pytest.raises(IdempotencyMismatch):
+        await store.submit(new_job(idempotency_key="k"), b"pdf", "other")
+
+
+async def test_keys_of_two_owners_do_not_meet(store: Store) -> None:
+    first = await store.submit(new_job(idempotency_key="k", owner="a"), b"pdf", "print")
+    second = await store.submit(new_job(idempotency_key="k", owner="b"), b"pdf", "print")
+    assert first.job_id != second.job_id
+
+
+@pytest.mark.parametrize(("limit", "value"), [("max_queue_jobs", 1), ("max_queue_pages", 2), ("max_queue_bytes", 5)])
+async def test_beyond_a_limit_nothing_is_stored(store: Store, valkey: Valkey, limit: str, value: int) -> None:
+    store.settings = make_settings(valkey.url, **{limit: value})
+    await submit(store, 2)
+    before = sorted(valkey.client.keys())
+    with pytest.raises(QueueFull) as refused:
+        await submit(store, 2)
+    assert refused.value.retry_after
+    assert sorted(valkey.client.keys()) == before
+
+
+async def test_submit_is_refused_when_redis_is_short_of_memory(store: Store, valkey: Valkey) -> None:
+    valkey.client.config_set("maxmemory", valkey.client.info("memory")["used_memory"] + 1024)
+    try:
+        with pytest.raises(QueueFull):
+            await submit(store)
+    finally:
+        valkey.client.config_set("maxmemory", 0)
+    assert valkey.client.keys("job:*") == []
+
+
+async def test_claim_is_exclusive_while_its_lease_lasts(store: Store, claims: Claims) -> None:
+    claim = await claimed(store, claims)
+    assert await claims.claim(claim.job.id, "t2") is None
+    assert (await store.job(claim.job.id)).status == "queued"
+
+
+async def test_claim_of_an_unknown_job_is_no_error(claims: Claims) -> None:
+    assert await claims.claim("01JD0000000000000000000000", "t") is None
+
+
+async def test_start_counts_attempts_and_moves_to_processing(store: Store, claims: Claims) -> None:
+    claim = await claimed(store, claims)
+    assert await claims.start(claim, "instant") == 1
+    job = await store.job(claim.job.id)
+    assert (job.status, job.attempt, job.engine) == ("processing", 1, "instant")
+    assert job.queue is not None
+    assert job.queue.position == 0
+
+
+async def test_every_step_is_refused_without_the_right_token(store: Store, claims: Claims) -> None:
+    claim = replace(await claimed(store, claims), token="stale")
+    assert await claims.start(claim, "instant") == 0
+    assert await claims.page_start(claim, 1) == 0
+    assert not await claims.page_end(claim, page(1))
+    assert not await claims.stream(claim, [("token", {"page": 1, "text": "x"})])
+    assert await claims.finish(claim) == ""
+    await claims.fail(claim, "x", "y")
+    await claims.release(claim)
+    assert await claims.renew([claim]) == {claim.job.id}
+    job = await store.job(claim.job.id)
+    assert (job.status, job.progress.pages_done, await names(store, job.id)) == ("queued", 0, ["status"])
+
+
+async def test_finish_needs_every_page_and_cleans_up(store: Store, claims: Claims, valkey: Valkey) -> None:
+    claim = await claimed(store, claims, 2)
+    await claims.start(claim, "instant")
+    await claims.page_start(claim, 1)
+    usage = Usage(prompt_tokens=5, completion_tokens=7, engine_seconds=0.5)
+    assert await claims.page_end(claim, page(1, usage=usage), b"webp", [("1_0.jpg", b"jpeg")])
+    assert await claims.finish(claim) == "incomplete"
+    await claims.page_start(claim, 2)
+    assert await claims.page_end(claim, page(2))
+    assert await claims.finish(claim) == "succeeded"
+    job = await store.job(claim.job.id)
+    assert (job.status, job.usage, job.finished, job.queue) == ("succeeded", usage, True, None)
+    assert [mark.number for mark in job.pages] == [1, 2]
+    assert [p.markdown for p in await store.pages(job.id)] == ["page 1", "page 2"]
+    assert await store.page_image(job.id, 1) == b"webp"
+    assert await store.figures(job.id) == {"1_0.jpg": b"jpeg"}
+    assert not valkey.client.exists(f"in:{job.id}", f"starts:{job.id}", f"flight:{job.id}")
+    counters = await store.counters()
+    assert (counters["jobs"], counters["pages"], counters["bytes"], counters["running"]) == (0, 0, 0, 0)
+    for kind in ("job", "pages", "marks", "img", "fig", "ev"):
+        assert valkey.client.ttl(f"{kind}:{job.id}") > 0, kind
+    assert valkey.client.zcard("open") == valkey.client.zcard("waiting:3") == 0
+    assert await names(store, job.id) == [
+        "status", "status", "page.started", "page.completed", "page.started", "page.completed", "done",
+    ]  # fmt: skip
+
+
+async def test_second_result_of_a_page_is_dropped(store: Store, claims: Claims) -> None:
+    claim = await claimed(store, claims, 2)
+    await claims.page_end(claim, page(1))
+    assert await claims.page_end(claim, Page(number=1, status=PageStatus.FAILED, reason="late"))
+    job = await store.job(claim.job.id)
+    assert (job.progress.pages_done, job.progress.pages_failed) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("ends", "status"),
+    [
+        ([PageStatus.OK, PageStatus.SKIPPED], "succeeded"),
+        ([PageStatus.OK, PageStatus.DEGRADED], "partial"),
+        ([PageStatus.OK, PageStatus.FAILED], "partial"),
+        ([PageStatus.FAILED, PageStatus.FAILED], "failed"),
+    ],
+)
+async def test_status_of_a_job_follows_from_its_pages(
+    store: Store, claims: Claims, ends: list[PageStatus], status: str
+) -> None:
+    claim = await claimed(store, claims, 2)
+    for number, end in enumerate(ends, 1):
+        await claims.page_end(claim, page(number, end, reason=None if end is PageStatus.OK else "why"))
+    assert await claims.finish(claim) == status
+    job = await store.job(claim.job.id)
+    assert (job.status, job.error is not None) == (status, status == "failed")
+
+
+async def test_a_dead_workers_job_goes_back_and_keeps_its_pages(store: Store, claims: Claims, valkey: Valkey) -> None:
+    claims.settings = make_settings(valkey.url, lease=0.001, requeue_after=0.001)
+    claim = await claimed(store, claims, 3)
+    await claims.start(claim, "instant")
+    await claims.page_start(claim, 1)
+    await claims.page_end(claim, page(1))
+    await claims.page_start(claim, 2)
+    assert await claims.reap() == 1
+    assert (await store.job(claim.job.id)).status == "queued"
+    assert not await claims.page_end(claim, page(2)), "the dead worker's late result is refused"
+    again = await claims.claim(claim.job.id, "t2")
+    assert again is not None
+    assert (again.ended, again.starts) == ({1}, {1: 1, 2: 1})
+    assert await claims.start(again, "instant") == 2
+    assert "page.restarted" in await names(store, claim.job.id)
+    assert (await store.counters())["running"] == 1
+
+
+async def test_an_unclaimed_jobs_message_is_sent_again_ever_more_slowly(store: Store, valkey: Valkey) -> None:
+    store.settings = make_settings(valkey.url, requeue_after=0.001)
+    claims = Claims(store.redis, make_settings(valkey.url, requeue_after=20), "w")
+    job_id = await submit(store)
+    assert await claims.reap() == 1
+    assert await claims.reap() == 0
+    assert valkey.client.llen("ocr\x06\x163") == 2
+    due = valkey.client.zscore("open", job_id)
+    assert due is not None
+    assert float(due) > valkey.client.time()[0] + 35
+
+
+async def test_release_gives_the_job_back_without_counting_its_pages(store: Store, claims: Claims) -> None:
+    claim = await claimed(store, claims, 2)
+    await claims.start(claim, "instant")
+    await claims.page_start(claim, 1)
+    await claims.release(claim)
+    assert (await store.job(claim.job.id)).status == "queued"
+    again = await claims.claim(claim.job.id, "t2")
+    assert again is not None
+    assert again.starts == {}
+
+
+async def test_page_start_repeated_after_a_lost_reply_counts_once(store: Store, claims: Claims) -> None:
+    claim = await claimed(store, claims)
+    assert [await claims.page_start(claim, 1), await claims.page_start(claim, 1)] == [1, 1]
+    await claims.page_stop(claim, 1, forgive=False)
+    assert await claims.page_start(claim, 1) == 2
+    await claims.page_stop(claim, 1, forgive=True)
+    assert await claims.page_start(claim, 1) == 2
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_cancel_ends_a_job_at_once_and_its_worker_learns_of_it(store: Store, claims: Claims, begun: bool) -> None:
+    claim = await claimed(store, claims, 2)
+    if begun:
+        await claims.start(claim, "instant")
+    await store.cancel(claim.job.id)
+    assert (await store.job(claim.job.id)).status == "cancelled"
+    assert await claims.renew([claim]) == {claim.job.id}
+    assert not await claims.page_end(claim, page(1))
+    with pytest.raises(AlreadyFinished):
+        await store.cancel(claim.job.id)
+    counters = await store.counters()
+    assert (counters["jobs"], counters["pages"], counters.get("running", 0)) == (0, 0, 0)
+
+
+async def test_deadline_counts_the_time_in_the_queue(store: Store, claims: Claims) -> None:
+    job_id = await submit(store, deadline=0.001)
+    assert await claims.claim(job_id, "t") is None
+    job = await store.job(job_id)
+    assert job.error is not None
+    assert (job.status, job.error.code) == ("failed", "deadline-exceeded")
+
+
+async def test_reaper_ends_an_overdue_job_nobody_asks_for(store: Store, claims: Claims, valkey: Valkey) -> None:
+    job_id = await submit(store, deadline=0.001)
+    assert await claims.reap() == 1
+    assert valkey.client.hget(f"job:{job_id}", "status") == b"failed"
+
+
+async def test_renewal_ends_a_job_whose_deadline_passed(store: Store, claims: Claims, valkey: Valkey) -> None:
+    claim = await claimed(store, claims, deadline=1000)
+    valkey.client.hset(f"job:{claim.job.id}", "deadline", 1)
+    assert await claims.renew([claim]) == {claim.job.id}
+    assert (await store.job(claim.job.id)).status == "failed"
+
+
+async def test_a_job_whose_upload_is_gone_fails_with_a_reason(store: Store, claims: Claims, valkey: Valkey) -> None:
+    job_id = await submit(store)
+    valkey.client.delete(f"in:{job_id}")
+    assert await claims.claim(job_id, "t") is None
+    job = await store.job(job_id)
+    assert job.error is not None
+    assert job.error.code == "upload-expired"
+
+
+async def test_delete_forgets_everything(store: Store, claims: Claims, valkey: Valkey) -> None:
+    claim = await claimed(store, claims)
+    await claims.page_end(claim, page(1), b"webp", [("1_0.jpg", b"jpeg")])
+    await store.delete(claim.job.id)
+    await store.delete(claim.job.id)
+    with pytest.raises(NotFound):
+        await store.job(claim.job.id)
+    assert [key for key in valkey.client.keys() if claim.job.id.encode() in key] == []
+    assert valkey.client.zcard("jobs:anonymous") == 0
+
+
+async def test_list_is_newest_first_by_cursor_and_only_the_callers(store: Store) -> None:
+    mine = [await submit(store, owner="me") for _ in range(5)]
+    await submit(store, owner="other")
+    await store.cancel(mine[3])
+    first, cursor = await store.jobs("me", limit=2)
+    rest, end = await store.jobs("me", limit=9, cursor=cursor)
+    assert [job.id for job in first + rest] == mine[::-1]
+    assert end is None
+    cancelled, _ = await store.jobs("me", status="cancelled")
+    assert [job.id for job in cancelled] == [mine[3]]
+
+
+async def test_another_owners_job_is_not_found(store: Store) -> None:
+    job_id = await submit(store, owner="a")
+    assert (await store.job(job_id, "a")).id == job_id
+    with pytest.raises(NotFound):
+        await store.job(job_id, "b")
+
+
+async def test_position_and_pages_ahead_respect_priority(store: Store, claims: Claims) -> None:
+    low = await submit(store, 4, options=Options(priority="low"))
+    normal = await submit(store, 2)
+    await submit(store, 3, options=Options(priority="high"))
+    queue = (await store.job(low)).queue
+    assert queue is not None
+    assert (queue.position, queue.pages_ahead, queue.eta_seconds) == (3, 5, None)
+    claim = await claims.claim(normal, "t")
+    assert claim is not None
+    await claims.start(claim, "x")
+    await claims.page_end(claim, page(1))
+    queue = (await store.job(low)).queue
+    assert queue is not None
+    assert (queue.position, queue.pages_ahead) == (2, 4)
+    assert queue.eta_seconds is not None
+
+
+async def test_webhook_is_due_once_whatever_is_repeated(store: Store, claims: Claims, valkey: Valkey) -> None:
+    webhook = Webhook(url="https://example.org/hook", events=("job.started", "job.succeeded"))
+    claim = await claimed(store, claims, webhook=webhook)
+    await claims.start(claim, "x")
+    await claims.start(claim, "x")
+    await claims.page_end(claim, page(1))
+    await claims.finish(claim)
+    await claims.finish(claim)
+    due = valkey.client.zrange("hooks:due", 0, -1)
+    assert sorted(due) == [f"msg_{claim.job.id}_{kind}".encode() for kind in ("started", "succeeded")]
+    assert valkey.client.llen(f"hooks:{claim.job.id}") == 2
+
+
+async def test_batch_lists_its_jobs_and_refusals(store: Store) -> None:
+    batch = await store.create_batch("me")
+    jobs = [await submit(store, owner="me", batch=batch) for _ in range(2)]
+    await store.close_batch(batch, [{"filename": "x", "problem": {"code": "file-empty"}}])
+    found = await store.batch(batch, "me")
+    assert (list(found.job_ids), found.rejected[0]["filename"]) == (jobs, "x")
+    with pytest.raises(NotFound):
+        await store.batch(batch, "other")
+
+
+async def test_workers_are_believed_for_a_while_only(store: Store, claims: Claims, valkey: Valkey) -> None:
+    await claims.announce({"name": "worker-1", "engine": {"name": "instant"}})
+    assert [worker["name"] for worker in await store.workers()] == ["worker-1"]
+    valkey.client.delete("worker:worker-1")
+    assert await store.workers() == []
+    assert valkey.client.smembers("workers") == set()
+
+
+async def test_scripts_survive_a_server_that_forgot_them(store: Store, valkey: Valkey) -> None:
+    await submit(store)
+    valkey.client.script_flush()
+    assert await submit(store)
