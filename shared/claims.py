@@ -98,10 +98,10 @@ class Claims:
     async def fail(self, claim: Claim, code: str, detail: str) -> None:
         await self.scripts.run("fail", claim.job.id, claim.token, code, detail)
 
-    async def release(self, claim: Claim) -> None:
-        """Give the job back to the front of the queue, as this worker stops."""
-        message = celery_message(claim.job.id)
-        await self.scripts.run("release", claim.job.id, claim.token, message, self.settings.requeue_after)
+    async def release(self, claim: Claim, *, forgive: bool = True) -> None:
+        """Give the job back to the front of the queue, as this worker stops. ``forgive``: as for ``page_stop``."""
+        message, after = celery_message(claim.job.id), self.settings.requeue_after
+        await self.scripts.run("release", claim.job.id, claim.token, message, after, int(forgive))
 
     async def reap(self, most: int = 100) -> int:
         """Put back what dead workers held, resend what was never claimed, end what is overdue; how many."""

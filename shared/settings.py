@@ -6,21 +6,14 @@ refused. Sizes are bytes, times seconds. ``docs/settings.md`` is checked against
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
-
-
-class EngineName(StrEnum):
-    AUTO = "auto"
-    CPU = "cpu"
-    DEEPSEEK_OCR = "deepseek-ocr"
-    INSTANT = "instant"
+ENGINES = ("auto", "cpu", "deepseek-ocr", "instant")
 
 
 class Settings(BaseSettings):
@@ -70,7 +63,8 @@ class Settings(BaseSettings):
     max_redis_memory: float = Field(0.7, gt=0, le=1, description="share of maxmemory beyond which 429 queue-full")
 
     # Worker
-    engine: EngineName = Field(EngineName.AUTO, description="auto, cpu, deepseek-ocr or instant")
+    engine: str = Field("auto", description="auto, cpu, deepseek-ocr, instant, or module:load of another engine")
+    instant_seconds: float = Field(0.0, ge=0, description="seconds the instant engine takes for a page")
     jobs_in_flight: int = Field(64, ge=1, description="jobs one worker holds at once (Celery's prefetch)")
     pages_in_flight: int | None = Field(None, ge=1, description="pages in the engine at once; default: the engine's")
     lease: float = Field(15.0, gt=0, description="seconds a worker's claim on a job lasts unless renewed")
@@ -91,7 +85,20 @@ class Settings(BaseSettings):
     max_num_batched_tokens: int = Field(16384, ge=1024, description="tokens of one engine step")
     preprocess_processes: int = Field(4, ge=1, description="processes that turn pictures into the engine's input")
 
+    @field_validator("engine")
+    @classmethod
+    def _known_engine(cls, value: str) -> str:
+        if value not in ENGINES and ":" not in value:
+            raise ValueError(f"not an engine: {value}; choose {', '.join(ENGINES)} or module:load")
+        return value
+
     @field_validator("cors_origins", "allowed_extensions", mode="before")
     @classmethod
     def _comma_separated(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def explain(error: ValidationError) -> str:
+    """One line for an operator: which settings cannot be taken, and why. Values are left out, for some are secret."""
+    faults = [f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()]
+    return "settings: " + "; ".join(faults)

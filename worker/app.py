@@ -1,0 +1,78 @@
+"""The Celery application: one task, whose message is a job's id and nothing else."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
+
+from shared.message import QUEUE, TASK
+from shared.settings import Settings
+from worker import celery_fix, pool
+from worker.service import Service
+
+JOB_ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
+_service: Service | None = None
+
+# The same for every application on one Redis: the shortest visibility_timeout of all would win.
+TRANSPORT = {
+    "visibility_timeout": 3600,  # a net only; leases in the job records find dead workers within seconds
+    "unacked_restore_interval": 10,
+    "unacked_restore_throttle": 1,
+    "health_check_interval": 5,
+    "socket_timeout": 10,
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+    "priority_steps": [0, 3, 6],
+}
+
+
+def create_app(settings: Settings) -> Celery:
+    celery_fix.install()
+    app = Celery("ocr", broker=settings.redis_url.get_secret_value())
+    app.conf.update(
+        task_default_queue=QUEUE,
+        task_serializer="json",
+        accept_content=["json"],
+        result_accept_content=["json"],
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_track_started=True,
+        worker_prefetch_multiplier=settings.jobs_in_flight,
+        worker_send_task_events=True,
+        worker_redirect_stdouts=False,
+        worker_hijack_root_logger=True,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options=TRANSPORT,
+    )
+    app.task(name=TASK)(read)
+    worker_process_init.connect(lambda **_: _start(settings), weak=False)
+    worker_shutting_down.connect(_drain)
+    worker_process_shutdown.connect(_close)
+    return app
+
+
+def read(job_id: str) -> str:
+    """Read one job. Whoever can write to Redis can send anything: only a job's id is taken from the message."""
+    if not JOB_ID.fullmatch(job_id) or _service is None:
+        raise ValueError("not a job's id")
+    return pool.run_task(_service.read_job(job_id))
+
+
+def _start(settings: Settings) -> None:
+    global _service  # Celery's tasks are functions: the engine of the process lives here
+    _service = pool.on_loop(Service.start(settings, on_dead=lambda: pool.stop_worker(pool.EXIT_ENGINE_DEAD)))
+
+
+def _drain(**_: Any) -> None:
+    if _service is not None:
+        pool.call_soon(_service.drain)
+
+
+def _close(**_: Any) -> None:
+    if _service is not None:
+        pool.on_loop(_service.close())

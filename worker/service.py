@@ -1,0 +1,207 @@
+"""What a worker process holds from ``worker_process_init`` on: the engine, its claims, and the loops that keep them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from shared.claims import Claim, Claims
+from shared.connect import Client, connect
+from shared.errors import EngineDead, StoreUnavailable
+from shared.settings import Settings
+from worker.engines import load_engine
+from worker.engines.base import Engine
+from worker.gates import FairGate
+from worker.outflow import Outflow
+from worker.reading import Bench, ClaimLost, Reading
+from worker.render import Renderer
+
+logger = logging.getLogger(__name__)
+
+ANNOUNCE_SECONDS = 2.0
+REAP_SECONDS = 1.0
+TOUCH_SECONDS = 1.0
+
+
+class Service:
+    """Reads jobs on one event loop. ``on_dead`` is called once, when the engine can read no more."""
+
+    def __init__(self, settings: Settings, redis: Client, engine: Engine, on_dead: Callable[[], object]) -> None:
+        self.settings, self.redis, self.engine = settings, redis, engine
+        self.name = f"{socket.gethostname()}-{os.getpid()}"
+        self.claims = Claims(redis, settings, self.name)
+        slots = settings.pages_in_flight or engine.describe().slots
+        outflow = Outflow(self.claims)
+        ahead = settings.render_ahead
+        self.bench = Bench(
+            settings=settings,
+            engine=engine,
+            claims=self.claims,
+            renderer=Renderer(settings),
+            outflow=outflow,
+            seats=FairGate(slots + ahead, reserve=max(1, ahead // 2)),
+            slots=FairGate(slots),
+        )
+        self._held: dict[str, tuple[Claim, asyncio.Task[None]]] = {}
+        self._loops: list[asyncio.Task[None]] = []
+        self._on_dead = on_dead
+        self._dead = False
+        self._started_at = time.time()
+
+    @classmethod
+    async def start(cls, settings: Settings, on_dead: Callable[[], object]) -> Service:
+        """Load the engine, reach Redis, announce. Raises what the engine raises: then no job may be taken."""
+        engine = await load_engine(settings)
+        service = cls(settings, connect(settings.redis_url.get_secret_value(), patient=True), engine, on_dead)
+        await service.bench.renderer.warm()
+        await service._announce()
+        service._loops = [
+            asyncio.create_task(service.bench.outflow.run()),
+            asyncio.create_task(service._every(settings.heartbeat, service._beat)),
+            asyncio.create_task(service._every(ANNOUNCE_SECONDS, service._announce)),
+            asyncio.create_task(service._every(REAP_SECONDS, service._reap)),
+        ]
+        if settings.heartbeat_file is not None:
+            service._loops.append(asyncio.create_task(touch(settings.heartbeat_file)))
+        logger.info("engine %s is ready", engine.describe().name)
+        return service
+
+    # -- one job
+
+    async def read_job(self, job_id: str) -> str:
+        """What Celery's task does: claim the job, read it, end it. A message that is of no use any more is dropped."""
+        if job_id in self._held:
+            return "is being read here"
+        claim = await self.claims.claim(job_id, uuid.uuid4().hex)
+        if claim is None:
+            return "is not to be read"
+        reading = asyncio.create_task(Reading(self.bench, claim).run(), name=job_id)
+        self._held[job_id] = (claim, reading)
+        try:
+            await asyncio.wait([reading])
+            return await self._ended(claim, reading)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._give_back(claim, reading))
+            raise
+        finally:
+            self._held.pop(job_id, None)
+            self.bench.outflow.forget(job_id)
+
+    async def _ended(self, claim: Claim, reading: asyncio.Task[None]) -> str:
+        if reading.cancelled():
+            await self.claims.release(claim, forgive=not self._dead)
+            return "was stopped"
+        error = reading.exception()
+        if error is None:
+            return "has ended"
+        if _holds(error, EngineDead):
+            self._engine_died(error)
+            await self.claims.release(claim, forgive=False)
+            return "lost its engine"
+        if _holds(error, ClaimLost):
+            return "is no longer ours"
+        if _holds(error, StoreUnavailable):
+            raise error  # its lease runs out, and another worker goes on from the pages that are stored
+        logger.error("job %s failed", claim.job.id, exc_info=error)
+        await self.claims.fail(claim, "internal", "The job failed for a reason of the service's own")
+        return "failed"
+
+    async def _give_back(self, claim: Claim, reading: asyncio.Task[None]) -> None:
+        reading.cancel()
+        await asyncio.wait([reading])
+        with suppress(StoreUnavailable):
+            await self.claims.release(claim)
+
+    # -- what goes on all the time
+
+    async def _every(self, seconds: float, step: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await step()
+            except StoreUnavailable as error:
+                logger.warning("%s: %s", step.__name__, error)
+            await asyncio.sleep(seconds)
+
+    async def _beat(self) -> None:
+        """Renew the leases; stop reading what is no longer ours. Also: is the engine alive?"""
+        try:
+            await self.engine.check()
+        except EngineDead as error:
+            self._engine_died(error)
+        for job_id in await self.claims.renew([claim for claim, _ in self._held.values()]):
+            if job_id in self._held:
+                self._held[job_id][1].cancel()
+
+    async def _reap(self) -> None:
+        if reaped := await self.claims.reap():
+            logger.info("put back or ended %s jobs", reaped)
+
+    async def _announce(self) -> None:
+        await self.claims.announce(self.account())
+
+    def account(self) -> dict[str, Any]:
+        """What the gateways hear of this worker."""
+        bench = self.bench
+        return {
+            "name": self.name,
+            "started_at": self._started_at,
+            "jobs": len(self._held),
+            "pages_rendered": bench.seats.capacity - bench.seats.free,
+            "pages_reading": bench.slots.capacity - bench.slots.free,
+            "slots": bench.slots.capacity,
+            "engine": asdict(self.engine.describe()),
+        }
+
+    # -- the end
+
+    def _engine_died(self, error: BaseException) -> None:
+        if self._dead:
+            return
+        self._dead = True
+        logger.critical("the engine has died: %s", error)
+        self.bench.close()
+        for _, reading in self._held.values():
+            reading.cancel()
+        self._on_dead()
+
+    def drain(self) -> None:
+        """Begin no further page; give pages in the engine ``drain_seconds``. Jobs go back as they come to rest."""
+        self.bench.close()
+        asyncio.get_running_loop().call_later(self.settings.drain_seconds, self._stop_reading)
+
+    def _stop_reading(self) -> None:
+        for _, reading in self._held.values():
+            reading.cancel()
+
+    async def close(self) -> None:
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.wait(self._loops)
+        await self.engine.close()
+        await self.bench.renderer.close()
+        with suppress(StoreUnavailable):
+            await self.claims.retire()
+        await self.redis.aclose()
+
+
+def _holds(error: BaseException, kind: type[BaseException]) -> bool:
+    """Whether an error, or any error of a group, is of this kind."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(_holds(inner, kind) for inner in error.exceptions)
+    return isinstance(error, kind)
+
+
+async def touch(path: Path) -> None:
+    """Touch a file every second, from this loop: stale means that the loop hangs. Needs no Redis, on purpose."""
+    while True:
+        path.touch()  # noqa: ASYNC240  # one inode, on a local disk; a thread would hide a loop that hangs
+        await asyncio.sleep(TOUCH_SECONDS)
