@@ -1,0 +1,67 @@
+# The index of habits: `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+RUN_READY := $(VENV)/.ready-run
+DEV_READY := $(VENV)/.ready-dev
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --progress-bar off
+
+help: ## list these targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
+
+$(PY):
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 to 3.13 is needed: apt-get install python3 python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v <= (3, 13))' \
+		|| { echo "$$($(PYTHON) --version) will not do: Python 3.11 to 3.13 is needed; say PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "the venv could not be made: apt-get install python3-venv" >&2; rm -rf $(VENV); exit 1; }
+
+$(RUN_READY): requirements.lock requirements-models.lock pyproject.toml | $(PY)
+	@echo "installing dependencies into $(VENV) (once, a minute or two)" >&2
+	@$(PIP) --no-deps -r requirements.lock >&2 && $(PIP) --no-deps -r requirements-models.lock >&2
+	@touch $@
+
+$(DEV_READY): requirements-dev.lock requirements-models.lock pyproject.toml | $(PY)
+	@echo "installing dependencies for the tests into $(VENV) (once, a minute or two)" >&2
+	@$(PIP) --no-deps -r requirements-dev.lock >&2 && $(PIP) --no-deps -r requirements-models.lock >&2
+	@touch $@ $(RUN_READY)
+
+run: $(RUN_READY) ## start everything here and read a document  [PORT=8000 FILE=x.pdf ONCE=1]
+	@exec $(PY) -m deploy.local $(if $(PORT),--port $(PORT)) $(if $(FILE),--file "$(FILE)") $(if $(ONCE),--once)
+
+test: $(DEV_READY) ## everything that must hold: linters, types, walls, tests
+	@$(MAKE) --no-print-directory lint
+	@$(PY) -m pytest -n 2 --dist loadfile
+
+lint: $(DEV_READY) ## ruff, mypy, import-linter
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check -q . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports --no-cache
+
+test-engine: $(DEV_READY) ## the real vLLM on the CPU with a tiny model, in an environment of its own
+	@bash tests/vllm/run.sh
+
+chaos: $(DEV_READY) ## random faults against the real thing  [SEED=1 JOBS=100]
+	@$(PY) -m tests.chaos --seed $(or $(SEED),1) --jobs $(or $(JOBS),100)
+
+soak: $(DEV_READY) ## constant load; memory of every process and its slope  [MINUTES=10]
+	@$(PY) -m benchmarks.soak --minutes $(or $(MINUTES),10)
+
+bench: $(DEV_READY) ## throughput and latency through HTTP and queue, with the instant engine
+	@$(PY) -m benchmarks.service
+
+bench-quality: $(DEV_READY) ## character and word errors on known documents, beside tesseract
+	@$(PY) -m benchmarks.quality
+
+bench-gpu: ## the DeepSeek-OCR engine on this machine's GPU
+	@python3 -m benchmarks.gpu_engine
+
+images: $(DEV_READY) ## build both container images for real and read a page through them (root, buildah)
+	@bash deploy/images/build.sh
+
+lock: $(DEV_READY) ## resolve every lock anew from pyproject.toml
+	@bash deploy/lock.sh
+
+clean: ## remove what was built and every local run's data
+	rm -rf $(VENV) .venv-vllm data build dist
+
+.PHONY: help run test lint test-engine chaos soak bench bench-quality bench-gpu images lock clean
