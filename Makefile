@@ -6,7 +6,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 RUN_READY := $(VENV)/.ready-run
 DEV_READY := $(VENV)/.ready-dev
-PIP := $(PY) -m pip install --quiet --disable-pip-version-check --progress-bar off
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --progress-bar off --no-deps
+THIS := $(PIP) --no-build-isolation -e . -e ./DeepSeek-OCR-master
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -19,12 +20,12 @@ $(PY):
 
 $(RUN_READY): requirements.lock requirements-models.lock pyproject.toml | $(PY)
 	@echo "installing dependencies into $(VENV) (once, a minute or two)" >&2
-	@$(PIP) --no-deps -r requirements.lock >&2 && $(PIP) --no-deps -r requirements-models.lock >&2
+	@$(PIP) -r requirements.lock >&2 && $(PIP) -r requirements-models.lock >&2 && $(THIS) >&2
 	@touch $@
 
 $(DEV_READY): requirements-dev.lock requirements-models.lock pyproject.toml | $(PY)
 	@echo "installing dependencies for the tests into $(VENV) (once, a minute or two)" >&2
-	@$(PIP) --no-deps -r requirements-dev.lock >&2 && $(PIP) --no-deps -r requirements-models.lock >&2
+	@$(PIP) -r requirements-dev.lock >&2 && $(PIP) -r requirements-models.lock >&2 && $(THIS) >&2
 	@touch $@ $(RUN_READY)
 
 run: $(RUN_READY) ## start everything here and read a document  [PORT=8000 FILE=x.pdf ONCE=1]
