@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from worker.gates import FairGate, GateClosed
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+class Crowd:
+    """Tasks that want into a gate, and the order in which they got in."""
+
+    def __init__(self, gate: FairGate) -> None:
+        self.gate, self.order, self.tasks = gate, [], []
+
+    def wants(self, key: str, times: int = 1, weight: int = 1) -> None:
+        self.tasks += [asyncio.create_task(self._enter(key, weight)) for _ in range(times)]
+
+    async def _enter(self, key: str, weight: int) -> None:
+        await self.gate.enter(key, weight)
+        self.order.append(key)
+
+
+async def test_jobs_take_turns_page_by_page() -> None:
+    gate = FairGate(1)
+    crowd = Crowd(gate)
+    await gate.enter("x")
+    crowd.wants("big", 4)
+    crowd.wants("small", 2)
+    gate.leave("x")
+    for _ in range(6):
+        await settle()
+        gate.leave(crowd.order[-1])
+    assert crowd.order == ["big", "small", "big", "small", "big", "big"]
+
+
+async def test_weight_is_the_share_of_the_turns() -> None:
+    gate = FairGate(1)
+    crowd = Crowd(gate)
+    await gate.enter("x")
+    crowd.wants("low", 20, weight=1)
+    crowd.wants("normal", 20, weight=4)
+    gate.leave("x")
+    for _ in range(20):
+        await settle()
+        gate.leave(crowd.order[-1])
+    assert crowd.order[:20].count("normal") == 16
+
+
+async def test_a_late_comer_does_not_catch_up_on_turns_it_never_waited_for() -> None:
+    gate = FairGate(1)
+    crowd = Crowd(gate)
+    crowd.wants("old", 50)
+    await settle()
+    for _ in range(20):
+        gate.leave("old")
+        await settle()
+    crowd.wants("new", 10)
+    for _ in range(6):
+        gate.leave(crowd.order[-1])
+        await settle()
+    assert crowd.order[-6:].count("new") == 3
+
+
+async def test_reserve_is_for_jobs_that_hold_nothing() -> None:
+    gate = FairGate(4, reserve=1)
+    crowd = Crowd(gate)
+    crowd.wants("big", 10)
+    await settle()
+    assert crowd.order == ["big"] * 3
+    crowd.wants("small", 2)
+    await settle()
+    assert crowd.order == ["big"] * 3 + ["small"]
+
+
+async def test_cancelled_waiter_leaves_no_trace_and_a_cancelled_winner_gives_its_place_back() -> None:
+    gate = FairGate(1)
+    await gate.enter("a")
+    waiting = asyncio.create_task(gate.enter("b"))
+    await settle()
+    waiting.cancel()
+    with suppress(asyncio.CancelledError):
+        await waiting
+    winner = asyncio.create_task(gate.enter("c"))
+    await settle()
+    gate.leave("a")  # the turn is granted now, but the task has not run yet
+    winner.cancel()
+    with suppress(asyncio.CancelledError):
+        await winner
+    assert gate.free == 1
+    assert not gate._passes
+
+
+async def test_close_sends_away_who_waits_and_who_comes() -> None:
+    gate = FairGate(1)
+    await gate.enter("a")
+    waiting = asyncio.create_task(gate.enter("b"))
+    await settle()
+    gate.close()
+    for entering in (waiting, gate.enter("c")):
+        with pytest.raises(GateClosed):
+            await entering
+    gate.leave("a")
+    assert gate.free == 1
+
+
+def test_reserve_must_leave_room() -> None:
+    with pytest.raises(ValueError, match="reserve"):
+        FairGate(1, reserve=1)
