@@ -145,7 +145,7 @@ def read_job(record: Mapping[str, str], marks: Mapping[str, str], queue: Queue |
     return Job(
         id=record["id"],
         owner=record["owner"],
-        status=record["status"],  # type: ignore[arg-type]  # pydantic checks it
+        status=record["status"],
         created_at=float(record["created"]),
         started_at=_moment(record, "started"),
         completed_at=_moment(record, "completed"),

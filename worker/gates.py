@@ -30,6 +30,8 @@ class FairGate:
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         self._passes: dict[str, float] = {}
         self._weights: dict[str, int] = {}
+        self._last: dict[str, int] = {}  # when a job was last let in, to settle equal passes
+        self._entries = 0
         self._closed = False
 
     @property
@@ -82,6 +84,8 @@ class FairGate:
             turn = self._waiting[key].popleft()
             if not turn.cancelled():
                 self._held[key] += 1
+                self._entries += 1
+                self._last[key] = self._entries
                 self._passes[key] += 1 / self._weights[key]
                 turn.set_result(None)
 
@@ -89,11 +93,9 @@ class FairGate:
         may_enter = [
             key for key, turns in self._waiting.items() if turns and (self.free > self.reserve or not self._held[key])
         ]
-        return min(may_enter, key=self._passes.__getitem__, default=None)
+        return min(may_enter, key=lambda key: (self._passes[key], self._last.get(key, 0)), default=None)
 
     def _forget(self, key: str) -> None:
         if not self._held[key] and not self._waiting.get(key):
-            self._held.pop(key, None)
-            self._waiting.pop(key, None)
-            self._passes.pop(key, None)
-            self._weights.pop(key, None)
+            for table in (self._held, self._waiting, self._passes, self._weights, self._last):
+                table.pop(key, None)

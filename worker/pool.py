@@ -97,11 +97,11 @@ class Running:
 
     def _cut_short(self) -> Exception:
         if self._cancelled == "soft":
-            return SoftTimeLimitExceeded()
+            return SoftTimeLimitExceeded()  # type: ignore[no-any-return]
         if self._cancelled is None:
             return RuntimeError("the task's coroutine was cancelled from within")
         self.dropped = True
-        return Ignore()
+        return Ignore()  # type: ignore[no-any-return]
 
     def cancel(self, why: str) -> None:
         with self._lock:
@@ -120,7 +120,7 @@ class TaskPool(BasePool):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.limit = self.limit or 1
+        self.limit: int = self.limit or 1
         self.tasks: set[Running] = set()  # strong references: Request has only a weak one
         self.loop = asyncio.new_event_loop()
         self._hub: Any = None

@@ -67,9 +67,10 @@ class Reading:
             async with self._bench.renderer.open(upload, self._job.input.media_type) as handle:
                 del upload
                 await self._read_pages(handle)
-        except* PreprocessingError as errors:
-            await self._bench.claims.fail(self._claim, errors.exceptions[0].code, str(errors.exceptions[0]))
-        await self._end()
+        except PreprocessingError as error:  # of the whole upload; a page's own is that page's result
+            await self._bench.claims.fail(self._claim, error.code, error.detail)
+        else:
+            await self._end()
 
     async def _read_pages(self, handle: Handle) -> None:
         async with asyncio.TaskGroup() as pages:

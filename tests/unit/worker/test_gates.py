@@ -9,7 +9,7 @@ from worker.gates import FairGate, GateClosed
 
 
 async def settle() -> None:
-    for _ in range(10):
+    for _ in range(60):
         await asyncio.sleep(0)
 
 
@@ -33,6 +33,7 @@ async def test_jobs_take_turns_page_by_page() -> None:
     await gate.enter("x")
     crowd.wants("big", 4)
     crowd.wants("small", 2)
+    await settle()
     gate.leave("x")
     for _ in range(6):
         await settle()
@@ -46,6 +47,7 @@ async def test_weight_is_the_share_of_the_turns() -> None:
     await gate.enter("x")
     crowd.wants("low", 20, weight=1)
     crowd.wants("normal", 20, weight=4)
+    await settle()
     gate.leave("x")
     for _ in range(20):
         await settle()
@@ -62,6 +64,7 @@ async def test_a_late_comer_does_not_catch_up_on_turns_it_never_waited_for() -> 
         gate.leave("old")
         await settle()
     crowd.wants("new", 10)
+    await settle()
     for _ in range(6):
         gate.leave(crowd.order[-1])
         await settle()
