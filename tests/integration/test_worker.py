@@ -1,0 +1,315 @@
+"""A real worker process on a real server: in flight, killed, stopped, poisoned, cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.errors import NotFound
+from shared.job import Job
+from shared.store import Store
+from tests.conftest import ROOT, Valkey
+from tests.house import Worker, environment
+from tests.jobs import picture, png, submit, tiff
+from worker.engines.instant import answer
+
+FIXTURES = "tests.engines.fixtures"
+
+
+@pytest.fixture
+def start_worker(tmp_path: Path, valkey: Valkey) -> Iterator[Callable[..., Worker]]:
+    workers: list[Worker] = []
+
+    def start(**settings: Any) -> Worker:
+        workers.append(Worker(tmp_path, valkey.url, f"worker-{len(workers)}", **{"lease": 2, **settings}))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.kill()
+
+
+async def ended(store: Store, job_id: str, seconds: float = 40) -> Job:
+    async with asyncio.timeout(seconds):
+        while not (job := await store.job(job_id)).finished:
+            await asyncio.sleep(0.02)
+    return job
+
+
+async def until(store: Store, job_id: str, condition: Callable[[Job], bool], seconds: float = 30) -> Job:
+    async with asyncio.timeout(seconds):
+        while not condition(job := await store.job(job_id)):
+            await asyncio.sleep(0.02)
+    return job
+
+
+async def names(store: Store, job_id: str) -> list[str]:
+    return [event.name for event in await store.events(job_id)]
+
+
+async def test_a_document_is_read_page_by_page(store: Store, start_worker: Callable[..., Worker]) -> None:
+    start_worker()
+    job = await ended(store, await submit(store, tiff([1, 2, 3]), "image/tiff", 3))
+    assert (job.status, job.engine, job.attempt) == ("succeeded", "instant", 1)
+    pages = await store.pages(job.id)
+    assert [page.markdown for page in pages] == [answer(picture(seed)) for seed in (1, 2, 3)]
+    assert [(page.width, page.height) for page in pages] == [(200, 120)] * 3
+    assert (await store.page_image(job.id, 2) or b"")[8:12] == b"WEBP"
+    events = await store.events(job.id)
+    text = "".join(event.data["text"] for event in events if event.name == "token" and event.data["page"] == 2)
+    assert text == pages[1].markdown
+    assert events[-1].name == "done"
+
+
+async def test_only_the_pages_asked_for_are_read_under_their_own_numbers(
+    store: Store, start_worker: Callable[..., Worker]
+) -> None:
+    start_worker()
+    data = tiff([1, 2, 3, 4])
+    upload = {"filename": "a", "media_type": "image/tiff", "bytes": 1, "sha256": "0" * 64, "pages": 4}
+    from shared.job import Input, NewJob
+    from shared.options import Options
+
+    new = NewJob(input=Input(**upload, page_range="2,4"), pages=2, options=Options())
+    job = await ended(store, (await store.submit(new, data)).job_id)
+    assert [page.number for page in await store.pages(job.id)] == [2, 4]
+    assert (await store.pages(job.id))[1].markdown == answer(picture(4))
+
+
+async def test_64_jobs_are_in_flight_at_once_and_inspect_shows_them(
+    store: Store, start_worker: Callable[..., Worker], valkey: Valkey
+) -> None:
+    worker = start_worker(instant_seconds=3)
+    ids = [await submit(store, png(seed), "image/png") for seed in range(64)]
+    await until(store, ids[-1], lambda job: job.status == "processing")
+    active = inspect(valkey.url, "active")
+    assert sorted(task["args"][0] for tasks in active.values() for task in tasks) == sorted(ids)
+    assert (await store.counters())["running"] == 64
+    for job_id in ids:
+        assert (await ended(store, job_id)).status == "succeeded"
+    assert worker.alive
+
+
+def inspect(url: str, what: str) -> dict[str, list[dict[str, Any]]]:
+    command = [sys.executable, "-m", "celery", f"--broker={url}", "inspect", what, "--json", "--timeout", "10"]
+    found = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, check=True, timeout=60)
+    return json.loads(found.stdout)  # type: ignore[no-any-return]
+
+
+async def test_killed_with_64_in_flight_every_job_ends_once(
+    store: Store, start_worker: Callable[..., Worker], valkey: Valkey
+) -> None:
+    worker = start_worker(instant_seconds=1)
+    ids = [await submit(store, png(seed), "image/png") for seed in range(64)]
+    await until(store, ids[-1], lambda job: job.status == "processing")
+    worker.kill()
+    start_worker()
+    for seed, job_id in enumerate(ids):
+        job = await ended(store, job_id)
+        assert (job.status, (await store.pages(job_id))[0].markdown) == ("succeeded", answer(picture(seed)))
+        assert (await names(store, job_id)).count("done") == 1
+    assert (await store.counters())["ended:succeeded"] == 64
+
+
+async def test_a_restart_redoes_no_finished_page(store: Store, start_worker: Callable[..., Worker]) -> None:
+    worker = start_worker(instant_seconds=0.2, pages_in_flight=2)
+    job_id = await submit(store, tiff(range(12)), "image/tiff", 12)
+    await until(store, job_id, lambda job: job.progress.pages_done >= 5)
+    worker.kill()
+    done_before = {mark.number for mark in (await store.job(job_id)).pages}
+    start_worker()
+    job = await ended(store, job_id)
+    assert (job.status, job.attempt) == ("succeeded", 2)
+    started = [event.data["page"] for event in await store.events(job_id) if event.name == "page.started"]
+    assert all(started.count(number) == 1 for number in done_before)
+    assert [page.markdown for page in await store.pages(job_id)] == [answer(picture(seed)) for seed in range(12)]
+
+
+async def test_term_lets_running_pages_end_and_gives_the_rest_back(
+    store: Store, start_worker: Callable[..., Worker], valkey: Valkey
+) -> None:
+    worker = start_worker(instant_seconds=1, pages_in_flight=2)
+    job_id = await submit(store, tiff(range(8)), "image/tiff", 8)
+    waiting = [await submit(store, png(seed), "image/png") for seed in range(5)]
+    await until(store, job_id, lambda job: job.status == "processing")
+    assert worker.stop() == 0
+    job = await store.job(job_id)
+    assert job.status == "queued"
+    assert 1 <= job.progress.pages_done < 8
+    assert valkey.client.hgetall("unacked") == {}
+    start_worker(pages_in_flight=2)
+    for other in [job_id, *waiting]:
+        assert (await ended(store, other)).status == "succeeded"
+    assert (await store.job(job_id)).attempt == 2
+    restarts = [event for event in await store.events(job_id) if event.name == "page.restarted"]
+    assert restarts == [], "no running page was thrown away"
+
+
+async def test_a_page_that_kills_its_worker_fails_and_its_neighbours_do_not(
+    store: Store, start_worker: Callable[..., Worker]
+) -> None:
+    engine = f"{FIXTURES}.kills_on_page:load"
+    poison = await submit(store, tiff([1, 2, 3], poison=[2]), "image/tiff", 3)
+    innocents = [await submit(store, png(seed), "image/png") for seed in range(10)]
+    workers = 0
+    while not (await store.job(poison)).finished:
+        worker = start_worker(engine=engine, lease=1)
+        workers += 1
+        async with asyncio.timeout(30):
+            while worker.alive and not (await store.job(poison)).finished:
+                await asyncio.sleep(0.02)
+    job = await store.job(poison)
+    assert (job.status, workers) == ("partial", 4)
+    assert [(mark.number, mark.status, mark.reason) for mark in job.pages] == [
+        (1, "ok", None), (2, "failed", "poison"), (3, "ok", None),
+    ]  # fmt: skip
+    for job_id in innocents:
+        assert (await ended(store, job_id)).status == "succeeded"
+
+
+async def test_a_dead_engine_ends_the_process_and_gives_the_jobs_back(
+    store: Store, start_worker: Callable[..., Worker]
+) -> None:
+    job_id = await submit(store, tiff([1, 2], poison=[2]), "image/tiff", 2)
+    worker = start_worker(engine=f"{FIXTURES}.dies_on_page:load")
+    assert await asyncio.to_thread(worker.popen.wait, 30) == 71
+    assert (await store.job(job_id)).status == "queued"
+    start_worker()
+    job = await ended(store, job_id)
+    assert (job.status, job.attempt) == ("succeeded", 2)
+
+
+async def test_a_page_the_engine_refuses_fails_alone(store: Store, start_worker: Callable[..., Worker]) -> None:
+    start_worker(engine=f"{FIXTURES}.raises_on_page:load")
+    job = await ended(store, await submit(store, tiff([1, 2], poison=[1]), "image/tiff", 2))
+    assert (job.status, [mark.status for mark in job.pages]) == ("partial", ["failed", "ok"])
+    assert job.pages[0].reason == "inference-failed: this page is refused"
+
+
+async def test_a_page_without_end_fails_by_its_time_limit(store: Store, start_worker: Callable[..., Worker]) -> None:
+    start_worker(engine=f"{FIXTURES}.never_returns:load", page_timeout=0.3)
+    job = await ended(store, await submit(store, tiff([1, 2], poison=[1]), "image/tiff", 2))
+    assert (job.status, job.pages[0].reason) == ("partial", "timeout")
+
+
+async def test_a_page_read_again_voids_its_text_and_ends_degraded(
+    store: Store, start_worker: Callable[..., Worker]
+) -> None:
+    start_worker(engine=f"{FIXTURES}.repeats:load")
+    job = await ended(store, await submit(store, tiff([1, 2], poison=[1]), "image/tiff", 2))
+    assert (job.status, job.pages[0].status, job.pages[0].reason) == ("partial", "degraded", "repetition")
+    events = [event for event in await store.events(job.id) if event.data.get("page") == 1]
+    names = [event.name for event in events]
+    assert names.index("token") < names.index("page.restarted") < names.index("page.completed")
+    after = events[names.index("page.restarted") :]
+    assert "".join(event.data["text"] for event in after if event.name == "token") == "again and"
+
+
+async def test_cancel_frees_the_engine_for_others(store: Store, start_worker: Callable[..., Worker]) -> None:
+    start_worker(engine=f"{FIXTURES}.never_returns:load", pages_in_flight=1)
+    stuck = await submit(store, tiff([1], poison=[1]), "image/tiff")
+    await until(store, stuck, lambda job: job.status == "processing")
+    other = await submit(store, png(5), "image/png")
+    await store.cancel(stuck)
+    assert (await ended(store, other)).status == "succeeded"
+    assert (await store.job(stuck)).status == "cancelled"
+
+
+async def test_a_job_deleted_while_it_is_read_leaves_nothing(
+    store: Store, start_worker: Callable[..., Worker], valkey: Valkey
+) -> None:
+    worker = start_worker(instant_seconds=0.3, pages_in_flight=1)
+    job_id = await submit(store, tiff(range(6)), "image/tiff", 6)
+    await until(store, job_id, lambda job: job.progress.pages_done > 0)
+    await store.delete(job_id)
+    await ended(store, await submit(store, png(7), "image/png"))
+    with pytest.raises(NotFound):
+        await store.job(job_id)
+    assert [key for key in valkey.client.scan_iter() if job_id.encode() in key] == []
+    assert worker.alive
+
+
+async def test_an_engine_that_cannot_be_loaded_takes_no_job(
+    store: Store, start_worker: Callable[..., Worker], valkey: Valkey
+) -> None:
+    job_id = await submit(store, png(1), "image/png")
+    worker = start_worker(engine=f"{FIXTURES}.raises_on_load:load")
+    assert await asyncio.to_thread(worker.popen.wait, 30) == 70
+    assert "the model's files are missing" in worker.text()
+    assert " ready." not in worker.text()
+    assert valkey.client.llen("ocr\x06\x163") == 1
+    assert (await store.job(job_id)).attempt == 0
+
+
+async def test_duplicate_messages_read_a_job_once(
+    store: Store, start_worker: Callable[..., Worker], valkey: Valkey
+) -> None:
+    start_worker(instant_seconds=0.5)
+    job_id = await submit(store, png(3), "image/png")
+    message = valkey.client.lindex("ocr\x06\x163", 0)
+    if message is not None:
+        for i in range(3):
+            copy = json.loads(message)
+            copy["properties"]["delivery_tag"] = f"copy-{i}"
+            valkey.client.lpush("ocr\x06\x163", json.dumps(copy))
+    job = await ended(store, job_id)
+    assert job.attempt == 1
+    assert (await names(store, job_id)).count("page.started") == 1
+
+
+async def test_a_message_that_names_no_job_harms_nobody(
+    store: Store, start_worker: Callable[..., Worker], valkey: Valkey
+) -> None:
+    from shared.message import celery_message
+
+    worker = start_worker()
+    for bad in ("01JD0000000000000000000000", "../../etc/passwd", "x" * 1000):
+        valkey.client.lpush("ocr\x06\x163", celery_message(bad))
+    assert (await ended(store, await submit(store, png(1), "image/png"))).status == "succeeded"
+    assert worker.alive
+
+
+@pytest.mark.parametrize("fault", ["restart", "freeze", "reset"])
+async def test_redis_away_while_jobs_run_the_same_process_goes_on(
+    tmp_path: Path, start_worker: Callable[..., Worker], fault: str
+) -> None:
+    from shared.connect import connect
+    from tests.conftest import make_settings
+
+    folder = tmp_path / "valkey"
+    folder.mkdir()
+    valkey = Valkey(folder)
+    client = connect(valkey.url, patient=True)
+    store = Store(client, make_settings(valkey.url))
+    worker = start_worker(instant_seconds=0.5, redis_url=valkey.url, pages_in_flight=4)
+    try:
+        ids = [await submit(store, png(seed), "image/png") for seed in range(24)]
+        await until(store, ids[0], lambda job: job.finished)
+        if fault == "restart":
+            valkey.stop()
+            valkey.start()
+        elif fault == "freeze":
+            valkey.signal(signal.SIGSTOP)
+            await asyncio.sleep(3)
+            valkey.signal(signal.SIGCONT)
+        else:
+            for kind in ("normal", "pubsub"):
+                valkey.client.client_kill_filter(_type=kind, skipme=True)
+        for job_id in ids:
+            assert (await ended(store, job_id, 60)).status == "succeeded"
+        late = await submit(store, png(99), "image/png")
+        assert (await ended(store, late, 60)).status == "succeeded"
+        assert worker.alive
+        assert sum([(await names(store, job_id)).count("done") for job_id in ids]) == 24
+    finally:
+        worker.kill()
+        await client.aclose()
+        valkey.stop()
