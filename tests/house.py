@@ -79,7 +79,9 @@ class Worker(Process):
     """``python -m worker``."""
 
     def __init__(self, folder: Path, redis_url: str, name: str = "worker", **settings: Any) -> None:
-        super().__init__(["-m", "worker"], folder / f"{name}.log", redis_url=redis_url, **{"engine": "instant"} | settings)
+        super().__init__(
+            ["-m", "worker"], folder / f"{name}.log", redis_url=redis_url, **{"engine": "instant"} | settings
+        )
 
     def wait_ready(self) -> Worker:
         self.wait_for(lambda: " ready." in self.text(), 60, "a ready worker")
