@@ -1,0 +1,141 @@
+"""The service around the engine, measured with the instant engine: ``python -m benchmarks.service [NAME ...]``.
+
+throughput: pages/s through HTTP and queue, as a share of the same engine's in this process, in one run.
+fairness:   a one-page job's time while a document of 500 pages is read, against its time on an idle service.
+overload:   ten times more submissions than the engine can read; which answers they get, and how soon.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from collections import Counter
+from typing import Any
+
+import httpx
+
+from benchmarks.house import house, quantile
+from shared.options import Options
+from tests.jobs import picture, png, tiff
+from worker.engines.base import PageImage
+from worker.engines.instant import InstantEngine
+
+
+async def submit(client: httpx.AsyncClient, url: str, data: bytes, name: str, wait: int = 0) -> httpx.Response:
+    headers = {"Prefer": f"wait={wait}"} if wait else {}
+    return await client.post(f"{url}/api/v1/jobs", files={"file": (name, data)}, headers=headers)
+
+
+async def finish(client: httpx.AsyncClient, url: str, job_id: str) -> dict[str, Any]:
+    while True:
+        job = (await client.get(f"{url}/api/v1/jobs/{job_id}", headers={"Prefer": "wait=60"})).json()
+        if job["completed_at"]:
+            return job  # type: ignore[no-any-return]
+
+
+async def in_process(pages: int, seconds: float, at_once: int) -> float:
+    """Pages/s of the engine alone, fed with pictures that are ready."""
+    engine, gate = InstantEngine(seconds), asyncio.Semaphore(at_once)
+    images = [picture(seed) for seed in range(16)]
+
+    async def read(number: int) -> None:
+        async with gate:
+            async for _ in engine.read(PageImage(number, images[number % 16]), Options()):
+                pass
+
+    began = time.perf_counter()
+    await asyncio.gather(*(read(number) for number in range(1, pages + 1)))
+    return pages / (time.perf_counter() - began)
+
+
+async def throughput() -> None:
+    seconds, at_once, documents, pages = 0.5, 16, 16, 20
+    reference = await in_process(documents * pages, seconds, at_once)
+    with house(instant_seconds=seconds, pages_in_flight=at_once, keep_page_images=False) as home:
+        async with httpx.AsyncClient(timeout=120) as client:
+            await finish(client, home.url, (await submit(client, home.url, png(1), "warm.png")).json()["id"])
+            began = time.perf_counter()
+            answers = [
+                await submit(client, home.url, tiff(range(i * 100, i * 100 + pages)), "a.tiff")
+                for i in range(documents)
+            ]
+            jobs = await asyncio.gather(*(finish(client, home.url, answer.json()["id"]) for answer in answers))
+            rate = documents * pages / (time.perf_counter() - began)
+    assert all(job["status"] == "succeeded" for job in jobs)
+    print(f"throughput: {rate:.1f} pages/s through HTTP and queue, {reference:.1f} in process: {rate / reference:.2f}")
+
+
+async def single(client: httpx.AsyncClient, url: str, times: int, seed: int) -> list[float]:
+    taken = []
+    for i in range(times):
+        began = time.perf_counter()
+        answer = await submit(client, url, png(seed + i), "one.png", wait=60)
+        assert answer.json()["status"] == "succeeded", answer.text
+        taken.append(time.perf_counter() - began)
+    return taken
+
+
+async def fairness() -> None:
+    seconds, times = 0.4, 25
+    with house(instant_seconds=seconds, pages_in_flight=1) as home:
+        async with httpx.AsyncClient(timeout=120) as client:
+            await single(client, home.url, 2, 0)
+            idle = quantile(await single(client, home.url, times, 100), 0.95)
+            big = (await submit(client, home.url, tiff(range(1000, 1500)), "big.tiff")).json()
+            await client.get(f"{home.url}/api/v1/jobs/{big['id']}", headers={"Prefer": "wait=2"})
+            busy = quantile(await single(client, home.url, times, 200), 0.95)
+            await client.post(f"{home.url}/api/v1/jobs/{big['id']}/cancel")
+    limit = 2 * idle + seconds
+    print(f"fairness: p95 of a one-page job {idle:.2f} s idle, {busy:.2f} s beside 500 pages; "
+          f"2 x idle + a page = {limit:.2f} s: {busy / limit:.2f}")  # fmt: skip
+
+
+async def overload(duration: float = 120) -> None:
+    seconds, at_once = 0.5, 2
+    offered = 10 * at_once / seconds
+    taken: dict[str, list[float]] = {"idle": [], "overload": []}
+    answers: Counter[int] = Counter()
+    accepted: list[str] = []
+    with house(instant_seconds=seconds, pages_in_flight=at_once, max_queue_jobs=200) as home:
+        async with httpx.AsyncClient(timeout=30, limits=httpx.Limits(max_connections=200)) as client:
+
+            async def one(phase: str, seed: int) -> None:
+                began = time.perf_counter()
+                answer = await submit(client, home.url, png(seed), "one.png")
+                taken[phase].append(time.perf_counter() - began)
+                answers[answer.status_code] += 1
+                if answer.status_code == 202:
+                    accepted.append(answer.json()["id"])
+
+            for i in range(60):
+                await one("idle", i)
+                await asyncio.sleep(0.3)
+            answers.clear()
+            running, began, peak = set(), time.perf_counter(), 0
+            for i in range(int(offered * duration)):
+                await asyncio.sleep(max(0.0, began + i / offered - time.perf_counter()))
+                running.add(task := asyncio.create_task(one("overload", 1000 + i)))
+                task.add_done_callback(running.discard)
+                if not i % 100:
+                    peak = max(peak, home.valkey.client.info("memory")["used_memory"])
+            await asyncio.gather(*running)
+            ends = Counter([(await finish(client, home.url, job_id))["status"] for job_id in accepted])
+    idle, busy = (quantile(taken[phase], 0.99) for phase in ("idle", "overload"))
+    print(f"overload: {offered:.0f} submissions/s for {duration:.0f} s: answers {dict(answers)}, accepted ended "
+          f"{dict(ends)}; p99 of a submission {idle * 1000:.0f} ms idle, {busy * 1000:.0f} ms: {busy / idle:.1f}; "
+          f"Redis at most {peak / 2**20:.0f} MiB")  # fmt: skip
+
+
+MEASUREMENTS = {"throughput": throughput, "fairness": fairness, "overload": overload}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks.service")
+    parser.add_argument("names", nargs="*", metavar="NAME", default=list(MEASUREMENTS))
+    for name in parser.parse_args().names:
+        asyncio.run(MEASUREMENTS[name]())
+
+
+if __name__ == "__main__":
+    main()
