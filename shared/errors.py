@@ -17,6 +17,7 @@ OCRError
 │   ├── EngineNotReady  StoreUnavailable
 └── EngineError              inside a worker: one page, or the whole engine
     ├── PreprocessingError   the page could not be turned into a picture
+    │   ├── RenderTimeout  RenderMemory
     ├── InferenceError       the engine refused or failed one page; it goes on with others
     └── EngineDead           the engine is gone; its pages go back to the queue
 
@@ -245,6 +246,18 @@ class PreprocessingError(EngineError):
     """The page could not be turned into a picture"""
 
     code = "render-failed"
+
+
+class RenderTimeout(PreprocessingError):
+    """The page took too long to render"""
+
+    code = "render-timeout"
+
+
+class RenderMemory(PreprocessingError):
+    """The page took too much memory to render"""
+
+    code = "render-memory"
 
 
 class InferenceError(EngineError):

@@ -32,8 +32,18 @@ from shared.sniff import PDF, PDF_HEADER_WITHIN, PILLOW_FORMATS, TIFF, allowed_t
 PDFIUM_NEEDS_PASSWORD = 4
 CHECKED_PIXELS = 120_000_000  # decoded at the door at most; later TIFF frames are only decoded when read
 # What Pillow's readers raise on damaged or hostile bytes, found by fuzzing and in its source.
-PARSER_ERRORS = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError)
-PARSER_ERRORS += (struct.error, AttributeError, RuntimeError)
+PARSER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    EOFError,
+    AttributeError,
+    RuntimeError,
+    struct.error,
+)
 
 
 @dataclass(frozen=True, slots=True)
