@@ -1,0 +1,25 @@
+"""The CPU engine: PP-OCRv6 through RapidOCR on onnxruntime, with page orientation, layout hints and reading order.
+
+Everything it needs comes in Python packages: the extra ``cpu`` and ``requirements-models.lock``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from shared.settings import Settings
+from worker.engines.cpu.engine import CpuEngine
+from worker.engines.cpu.layout import LayoutModel
+from worker.engines.cpu.reader import Reader
+from worker.engines.cpu.recognition import TextModels
+
+
+def build_reader(threads: int) -> Reader:
+    """Load all models; raises ``EngineDead`` where one is missing or not the one expected."""
+    return Reader(TextModels(threads), LayoutModel(threads))
+
+
+async def load(settings: Settings) -> CpuEngine:
+    threads = settings.cpu_threads or len(os.sched_getaffinity(0))
+    return CpuEngine(await asyncio.to_thread(build_reader, threads))

@@ -1,0 +1,88 @@
+"""The CPU engine as the worker sees it: pages are read one after the other in one thread of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+
+from shared.errors import EngineDead, OCRError
+from shared.options import Options
+from worker.engines.base import EngineInfo, PageImage, PageRead, Piece
+from worker.engines.cpu.reader import Reader, Stopped
+from worker.engines.cpu.recognition import failure
+
+MODEL = "PP-OCRv6 small (RapidOCR 3.10.0)"
+SLOTS = 1
+
+
+def stopper(stop: threading.Event) -> Callable[[], None]:
+    """A checkpoint that the reader calls between its stages; it raises ``Stopped`` once nobody waits any more."""
+
+    def checkpoint() -> None:
+        if stop.is_set():
+            raise Stopped
+
+    return checkpoint
+
+
+def pieces_of(read: PageRead) -> list[str]:
+    """The page's Markdown block by block; joined they are the whole."""
+    texts = [block.text for block in read.blocks if block.text]
+    if "\n\n".join(texts) != read.markdown:
+        return [read.markdown] if read.markdown else []
+    return [text if i == 0 else "\n\n" + text for i, text in enumerate(texts)]
+
+
+class CpuEngine:
+    def __init__(self, reader: Reader) -> None:
+        self._reader: Reader | None = reader
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cpu-engine")
+        self._version = version("rapidocr")
+        self._reading = 0
+        self._pages = 0
+
+    async def read(self, page: PageImage, options: Options) -> AsyncIterator[Piece]:
+        stop = threading.Event()
+        self._reading += 1
+        try:
+            read = await asyncio.get_running_loop().run_in_executor(self._thread, self._read, page, stopper(stop))
+            for piece in pieces_of(read):
+                yield piece
+            yield read
+        finally:
+            stop.set()
+            self._reading -= 1
+
+    def _read(self, page: PageImage, checkpoint: Callable[[], None]) -> PageRead:
+        checkpoint()
+        if self._reader is None:
+            raise EngineDead("the CPU engine was closed")
+        try:
+            read = self._reader.read(page, checkpoint)
+        except (OCRError, Stopped):
+            raise
+        except Exception as error:
+            raise failure(error) from error
+        self._pages += 1
+        return read
+
+    def describe(self) -> EngineInfo:
+        return EngineInfo(
+            name="cpu",
+            model=MODEL,
+            slots=SLOTS,
+            version=self._version,
+            state="busy" if self._reading else "ready",
+            metrics={"reading": self._reading, "pages": self._pages},
+        )
+
+    async def check(self) -> None:
+        if self._reader is None:
+            raise EngineDead("the CPU engine was closed")
+
+    async def close(self) -> None:
+        self._reader = None
+        await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)

@@ -1,0 +1,111 @@
+"""Text lines as boxes, and what can be said of them before a word is understood."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One piece of text as it was detected: a line, or a part of one, or a table or figure that takes its place.
+
+    ``x0`` to ``y1`` are pixels of the levelled page; ``box`` is the same place on the page as it is.
+    """
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    text: str
+    box: tuple[float, float, float, float]
+    region: int | None = None
+
+    @property
+    def width(self) -> float:
+        return self.x1 - self.x0
+
+    @property
+    def height(self) -> float:
+        return self.y1 - self.y0
+
+    @property
+    def middle(self) -> float:
+        """Half-way down the line."""
+        return (self.y0 + self.y1) / 2
+
+    @property
+    def centre(self) -> float:
+        """Half-way along the line."""
+        return (self.x0 + self.x1) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Pieces that stand side by side, left to right."""
+
+    pieces: tuple[Line, ...]
+
+    @property
+    def x0(self) -> float:
+        return self.pieces[0].x0
+
+    @property
+    def x1(self) -> float:
+        return max(piece.x1 for piece in self.pieces)
+
+    @property
+    def y0(self) -> float:
+        return min(piece.y0 for piece in self.pieces)
+
+    @property
+    def y1(self) -> float:
+        return max(piece.y1 for piece in self.pieces)
+
+    @property
+    def height(self) -> float:
+        return median(piece.height for piece in self.pieces)
+
+    @property
+    def middle(self) -> float:
+        return (self.y0 + self.y1) / 2
+
+    @property
+    def region(self) -> int | None:
+        """The table or figure this row stands for, if it does."""
+        return self.pieces[0].region
+
+
+def same_row(a: Line, b: Line) -> bool:
+    """Whether two pieces share more than half the height of the lower one."""
+    shared = min(a.y1, b.y1) - max(a.y0, b.y0)
+    return shared > 0.5 * min(a.height, b.height)
+
+
+def rows(lines: Iterable[Line]) -> list[Row]:
+    """Lines gathered into rows, top to bottom."""
+    found: list[list[Line]] = []
+    for line in sorted(lines, key=lambda line: line.middle):
+        home = next((row for row in reversed(found[-3:]) if fits(line, row)), None)
+        if home is None:
+            found.append([line])
+        else:
+            home.append(line)
+    return [Row(tuple(sorted(row, key=lambda line: line.x0))) for row in found]
+
+
+def fits(line: Line, row: Sequence[Line]) -> bool:
+    """Beside a row's last piece, and on top of none of its pieces."""
+    crossing = any(min(line.x1, p.x1) - max(line.x0, p.x0) > 0.5 * min(line.width, p.width) for p in row)
+    return same_row(line, row[-1]) and not crossing
+
+
+def line_height(lines: Iterable[Line]) -> float:
+    """The usual height of a line, in pixels."""
+    return median(line.height for line in lines)
+
+
+def union(boxes: Iterable[tuple[float, float, float, float]]) -> tuple[float, float, float, float]:
+    left, top, right, bottom = zip(*boxes, strict=True)
+    return min(left), min(top), max(right), max(bottom)
