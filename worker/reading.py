@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import aclosing, nullcontext
+from contextlib import aclosing, closing, nullcontext
 from dataclasses import dataclass, field
 from time import monotonic
 
 from PIL.Image import Image
-from shared.formats import page_picture
-from shared.page_range import parse
+from shared.boxes import page_picture
 
 from shared.claims import Claim, Claims
 from shared.document import Figure, Page, PageStatus
 from shared.errors import EngineDead, InferenceError, PreprocessingError
+from shared.helper import Blob
+from shared.page_range import parse
 from shared.settings import Settings
 from worker.engines.base import Engine, PageImage, PageRead, Restarted
 from worker.gates import WEIGHTS, FairGate, GateClosed
 from worker.outflow import Outflow
-from worker.render import Handle, Renderer
+from worker.render import Renderer, Upload
 
 Figures = Sequence[tuple[str, bytes]]
 
@@ -60,26 +61,24 @@ class Reading:
 
     async def run(self) -> None:
         """Until every page has ended (finish), or the worker drains (release). Raises ``ClaimLost``, ``EngineDead``."""
-        upload = await self._bench.claims.upload(self._job.id)
-        if upload is None:
+        data = await self._bench.claims.upload(self._job.id)
+        if data is None:
             raise ClaimLost
-        try:
-            async with self._bench.renderer.open(upload, self._job.input.media_type) as handle:
-                del upload
-                await self._read_pages(handle)
-        except PreprocessingError as error:  # of the whole upload; a page's own is that page's result
-            await self._bench.claims.fail(self._claim, error.code, error.detail)
-        else:
-            await self._end()
+        # The gateway has checked the upload and counted its pages; the renderer opens it again for every page.
+        upload = Upload(Blob(data), self._job.input.media_type, self._job.input.pages)
+        del data
+        with closing(upload):
+            await self._read_pages(upload)
+        await self._end()
 
-    async def _read_pages(self, handle: Handle) -> None:
+    async def _read_pages(self, upload: Upload) -> None:
         async with asyncio.TaskGroup() as pages:
             for number in self._numbers():
                 try:
                     await self._take_seat()
                 except GateClosed:
                     return
-                pages.create_task(self._page(handle, number), name=f"{self._job.id}/{number}")
+                pages.create_task(self._page(upload, number), name=f"{self._job.id}/{number}")
 
     def _numbers(self) -> list[int]:
         """The pages to read; those that were part of a worker's death come first, for they are read one at a time."""
@@ -94,21 +93,21 @@ class Reading:
                 self._bench.seats.leave(self._job.id)
                 raise ClaimLost
 
-    async def _page(self, handle: Handle, number: int) -> None:
+    async def _page(self, upload: Upload, number: int) -> None:
         try:
             deaths = self._claim.starts.get(number, 0)
             if deaths >= self._bench.settings.page_attempts:
                 await self._store(failed(number, "poison", deaths))
                 return
             async with self._bench.suspects if deaths else nullcontext():
-                await self._render_and_read(handle, number)
+                await self._render_and_read(upload, number)
         finally:
             self._bench.seats.leave(self._job.id)
 
-    async def _render_and_read(self, handle: Handle, number: int) -> None:
+    async def _render_and_read(self, upload: Upload, number: int) -> None:
         try:
             text_layer = self._job.options.text_layer == "prefer"
-            image = await self._bench.renderer.page(handle, number, text_layer=text_layer)
+            image = await self._bench.renderer.page(upload, number, text_layer=text_layer)
         except PreprocessingError as error:
             await self._store(failed(number, f"{error.code}: {error.detail}"))
             return

@@ -62,7 +62,6 @@ class Service:
         """Load the engine, reach Redis, announce. Raises what the engine raises: then no job may be taken."""
         engine = await load_engine(settings)
         service = cls(settings, connect(settings.redis_url.get_secret_value(), patient=True), engine, on_dead)
-        await service.bench.renderer.warm()
         await service._announce()
         service._loops = [
             asyncio.create_task(service.bench.outflow.run()),

@@ -13,10 +13,13 @@ from typing import Any
 
 import pytest
 
+from shared.connect import connect
 from shared.errors import NotFound
-from shared.job import Job
+from shared.job import Input, Job, NewJob
+from shared.message import celery_message
+from shared.options import Options
 from shared.store import Store
-from tests.conftest import ROOT, Valkey
+from tests.conftest import ROOT, Valkey, make_settings
 from tests.house import Worker, environment
 from tests.jobs import picture, png, submit, tiff
 from worker.engines.instant import answer
@@ -29,7 +32,8 @@ def start_worker(tmp_path: Path, valkey: Valkey) -> Iterator[Callable[..., Worke
     workers: list[Worker] = []
 
     def start(**settings: Any) -> Worker:
-        workers.append(Worker(tmp_path, valkey.url, f"worker-{len(workers)}", **{"lease": 2, **settings}))
+        url = settings.pop("redis_url", valkey.url)
+        workers.append(Worker(tmp_path, url, f"worker-{len(workers)}", **{"lease": 2, **settings}))
         return workers[-1]
 
     yield start
@@ -49,6 +53,18 @@ async def until(store: Store, job_id: str, condition: Callable[[Job], bool], sec
         while not condition(job := await store.job(job_id)):
             await asyncio.sleep(0.02)
     return job
+
+
+async def until_counter(store: Store, name: str, value: int) -> None:
+    async with asyncio.timeout(30):
+        while (await store.counters()).get(name) != value:
+            await asyncio.sleep(0.02)
+
+
+async def until_event(store: Store, job_id: str, name: str) -> None:
+    async with asyncio.timeout(30):
+        while name not in await names(store, job_id):
+            await asyncio.sleep(0.02)
 
 
 async def names(store: Store, job_id: str) -> list[str]:
@@ -75,9 +91,6 @@ async def test_only_the_pages_asked_for_are_read_under_their_own_numbers(
     start_worker()
     data = tiff([1, 2, 3, 4])
     upload = {"filename": "a", "media_type": "image/tiff", "bytes": 1, "sha256": "0" * 64, "pages": 4}
-    from shared.job import Input, NewJob
-    from shared.options import Options
-
     new = NewJob(input=Input(**upload, page_range="2,4"), pages=2, options=Options())
     job = await ended(store, (await store.submit(new, data)).job_id)
     assert [page.number for page in await store.pages(job.id)] == [2, 4]
@@ -87,12 +100,12 @@ async def test_only_the_pages_asked_for_are_read_under_their_own_numbers(
 async def test_64_jobs_are_in_flight_at_once_and_inspect_shows_them(
     store: Store, start_worker: Callable[..., Worker], valkey: Valkey
 ) -> None:
-    worker = start_worker(instant_seconds=3)
+    worker = start_worker(instant_seconds=5)
     ids = [await submit(store, png(seed), "image/png") for seed in range(64)]
     await until(store, ids[-1], lambda job: job.status == "processing")
-    active = inspect(valkey.url, "active")
+    await until_counter(store, "running", 64)
+    active = await asyncio.to_thread(inspect, valkey.url, "active")
     assert sorted(task["args"][0] for tasks in active.values() for task in tasks) == sorted(ids)
-    assert (await store.counters())["running"] == 64
     for job_id in ids:
         assert (await ended(store, job_id)).status == "succeeded"
     assert worker.alive
@@ -139,7 +152,7 @@ async def test_term_lets_running_pages_end_and_gives_the_rest_back(
     worker = start_worker(instant_seconds=1, pages_in_flight=2)
     job_id = await submit(store, tiff(range(8)), "image/tiff", 8)
     waiting = [await submit(store, png(seed), "image/png") for seed in range(5)]
-    await until(store, job_id, lambda job: job.status == "processing")
+    await until_event(store, job_id, "page.started")
     assert worker.stop() == 0
     job = await store.job(job_id)
     assert job.status == "queued"
@@ -268,8 +281,6 @@ async def test_duplicate_messages_read_a_job_once(
 async def test_a_message_that_names_no_job_harms_nobody(
     store: Store, start_worker: Callable[..., Worker], valkey: Valkey
 ) -> None:
-    from shared.message import celery_message
-
     worker = start_worker()
     for bad in ("01JD0000000000000000000000", "../../etc/passwd", "x" * 1000):
         valkey.client.lpush("ocr\x06\x163", celery_message(bad))
@@ -281,9 +292,6 @@ async def test_a_message_that_names_no_job_harms_nobody(
 async def test_redis_away_while_jobs_run_the_same_process_goes_on(
     tmp_path: Path, start_worker: Callable[..., Worker], fault: str
 ) -> None:
-    from shared.connect import connect
-    from tests.conftest import make_settings
-
     folder = tmp_path / "valkey"
     folder.mkdir()
     valkey = Valkey(folder)
