@@ -1,0 +1,199 @@
+"""Formats: each against its golden file (``UPDATE`` below rewrites them), the doors for scripts shut."""
+
+from __future__ import annotations
+
+import re
+from io import BytesIO
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+from shared.document import Block, Document, Figure, Page, PageStatus
+from shared.errors import BadOption
+from shared.formats import Format, negotiate
+from shared.formats.archive import archive, as_json
+from shared.formats.html import CSP, CSS, fragment, html
+from shared.formats.markdown import comment, markdown
+from shared.formats.text import plain, text
+
+GOLDEN = Path(__file__).parents[3] / "golden"
+UPDATE = False
+
+FIRST = r"""# A title
+
+Some *text* with \(a^2\) and `\(code\)`, from $5 to $10.
+
+\[
+\frac{1}{2}
+= x
+\]
+
+| a | b |
+|---|--:|
+| 1 | 2 |
+
+<table><tr><td rowspan="2">x</td><td>\(y_1\)</td></tr><tr><td>z</td></tr></table>
+
+![](images/1_0.jpg)
+
+- one
+- two"""
+
+DOCUMENT = Document(
+    job_id="01JD",
+    engine="instant",
+    pages=(
+        Page(
+            number=1,
+            status=PageStatus.OK,
+            width=100,
+            height=200,
+            markdown=FIRST,
+            blocks=(Block(type="title", bbox=(1, 2, 30, 40), text="A title"),),
+            figures=(Figure(name="1_0.jpg", bbox=(5, 5, 50, 50)),),
+        ),
+        Page(number=2, status=PageStatus.FAILED, reason="render-failed"),
+        Page(number=7, status=PageStatus.DEGRADED, reason="repetition", markdown="again again"),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("document.md", markdown(DOCUMENT)),
+        ("document.json", as_json(DOCUMENT) + "\n"),
+        ("document.html", html(DOCUMENT)),
+        ("document.txt", text(DOCUMENT)),
+    ],
+)
+def test_golden(name: str, written: str) -> None:
+    if UPDATE:
+        (GOLDEN / name).write_text(written, encoding="utf-8")
+    assert written == (GOLDEN / name).read_text(encoding="utf-8")
+
+
+def test_zip_holds_everything_and_is_the_same_each_time() -> None:
+    figures = {"10_0.jpg": b"ten", "2_0.jpg": b"two"}
+    first = archive(DOCUMENT, figures)
+    assert first == archive(DOCUMENT, dict(reversed(figures.items())))
+    with ZipFile(BytesIO(first)) as opened:
+        assert opened.namelist() == ["result.md", "result.json", "images/2_0.jpg", "images/10_0.jpg"]
+        assert Document.model_validate_json(opened.read("result.json")) == DOCUMENT
+
+
+@pytest.mark.parametrize("name", ["../1_0.jpg", "1_0.jpg\n", "/etc/passwd", "1_0.png"])
+def test_zip_takes_no_other_names(name: str) -> None:
+    with pytest.raises(ValueError, match="figure"):
+        archive(DOCUMENT, {name: b""})
+
+
+def test_a_reason_cannot_end_its_comment() -> None:
+    page = Page(number=1, status=PageStatus.FAILED, reason="--><script>alert(1)</script>")
+    assert comment(page).count("-->") == 1
+
+
+PROBES = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "![x](javascript:alert(1))",
+    "[x](javascript:alert(1))",
+    "[x](JaVaScRiPt:alert(1))",
+    "[x](data:text/html;base64,PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg==)",
+    "[x](vbscript:alert(1))",
+    "<iframe src=//evil.example></iframe>",
+    "<svg/onload=alert(1)>",
+    "<svg><script>alert(1)</script></svg>",
+    "<math><mtext><table><mglyph><style><img src=x onerror=alert(1)>",
+    "<math><annotation-xml encoding='text/html'><script>alert(1)</script></annotation-xml></math>",
+    "<form action=//evil.example><button>x</button></form>",
+    "<style>@import '//evil.example'</style>",
+    "<td style='background:url(//evil.example)'>",
+    "<base href=//evil.example>",
+    "<meta http-equiv=refresh content='0;url=//evil.example'>",
+    "<object data=//evil.example>",
+    "<a href='javascript&#58;alert(1)'>x</a>",
+    "<img src='//evil.example/pixel.png'>",
+    "![x](https://evil.example/pixel.png)",
+    "![x](images/../../secret)",
+    r"\(\text{<script>alert(1)</script>}\)",
+    r"\(\href{javascript:alert(1)}{x}\)",
+    "<table><tr><td>$<img src=x onerror=alert(1)>$</td></tr></table>",
+    "<noscript><p title='</noscript><img src=x onerror=alert(1)>'>",
+    "<template><script>alert(1)</script></template>",
+    "<details ontoggle=alert(1) open>",
+    "</section></main><script>alert(1)</script>",
+]
+DANGER = re.compile(
+    r"<(script|iframe|svg|form|style|base|meta|object|annotation|template)|<[^>]*\son\w+=|"
+    r"(href|src)=\"?\s*(javascript|data|vbscript|//|https://evil)|style=|</(section|main)>",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_no_script_gets_through(probe: str) -> None:
+    assert not DANGER.search(fragment(probe))
+
+
+def test_the_page_needs_no_more_than_its_policy_allows() -> None:
+    page = html(DOCUMENT)
+    assert f"<style>{CSS}</style>" in page
+    assert " style=" not in page
+    assert "unsafe" not in CSP
+
+
+def test_figures_can_lie_elsewhere_on_the_same_origin() -> None:
+    assert 'src="/api/v1/jobs/1/images/1_0.jpg"' in fragment("![a](images/1_0.jpg)", "/api/v1/jobs/1/images/")
+
+
+@pytest.mark.parametrize("formula", [r"\(" + "{" * 3000 + r"\)", r"\(x^\)", r"\(\frac\)", r"\(\begin{x}\)"])
+def test_a_formula_that_cannot_be_read_is_shown_as_it_is(formula: str) -> None:
+    shown = fragment(formula)
+    assert "<code>" in shown or "<math" in shown
+
+
+def test_many_unclosed_formulas_are_text() -> None:
+    assert r"<math" not in fragment(r"\( " * 20_000)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("**a** _b_ [c](d)", "a b c"),
+        ("<table><tr><td>1</td><td>2</td></tr></table>", "1\t2"),
+        ("a<br>b", "a\nb"),
+        ("```\ncode\n```", "code"),
+        ("x &amp; y", "x & y"),
+        ("<script>alert(1)</script>", ""),
+    ],
+)
+def test_plain_text(source: str, said: str) -> None:
+    assert plain(source) == said
+
+
+@pytest.mark.parametrize(
+    ("accept", "chosen"),
+    [
+        (None, Format.MD),
+        ("*/*", Format.MD),
+        ("application/json", Format.JSON),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Format.HTML),
+        ("text/markdown;q=0.2, application/json;q=0.7", Format.JSON),
+        ("text/*;q=0.5, application/zip", Format.ZIP),
+        ("text/markdown;q=0, text/*", Format.HTML),
+        ("image/png", Format.MD),
+        ("text/plain; charset=utf-8; q=1", Format.TXT),
+        (";;;,,//, ,q=9", Format.MD),
+        ("a/b," * 100_000, Format.MD),
+    ],
+)
+def test_accept(accept: str | None, chosen: Format) -> None:
+    assert negotiate(accept) == chosen
+
+
+def test_query_wins_over_accept_and_must_be_known() -> None:
+    assert negotiate("application/json", "txt") == Format.TXT
+    with pytest.raises(BadOption):
+        negotiate(None, "docx")
