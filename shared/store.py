@@ -219,12 +219,13 @@ class Store:
 
     # -- batches
 
-    async def create_batch(self, owner: str) -> str:
-        """A new, empty batch, kept as long as a job and its result can be."""
-        batch_id = str(ULID())
+    async def create_batch(self, owner: str, batch_id: str | None = None) -> str:
+        """A new, empty batch, kept as long as a job and its result can be. One that exists already stays as it is."""
+        batch_id = batch_id or str(ULID())
         with store_errors():
             async with self.redis.pipeline(transaction=True) as pipe:
-                pipe.hset(f"batch:{batch_id}", mapping={"owner": owner, "created": time.time(), "rejected": "[]"})
+                for name, value in {"owner": owner, "created": time.time(), "rejected": "[]"}.items():
+                    pipe.hsetnx(f"batch:{batch_id}", name, value)
                 pipe.expire(f"batch:{batch_id}", self._batch_ttl)
                 await pipe.execute()
         return batch_id
@@ -236,6 +237,11 @@ class Store:
                 pipe.hset(f"batch:{batch_id}", "rejected", json.dumps(list(rejected)))
                 pipe.expire(f"batch:{batch_id}:jobs", self._batch_ttl)
                 await pipe.execute()
+
+    async def drop_batch(self, batch_id: str) -> None:
+        """Forget a batch into which no job went."""
+        with store_errors():
+            await self.redis.delete(f"batch:{batch_id}", f"batch:{batch_id}:jobs")
 
     async def batch(self, batch_id: str, owner: str | None = None) -> Batch:
         with store_errors():
@@ -276,6 +282,15 @@ class Store:
         with store_errors():
             found = await self.redis.mget(buckets)
         return sum(int(n) for n in found if n) / 60
+
+    async def oldest_queued(self) -> float:
+        """Seconds the job that has waited longest has been waiting; 0 when none is."""
+        with store_errors():
+            async with self.redis.pipeline(transaction=False) as pipe:
+                for rank in RANKS.values():
+                    pipe.zrange(f"waiting:{rank}", 0, 0, withscores=True)
+                first = [float(found[0][1]) for found in await pipe.execute() if found]
+        return max(0.0, time.time() - min(first)) if first else 0.0
 
     async def full(self) -> str | None:
         """Which limit the queue has reached (jobs, pages, bytes, memory), or None."""
