@@ -1,0 +1,52 @@
+"""``python -m gateway``: serve until INT or TERM, then end the streams and go."""
+
+from __future__ import annotations
+
+import sys
+
+import uvicorn
+from pydantic import ValidationError
+from uvicorn.supervisors import Multiprocess
+
+from shared.settings import Settings
+from shared.sniff import allowed_types
+
+GRACE_SECONDS = 8  # for answers under way; within the ten seconds most supervisors give
+
+
+def serve(settings: Settings) -> None:
+    config = uvicorn.Config(
+        "gateway.app:from_env",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        log_level=settings.log_level,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        server_header=False,
+    )
+    if settings.workers > 1:
+        Multiprocess(config, sockets=[config.bind_socket()]).run()
+        return
+    server = uvicorn.Server(config)
+    server.run()
+    if not server.started:
+        sys.exit(1)
+
+
+def read_settings() -> Settings:
+    """The settings, or one line on what is wrong with them and exit code 2."""
+    try:
+        settings = Settings()
+        allowed_types(settings.allowed_extensions)
+        return settings
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+    except ValueError as error:
+        wrong = f"ALLOWED_EXTENSIONS: {error}"
+    print(f"gateway: cannot start, the settings are wrong: {wrong}", file=sys.stderr)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    serve(read_settings())

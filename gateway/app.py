@@ -1,0 +1,66 @@
+"""Puts the gateway together, and does nothing else."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from types import FrameType
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from gateway import docs, openapi, problems
+from gateway.edge import Edge
+from gateway.routes import batches, events, health, jobs, ocr, results
+from gateway.services import Services
+from shared.settings import Settings
+
+EXPOSED = ("Location", "Retry-After", "ETag", "X-Request-ID", "X-Job-Id", "Preference-Applied", "Content-Disposition")
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application; it opens nothing before it is started."""
+    services = Services(settings)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with services:
+            yield
+
+    app = FastAPI(
+        title="OCR", version="1", description=docs.DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None
+    )
+    app.state.services = services
+    app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]
+    app.add_middleware(Edge, settings=settings, metrics=services.metrics)
+    origins = ["*"] if settings.environment == "development" else list(settings.cors_origins)
+    app.add_middleware(
+        CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"], expose_headers=EXPOSED
+    )
+    problems.add_handlers(app)
+    for routes in (jobs, results, events, batches, ocr, health, docs):
+        app.include_router(routes.router)
+    app.mount("/static", docs.assets(), name="static")
+    return app
+
+
+def from_env() -> FastAPI:
+    """What a gateway process serves; made by uvicorn, once it listens for signals."""
+    app = create_app(Settings())
+    before_signals(app.state.services.hub.close_soon)
+    return app
+
+
+def before_signals(first: Callable[[], None]) -> None:
+    """On INT and TERM call ``first``, then uvicorn's own handler, which waits for streams but does not end them."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        following = signal.getsignal(number)
+
+        def handle(number: int, frame: FrameType | None, following: Any = following) -> None:
+            first()
+            if callable(following):
+                following(number, frame)
+
+        signal.signal(number, handle)

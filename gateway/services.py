@@ -1,0 +1,68 @@
+"""What every request shares: built once from the settings, opened and closed with the application."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from gateway.hub import Hub
+from gateway.metrics import Metrics
+from shared.connect import connect
+from shared.helper import Helper
+from shared.settings import Settings
+from shared.store import Store
+from shared.uploads import Inspector
+
+logger = logging.getLogger(__name__)
+
+
+class Services:
+    def __init__(self, settings: Settings) -> None:
+        url = settings.redis_url.get_secret_value()
+        self.settings = settings
+        self.metrics = Metrics()
+        self.store = Store(connect(url, patient=False), settings)
+        self._reading = connect(url, patient=True, connections=1)
+        self.hub = Hub(self._reading, self.store)
+        self.inspector = Inspector(settings)
+        self.helper = Helper(processes=1, memory=settings.render_memory)  # for drawing boxes
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Finish this whatever becomes of the request that began it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("work after a request failed", exc_info=error)
+
+    async def __aenter__(self) -> Services:
+        self._hub_task = asyncio.get_running_loop().create_task(self.hub.run())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.hub.close()
+        self._hub_task.cancel()
+        await asyncio.gather(self._hub_task, *self._tasks, return_exceptions=True)
+        await self.inspector.close()
+        await self.helper.close()
+        await self._reading.aclose()
+        await self.store.redis.aclose()
+
+
+async def services(request: Request) -> Services:
+    found: Services = request.app.state.services
+    return found
+
+
+House = Annotated[Services, Depends(services)]
