@@ -26,9 +26,12 @@ def main() -> None:
         sys.exit(explain(error))
     # Celery's own way to name a pool; it looks once, when its concurrency package is first imported.
     os.environ["CELERY_CUSTOM_WORKER_POOL"] = "worker.pool:TaskPool"
+    from celery.bin.celery import celery
+
     from worker.app import create_app
 
-    create_app(settings).worker_main(arguments(settings))
+    celery.params[0].default = create_app(settings)  # as Celery.start does, which drops the exit code
+    celery.main(args=arguments(settings), prog_name="celery")
 
 
 if __name__ == "__main__":

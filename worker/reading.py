@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from PIL.Image import Image
-from shared.boxes import page_picture
 
+from shared.boxes import page_picture
 from shared.claims import Claim, Claims
 from shared.document import Figure, Page, PageStatus
 from shared.errors import EngineDead, InferenceError, PreprocessingError
