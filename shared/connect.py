@@ -6,12 +6,14 @@ idempotent, so repeating a call whose reply was lost is safe.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 
@@ -24,8 +26,37 @@ _PASSING = (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.Busy
 _REFUSALS = ("MISCONF", "OOM", "READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS")
 
 
+HURRY = 4.0  # seconds a gateway's call to Redis may take in all, with every retry and reconnection
+
+
+@asynccontextmanager
+async def _in_time() -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(HURRY):
+            yield
+    except TimeoutError as error:
+        raise exceptions.TimeoutError("Redis did not answer in time") from error
+
+
+class Hurried(Redis):
+    """A Redis client that gives up: a frozen server times out every step of a retry, and the steps add up."""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        async with _in_time():
+            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+
+    def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> HurriedPipeline:
+        return HurriedPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+
+
+class HurriedPipeline(Pipeline):
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        async with _in_time():
+            return await super().execute(raise_on_error)
+
+
 def connect(url: str, *, patient: bool, connections: int = 64) -> Client:
-    """A client of its own pool. ``patient``: try for about a minute; else give up within three seconds."""
+    """A client of its own pool. ``patient``: try for about a minute; else give up within four seconds."""
     backoff = ExponentialWithJitterBackoff(cap=1, base=0.05)
     pool = BlockingConnectionPool.from_url(
         url,
@@ -38,7 +69,7 @@ def connect(url: str, *, patient: bool, connections: int = 64) -> Client:
         retry=Retry(backoff, 60 if patient else 1),
         retry_on_error=list(_PASSING),
     )
-    return Redis(connection_pool=pool)
+    return Redis(connection_pool=pool) if patient else Hurried(connection_pool=pool)
 
 
 @contextmanager
