@@ -84,6 +84,9 @@ class Settings(BaseSettings):
     max_num_seqs: int = Field(256, ge=1, description="pages the engine decodes at once")
     max_num_batched_tokens: int = Field(16384, ge=1024, description="tokens of one engine step")
     preprocess_processes: int = Field(4, ge=1, description="processes that turn pictures into the engine's input")
+    encoder_pages: int = Field(8, ge=1, le=64, description="pages whose pictures the GPU encodes together")
+    engine_stall: float = Field(60.0, gt=0, description="seconds without a token before the engine counts as hung")
+    vllm_args: dict[str, Any] = Field({}, description="further arguments of vLLM's AsyncEngineArgs, as JSON")
 
     @field_validator("engine")
     @classmethod
