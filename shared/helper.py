@@ -25,6 +25,7 @@ from pebble import ProcessExpired, ProcessPool
 
 T = TypeVar("T")
 PR_SET_PDEATHSIG = 1
+START_SECONDS = 15.0  # a child that has not taken its work by then never will
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +76,17 @@ def mapped(path: str) -> mmap.mmap | bytes:
 
 
 class Helper:
-    """``processes`` children, started at the first call, each with at most ``memory`` bytes of address space.
+    """``processes`` children, started when first needed, each with at most ``memory`` bytes of address space.
 
-    A child is replaced after ``max_tasks`` calls, so what a library leaks does not add up.
+    A child is replaced after ``max_tasks`` calls, so what a library leaks does not add up. Each has a pool of its own:
+    pebble's workers share locks, and one killed while it holds them would take the others along.
     """
 
     def __init__(self, *, processes: int, memory: int, max_tasks: int = 200) -> None:
-        self._processes, self._memory, self._max_tasks = processes, memory, max_tasks
-        self._pool: ProcessPool | None = None
+        self._children = [_Child(memory, max_tasks) for _ in range(processes)]
+        self._idle: asyncio.LifoQueue[_Child] = asyncio.LifoQueue()
+        for child in self._children:
+            self._idle.put_nowait(child)
 
     async def run(
         self,
@@ -95,37 +99,59 @@ class Helper:
 
         Raises what the function raised, or one of ``failures``. Cancelling the call ends the child's work.
         """
+        child = await self._idle.get()
         try:
-            try:
-                return await self._call(function, args, timeout)
-            except BrokenProcessPool:
-                # An idle child was killed from outside: this call was not its cause, so it gets fresh children.
-                return await self._call(function, args, timeout)
+            return await child.call(function, args, timeout)
         except (Expired, ProcessExpired, BrokenProcessPool, MemoryError) as error:
             raise _translate(error, failures) from error
+        finally:
+            self._idle.put_nowait(child)
 
-    async def _call(self, function: Callable[..., T], args: tuple[object, ...], seconds: float) -> T:
-        pool = self._pool = self._pool if self._pool is not None and self._pool.active else self._start()
+    async def close(self) -> None:
+        """End every child, at once."""
+        await asyncio.gather(*(child.discard() for child in self._children))
+
+
+class _Child:
+    """One process at a time, replaced when it dies."""
+
+    def __init__(self, memory: int, max_tasks: int) -> None:
+        self._memory, self._max_tasks = memory, max_tasks
+        self._pool: ProcessPool | None = None
+
+    async def call(self, function: Callable[..., T], args: tuple[object, ...], seconds: float) -> T:
         try:
-            answer: T = await asyncio.wrap_future(pool.schedule(function, args=args, timeout=seconds))
+            return await self._attempt(function, args, seconds)
         except BrokenProcessPool:
-            if self._pool is pool:
-                self._pool = None
-            await asyncio.to_thread(_stop, pool)
+            # It was killed while idle: this call was not the cause, so it gets a fresh child.
+            return await self._attempt(function, args, seconds)
+
+    async def _attempt(self, function: Callable[..., T], args: tuple[object, ...], seconds: float) -> T:
+        pool = self._pool = self._pool if self._pool is not None and self._pool.active else self._start()
+        work = pool.schedule(function, args=args, timeout=seconds)
+        answer: asyncio.Future[T] = asyncio.wrap_future(work)
+        try:
+            done, _ = await asyncio.wait({answer}, timeout=START_SECONDS)
+            if not done and not work.running():
+                raise BrokenProcessPool("the child does not start")
+            async with asyncio.timeout(seconds + START_SECONDS):
+                return await answer
+        except BrokenProcessPool:
+            await self.discard()
             raise
-        return answer
+        finally:
+            answer.cancel()
 
     def _start(self) -> ProcessPool:
         return ProcessPool(
-            max_workers=self._processes,
+            max_workers=1,
             max_tasks=self._max_tasks,
             initializer=_bound,
             initargs=(os.getpid(), self._memory),
             context=get_context("spawn"),
         )
 
-    async def close(self) -> None:
-        """End every child, at once."""
+    async def discard(self) -> None:
         pool, self._pool = self._pool, None
         if pool is not None:
             await asyncio.to_thread(_stop, pool)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
+import signal
 import time
 from pathlib import Path
+
+from pebble.pool.channel import WorkerChannel
 
 from shared.errors import EncryptedPdf
 from shared.helper import mapped
@@ -16,6 +20,11 @@ def pid() -> int:
 
 
 def sleep(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def say_and_sleep(path: str, seconds: float) -> None:
+    Path(path).write_bytes(b"begun")
     time.sleep(seconds)
 
 
@@ -37,3 +46,10 @@ def length(path: str) -> int:
 
 def answer(path: str, data: bytes) -> None:
     Path(path).write_bytes(data)
+
+
+def die_with_the_locks() -> None:
+    """As a process does that the kernel kills while it sends an answer."""
+    channel = next(found for found in gc.get_objects() if isinstance(found, WorkerChannel))
+    channel.mutex.acquire()
+    os.kill(os.getpid(), signal.SIGKILL)

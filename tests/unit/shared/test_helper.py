@@ -62,15 +62,26 @@ async def test_an_idle_child_killed_from_outside_costs_nobody_a_call(helper: Hel
     assert await helper.run(work.pid, timeout=10, failures=FAILURES) != child
 
 
+async def test_a_child_killed_while_it_sends_an_answer_wedges_nobody(
+    helper: Helper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(CorruptFile):
+        await helper.run(work.die_with_the_locks, timeout=10, failures=FAILURES)
+    monkeypatch.setattr("shared.helper.START_SECONDS", 4.0)
+    assert await helper.run(work.pid, timeout=10, failures=FAILURES)
+
+
 async def test_a_cancelled_call_ends_its_work(helper: Helper) -> None:
     child = psutil.Process(await helper.run(work.pid, timeout=10, failures=FAILURES))
-    call = asyncio.ensure_future(helper.run(work.sleep, 60, timeout=60, failures=FAILURES))
-    await asyncio.sleep(0)
-    call.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await call
-    assert await helper.run(work.pid, timeout=10, failures=FAILURES)
-    del child
+    with Blob() as begun:
+        call = asyncio.ensure_future(helper.run(work.say_and_sleep, begun.path, 60, timeout=60, failures=FAILURES))
+        while not begun.read():
+            await asyncio.sleep(0.01)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+    assert await helper.run(work.pid, timeout=10, failures=FAILURES) != child.pid
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
 
 
 async def test_a_child_is_replaced_after_its_share_of_calls() -> None:
