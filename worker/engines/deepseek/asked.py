@@ -1,0 +1,26 @@
+"""What a caller asked for, as the model's prompt and mode."""
+
+from __future__ import annotations
+
+from deepseek_ocr.modes import DEFAULT, MODES, Mode
+from deepseek_ocr.prompts import DOCUMENT, OTHER_IMAGE, PromptError, custom
+from shared.errors import BadOption, BadPrompt
+from shared.options import Options, ReadType
+
+
+def prompt_for(options: Options) -> str:
+    """A prompt of the caller's own goes before ``type``. Raises BadPrompt."""
+    if options.prompt is None:
+        return DOCUMENT if options.type is ReadType.DOCUMENT else OTHER_IMAGE
+    try:
+        return custom(options.prompt)
+    except PromptError as error:
+        raise BadPrompt(f"The prompt cannot be used: {error}") from error
+
+
+def mode_for(options: Options) -> Mode:
+    """Every mode is served by the one engine; without one it is the model's default. Raises BadOption."""
+    name = options.mode or DEFAULT.name
+    if name not in MODES:
+        raise BadOption(f"The engine has no mode {name}; it has {', '.join(MODES)}")
+    return MODES[name]

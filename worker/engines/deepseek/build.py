@@ -1,0 +1,32 @@
+"""AsyncLLM, built; and what it must show before a page is taken."""
+
+from __future__ import annotations
+
+import multiprocessing
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.v1.engine.async_llm import AsyncLLM
+
+from shared.errors import EngineNotReady
+from shared.settings import Settings
+from worker.engines.deepseek.start import engine_args
+
+
+def build(settings: Settings, stat_logger: Any) -> tuple[Any, list[BaseProcess]]:
+    """AsyncLLM on the running loop, and the processes it started. Blocks for as long as the model takes to load.
+
+    Called on a thread that lives as long as the engine: its processes die with that thread.
+    """
+    before = set(multiprocessing.active_children())
+    try:
+        config = AsyncEngineArgs(**engine_args(settings)).create_engine_config()
+        engine = AsyncLLM.from_vllm_config(config, stat_loggers=[stat_logger], disable_log_stats=True)
+    except (RuntimeError, ValueError, OSError, TypeError) as error:
+        raise EngineNotReady(f"vLLM cannot start: {_one_line(error)}") from error
+    return engine, [child for child in multiprocessing.active_children() if child not in before]
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:500] or type(error).__name__

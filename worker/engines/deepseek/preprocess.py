@@ -1,0 +1,103 @@
+"""Pictures to views, off the event loop and off vLLM's one thread: a pool of processes and shared memory.
+
+A page's pixels and views lie in an anonymous file of its own (no name in any file system, gone with its last user);
+the tensors that go to the engine are that memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+
+from PIL.Image import Image
+
+from deepseek_ocr.modes import Grid, Mode
+from shared.errors import PreprocessingError
+from worker.engines.deepseek import views
+from worker.engines.deepseek.views import CHANNELS, Picture
+
+PAGE = mmap.PAGESIZE
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """What ``views`` wrote, from byte ``offset`` of ``memory``."""
+
+    memory: mmap.mmap
+    offset: int
+    mode: Mode
+    grid: Grid
+
+
+class Preprocessor:
+    """``processes`` processes that turn pictures into views. Used from one event loop."""
+
+    def __init__(self, processes: int) -> None:
+        self._processes = processes
+        self._pool = self._start()
+
+    async def warm(self) -> None:
+        """Start every process now rather than on the first pages."""
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(*(loop.run_in_executor(self._pool, views.ready, i) for i in range(self._processes)))
+
+    async def views(self, image: Image, mode: Mode) -> Views | None:
+        """The views of a page, None if it is blank. Raises PreprocessingError."""
+        grid = mode.grid(*image.size)
+        offset = _aligned(image.width * image.height * CHANNELS)
+        with _Memory(offset + views.views_size(mode, grid)) as memory:
+            await asyncio.to_thread(memory.put, image)
+            picture = Picture(memory.path, image.width, image.height, offset, mode.name)
+            written = await self._run(picture)
+        return Views(memory.map, offset, mode, grid) if written else None
+
+    async def _run(self, picture: Picture) -> bool:
+        pool = self._pool
+        try:
+            return await asyncio.get_running_loop().run_in_executor(pool, views.write_views, picture)
+        except BrokenProcessPool as error:
+            if pool is self._pool:
+                self._pool = self._start()
+            raise PreprocessingError("the process that prepared the page died") from error
+        except (OSError, ValueError, MemoryError) as error:
+            raise PreprocessingError("the page could not be prepared for the engine") from error
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _start(self) -> ProcessPoolExecutor:
+        """Spawned, not forked: this process has threads. Started from the loop's thread (see ``die_with_parent``)."""
+        return ProcessPoolExecutor(
+            self._processes,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=views.start_process,
+            initargs=(os.getpid(),),
+        )
+
+
+class _Memory:
+    """An anonymous file of shared memory; other processes open it by ``path`` while it is entered."""
+
+    def __init__(self, size: int) -> None:
+        self._file = os.memfd_create("page")
+        os.ftruncate(self._file, size)
+        self.map = mmap.mmap(self._file, size)
+        self.path = f"/proc/{os.getpid()}/fd/{self._file}"
+
+    def put(self, image: Image) -> None:
+        self.map[: image.width * image.height * CHANNELS] = image.tobytes()
+
+    def __enter__(self) -> _Memory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._file)
+
+
+def _aligned(size: int) -> int:
+    return -(-size // PAGE) * PAGE

@@ -1,0 +1,68 @@
+"""From settings to what vLLM is started with. Imports nothing heavy: the environment comes first."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from deepseek_ocr.engine import ARCHITECTURE, ENGINE_ARGS, ENVIRONMENT
+from shared.errors import EngineNotReady
+from shared.settings import Settings
+
+EXTENSION = "worker.engines.deepseek.core.Extension"
+PROCESSOR = "worker.engines.deepseek.ngram:NoRepeatNGram"
+
+STREAM_INTERVAL = 4
+"""Tokens of a page between two looks at it (its first comes at once): about 100 ms when the engine is full."""
+
+
+def check_files(settings: Settings) -> None:
+    """Is this a folder with DeepSeek-OCR in it? Raises EngineNotReady with one line that says what is missing."""
+    folder = Path(settings.model_path)
+    for name in ("config.json", "tokenizer.json"):
+        if not (folder / name).is_file():
+            raise EngineNotReady(
+                f"MODEL_PATH: {folder} has no {name}; get the model with: "
+                f"hf download deepseek-ai/DeepSeek-OCR --local-dir {folder}"
+            )
+    dummy = str(settings.vllm_args.get("load_format", "")).startswith("dummy")
+    if not dummy and not any(folder.glob("*.safetensors")):
+        raise EngineNotReady(f"MODEL_PATH: {folder} has no weights (*.safetensors)")
+    found = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures")
+    if found != [ARCHITECTURE]:
+        raise EngineNotReady(f"MODEL_PATH: {folder} is of architecture {found}, not {ARCHITECTURE}")
+
+
+def environment(settings: Settings) -> None:
+    """What vLLM and its processes read from the environment. The one place of the service that writes to it."""
+    os.environ.update(ENVIRONMENT)
+    os.environ.update(
+        CUDA_VISIBLE_DEVICES=settings.cuda_device,
+        CUDA_DEVICE_ORDER="PCI_BUS_ID",  # NVML counts that way
+        HF_HUB_OFFLINE="1",
+        TRANSFORMERS_OFFLINE="1",
+        VLLM_NO_USAGE_STATS="1",
+        OCR_ENGINE_PARENT=str(os.getpid()),
+        OCR_ENCODER_PAGES=str(settings.encoder_pages),
+    )
+
+
+def engine_args(settings: Settings) -> dict[str, Any]:
+    """Of ``AsyncEngineArgs``; ``vllm_args`` of the settings has the last word."""
+    return {
+        **ENGINE_ARGS,
+        "model": settings.model_path,
+        "served_model_name": "deepseek-ai/DeepSeek-OCR",
+        "dtype": "bfloat16",
+        "gpu_memory_utilization": settings.gpu_memory_utilization,
+        "max_model_len": settings.max_model_len,
+        "max_num_seqs": settings.max_num_seqs,
+        "max_num_batched_tokens": settings.max_num_batched_tokens,
+        "distributed_executor_backend": "uni",
+        "worker_extension_cls": EXTENSION,
+        "stream_interval": STREAM_INTERVAL,
+        **settings.vllm_args,
+        "logits_processors": [PROCESSOR, *settings.vllm_args.get("logits_processors", ())],
+    }

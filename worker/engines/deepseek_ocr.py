@@ -1,0 +1,23 @@
+"""DeepSeek-OCR on vLLM: pages of all jobs in one engine, batched continuously. Its parts are in ``deepseek``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shared.settings import Settings
+from worker.engines.deepseek import start
+
+if TYPE_CHECKING:
+    from worker.engines.deepseek.engine import DeepSeekEngine
+
+
+async def load(settings: Settings) -> DeepSeekEngine:
+    """Build the engine on the running loop and show that it works; blocks the loop while the model loads.
+
+    Raises EngineNotReady, with one line that says what is wrong. The thread must live as long as the engine.
+    """
+    start.check_files(settings)
+    start.environment(settings)
+    from worker.engines.deepseek import engine  # vLLM reads its environment while it is imported
+
+    return await engine.load(settings)
