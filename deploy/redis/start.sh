@@ -19,4 +19,5 @@ done
 # The server takes no comments in this file.
 sed '/^#/d' "$run/template" > "$run/users.acl"
 rm "$run/template"
-exec valkey-server "$here/valkey.conf" --aclfile "$run/users.acl" --maxmemory "${MAXMEMORY:-4gb}" "$@"
+exec valkey-server "$here/valkey.conf" --aclfile "$run/users.acl" --dir "${DATA:-/data}" \
+  --maxmemory "${MAXMEMORY:-4gb}" "$@"

@@ -52,7 +52,8 @@ def extras() -> set[str]:
 
 
 def raw_compose() -> dict[str, Any]:
-    return yaml.safe_load(text("docker-compose.yml"))
+    loaded: dict[str, Any] = yaml.safe_load(text("docker-compose.yml"))
+    return loaded
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,18 @@
+"""Celery's settings for Flower, found by their name. It hands out no messages, so it must not put any back either:
+its own keys for unacknowledged ones keep it away from the workers'."""
+
+accept_content = ["json"]
+result_accept_content = ["json"]
+task_serializer = "json"
+broker_connection_retry_on_startup = True
+broker_connection_max_retries = None
+broker_transport_options = {
+    "unacked_key": "flower_unacked",
+    "unacked_index_key": "flower_unacked_index",
+    "unacked_mutex_key": "flower_unacked_mutex",
+    "health_check_interval": 5,
+    "socket_timeout": 10,
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+    "priority_steps": [0, 3, 6],
+}
