@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -62,6 +63,7 @@ def _exit_codes() -> str:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run one command; every failure is one line on stderr and an exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # TERM ends it as Ctrl-C does: jobs are cancelled
     sys.exit(run(arguments))
 
 

@@ -1,0 +1,1 @@
+"""Ways to run the service: here on one machine (``deploy.local``), and as containers."""

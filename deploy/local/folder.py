@@ -1,0 +1,65 @@
+"""A run's own folder: configuration, logs and Valkey's append-only file. One run at a time has it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from deploy.local.failure import Failure
+
+ROOT = Path(__file__).parents[2]
+
+
+class Folder:
+    """``data/<port>/``, kept from run to run; or a temporary one, removed at the end.
+
+    The lock is an open file that supervisord inherits: it is held until everything is down, even if the launcher died.
+    """
+
+    def __init__(self, path: Path, *, temporary: bool) -> None:
+        self.path, self.temporary = path, temporary
+        for part in (path, self.logs, self.valkey):
+            part.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+
+    @classmethod
+    def of_port(cls, port: int) -> Folder:
+        folder = cls(ROOT / "data" / str(port), temporary=False)
+        try:
+            fcntl.flock(folder.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(folder.lock)
+            raise Failure(f"another run has data/{port}; choose another port: make run PORT={port + 1}") from None
+        return folder
+
+    @classmethod
+    def for_once(cls) -> Folder:
+        return cls(Path(tempfile.mkdtemp(prefix="ocr-once-")), temporary=True)
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def valkey(self) -> Path:
+        return self.path / "valkey"
+
+    @property
+    def config(self) -> Path:
+        return self.path / "supervisord.conf"
+
+    @property
+    def journal(self) -> Path:
+        """supervisord's own log."""
+        return self.logs / "supervisord.log"
+
+    def log(self, process: str) -> Path:
+        return self.logs / f"{process}.log"
+
+    def close(self) -> None:
+        os.close(self.lock)
+        if self.temporary:
+            shutil.rmtree(self.path, ignore_errors=True)

@@ -1,0 +1,82 @@
+"""Waits until every part answers, and says so part by part."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import httpx
+import redis
+
+from deploy.local.console import Console
+from deploy.local.plan import Plan
+from deploy.local.ports import LOOPBACK
+from deploy.local.watch import Watch
+
+LOOK_SECONDS = 0.1
+Check = Callable[[], str | None]
+
+
+class Parts:
+    """One check for each part: what can be said of it once it is ready, else None."""
+
+    def __init__(self, plan: Plan, http: httpx.Client) -> None:
+        self._plan, self._http = plan, http
+
+    def checks(self) -> dict[str, Check]:
+        checks: dict[str, Check] = {"valkey": self.valkey, "gateway": self.gateway, "engine": self.engine}
+        return checks | ({"flower": self.flower} if self._plan.flower_port else {})
+
+    def valkey(self) -> str | None:
+        try:
+            with redis.Redis(LOOPBACK, self._plan.valkey_port, socket_timeout=2) as client:
+                client.ping()
+        except (redis.ConnectionError, redis.TimeoutError):
+            return None
+        return f"on port {self._plan.valkey_port}"
+
+    def gateway(self) -> str | None:
+        return self._plan.url if self._answer(f"{self._plan.url}/readyz") else None
+
+    def engine(self) -> str | None:
+        """Any worker's, as the gateway has heard of it."""
+        if not self._answer(f"{self._plan.url}/health"):
+            return None
+        models = self._answer(f"{self._plan.url}/models")
+        return f"{models.json()['engine']}: {models.json()['model']}" if models else None
+
+    def flower(self) -> str | None:
+        return self._plan.flower_url if self._answer(f"{self._plan.flower_url}/healthcheck") else None
+
+    def _answer(self, url: str) -> httpx.Response | None:
+        try:
+            response = self._http.get(url)
+        except httpx.TransportError:
+            return None
+        return response if response.is_success else None
+
+
+def wait_ready(plan: Plan, watch: Watch, console: Console) -> None:
+    """Return when all parts are ready. Raises ``Failure`` when one cannot become so."""
+    begun = time.monotonic()
+    with httpx.Client(timeout=3, trust_env=False) as http:
+        checks = Parts(plan, http).checks()
+        while checks:
+            watch.look()
+            for name in [name for name in checks if _ready(name, checks[name], console, begun)]:
+                del checks[name]
+            if checks:
+                console.waiting(_still(next(iter(checks)), begun))
+                time.sleep(LOOK_SECONDS)
+    watch.settled = True
+
+
+def _ready(name: str, check: Check, console: Console, begun: float) -> bool:
+    what = check()
+    if what is not None:
+        console.say(f"{name:8} ready after {time.monotonic() - begun:.1f} s  ({what})")
+    return what is not None
+
+
+def _still(name: str, begun: float) -> str:
+    return f"{name:8} {'loading' if name == 'engine' else 'starting'} … {time.monotonic() - begun:.0f} s"

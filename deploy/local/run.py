@@ -1,0 +1,120 @@
+"""One run, from the checks before anything is started to the last process's end."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from deploy.local.console import Console
+from deploy.local.failure import Failure
+from deploy.local.folder import ROOT, Folder
+from deploy.local.house import House
+from deploy.local.plan import make_plan
+from deploy.local.ports import LOOPBACK, free_port, require_free
+from deploy.local.readiness import wait_ready
+from deploy.local.reading import faults, read
+from deploy.local.stopping import Signals, Stopped
+from deploy.local.watch import Watch
+from shared.settings import Settings, explain
+
+SAMPLE = ROOT / "docs" / "sample.pdf"
+LOOK_SECONDS = 0.3
+NOT_EVERY_PAGE = 3
+
+
+def run(given: argparse.Namespace, signals: Signals) -> int:
+    """The exit code. Raises ``Failure``, or ``Stopped`` where a signal came before the work was done."""
+    console, path, settings = Console(), _document(given.file), _settings()
+    host = LOOPBACK if given.once else settings.host
+    port = given.port or (free_port() if given.once else settings.port)
+    require_free(port, host)
+    folder = Folder.for_once() if given.once else Folder.of_port(port)
+    try:
+        house = House(make_plan(settings, folder, host, port, flower=not given.once), folder)
+        try:
+            signals.arm()
+            return _live(house, path, console, once=given.once)
+        finally:
+            signals.disarm()
+            console.waiting("stopping …")
+            house.stop(signals)
+    finally:
+        folder.close()
+
+
+def _document(name: str | None) -> Path:
+    path = Path(name) if name is not None else SAMPLE
+    try:
+        with path.open("rb"):
+            return path.absolute()
+    except OSError as error:
+        raise Failure(f"{name}: {error.strerror}") from None
+
+
+def _settings() -> Settings:
+    try:
+        return Settings(_env_file=ROOT / ".env")
+    except ValidationError as error:
+        raise Failure(explain(error)) from None
+
+
+def _live(house: House, path: Path, console: Console, *, once: bool) -> int:
+    watch = Watch(house, console)
+    wait_ready(house.plan, watch, console)
+    if once:
+        return _read_once(house, path, watch, console)
+    console.say(_welcome(house, _read_first(house, path, watch, console)))
+    try:
+        while True:
+            watch.look()
+            time.sleep(LOOK_SECONDS)
+    except Stopped as stopped:
+        console.say(f"{stopped}; bye")
+        return 0
+
+
+def _read_once(house: House, path: Path, watch: Watch, console: Console) -> int:
+    job, markdown = read(house.plan.url, path, watch, console)
+    _print(markdown)
+    if why := faults(job):
+        console.say(why)
+        return NOT_EVERY_PAGE
+    return 0
+
+
+def _read_first(house: House, path: Path, watch: Watch, console: Console) -> str:
+    """URL of the job, "" if the document could not be read: the house stands all the same."""
+    try:
+        job, markdown = read(house.plan.url, path, watch, console)
+    except Failure as failure:
+        watch.look()  # raises if that is why
+        console.say(str(failure))
+        return ""
+    _print(markdown)
+    if why := faults(job):
+        console.say(why)
+    return job.urls["self"]
+
+
+def _print(markdown: str) -> None:
+    try:
+        sys.stdout.write(markdown if markdown.endswith("\n") else markdown + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise Failure("the Markdown could not be written: nobody reads it") from None
+
+
+def _welcome(house: House, job_url: str) -> str:
+    plan = house.plan
+    rows = [
+        ("API", f"{plan.url}/docs"),
+        ("this job", job_url),
+        ("Flower", plan.flower_url),
+        ("logs", house.folder.logs),
+    ]
+    lines = [f"  {name:9} {where}" for name, where in rows if where]
+    return "\n".join(["", "The service is running; Ctrl-C stops it.", *lines])

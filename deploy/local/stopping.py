@@ -1,0 +1,42 @@
+"""INT, TERM and HUP as one exception, raised only where everything that was begun is also ended."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Stopped(Exception):
+    """Somebody wants the run to end. ``number`` is the signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.number = number
+
+
+class Signals:
+    """Until ``armed``, a signal is kept for later; then it is raised, once; further ones are only counted."""
+
+    def __init__(self) -> None:
+        self.heard: list[int] = []
+        self._armed = False
+        for number in SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and background jobs want it ignored
+                signal.signal(number, self._hear)
+
+    def _hear(self, number: int, _frame: FrameType | None) -> None:
+        self.heard.append(number)
+        if self._armed:
+            self._armed = False
+            raise Stopped(number)
+
+    def arm(self) -> None:
+        """From here on a signal raises ``Stopped``, also one that has already come."""
+        if self.heard:
+            raise Stopped(self.heard[0])
+        self._armed = True
+
+    def disarm(self) -> None:
+        self._armed = False
