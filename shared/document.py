@@ -16,7 +16,8 @@ Natural = Annotated[int, Field(ge=0)]
 
 
 class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Unknown fields are passed over: during a rolling deploy two versions read each other's records.
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class PageStatus(StrEnum):

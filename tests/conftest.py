@@ -109,3 +109,20 @@ async def claims(settings: Settings) -> AsyncIterator[Claims]:
     client = connect(settings.redis_url.get_secret_value(), patient=False)
     yield Claims(client, settings, "worker-1")
     await client.aclose()
+
+
+@pytest.fixture
+def start_worker(tmp_path: Path, valkey: Valkey) -> Iterator[Callable[..., Any]]:
+    """Starts real workers (a ``tests.house.Worker`` each, settings as arguments); they are killed at the test's end."""
+    from tests.house import Worker
+
+    workers: list[Worker] = []
+
+    def start(**settings: Any) -> Worker:
+        url = settings.pop("redis_url", valkey.url)
+        workers.append(Worker(tmp_path, url, f"worker-{len(workers)}", **{"lease": 2, **settings}))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.kill()

@@ -11,7 +11,7 @@ import pytest
 
 from shared.claims import Claim, Claims
 from shared.document import Page, PageStatus, Usage
-from shared.errors import AlreadyFinished, IdempotencyMismatch, NotFound, QueueFull
+from shared.errors import AlreadyFinished, IdempotencyMismatch, NotFound, QueueFull, StoreUnavailable
 from shared.job import Input, NewJob, Webhook
 from shared.options import Options
 from shared.store import Store
@@ -181,7 +181,7 @@ async def test_status_of_a_job_follows_from_its_pages(
 
 
 async def test_a_dead_workers_job_goes_back_and_keeps_its_pages(store: Store, claims: Claims, valkey: Valkey) -> None:
-    claims.settings = make_settings(valkey.url, lease=0.001, requeue_after=0.001)
+    claims.settings = make_settings(valkey.url, lease=1e-6, requeue_after=1e-6)
     claim = await claimed(store, claims, 3)
     await claims.start(claim, "instant")
     await claims.page_start(claim, 1)
@@ -199,7 +199,7 @@ async def test_a_dead_workers_job_goes_back_and_keeps_its_pages(store: Store, cl
 
 
 async def test_an_unclaimed_jobs_message_is_sent_again_ever_more_slowly(store: Store, valkey: Valkey) -> None:
-    store.settings = make_settings(valkey.url, requeue_after=0.001)
+    store.settings = make_settings(valkey.url, requeue_after=1e-6)
     claims = Claims(store.redis, make_settings(valkey.url, requeue_after=20), "w")
     job_id = await submit(store)
     assert await claims.reap() == 1
@@ -246,7 +246,7 @@ async def test_cancel_ends_a_job_at_once_and_its_worker_learns_of_it(store: Stor
 
 
 async def test_deadline_counts_the_time_in_the_queue(store: Store, claims: Claims) -> None:
-    job_id = await submit(store, deadline=0.001)
+    job_id = await submit(store, deadline=1e-6)
     assert await claims.claim(job_id, "t") is None
     job = await store.job(job_id)
     assert job.error is not None
@@ -254,7 +254,7 @@ async def test_deadline_counts_the_time_in_the_queue(store: Store, claims: Claim
 
 
 async def test_reaper_ends_an_overdue_job_nobody_asks_for(store: Store, claims: Claims, valkey: Valkey) -> None:
-    job_id = await submit(store, deadline=0.001)
+    job_id = await submit(store, deadline=1e-6)
     assert await claims.reap() == 1
     assert valkey.client.hget(f"job:{job_id}", "status") == b"failed"
 
@@ -356,4 +356,40 @@ async def test_workers_are_believed_for_a_while_only(store: Store, claims: Claim
 async def test_scripts_survive_a_server_that_forgot_them(store: Store, valkey: Valkey) -> None:
     await submit(store)
     valkey.client.script_flush()
+    assert await submit(store)
+
+
+async def test_a_newer_versions_record_is_readable(store: Store, claims: Claims, valkey: Valkey) -> None:
+    claim = await claimed(store, claims)
+    await claims.page_end(claim, page(1))
+    record, pages = f"job:{claim.job.id}", f"pages:{claim.job.id}"
+    valkey.client.hset(record, mapping={"colour": "green", "options": '{"type": "document", "speed": "high"}'})
+    newer = json.loads(valkey.client.hget(pages, "1") or b"") | {"mood": "good"}
+    valkey.client.hset(pages, "1", json.dumps(newer))
+    assert (await store.job(claim.job.id)).options == Options()
+    assert (await store.pages(claim.job.id))[0].markdown == "page 1"
+
+
+async def test_an_older_versions_record_without_newer_fields_is_readable(
+    store: Store, claims: Claims, valkey: Valkey
+) -> None:
+    job_id = await submit(store)
+    valkey.client.hset(f"job:{job_id}", "options", "{}")
+    valkey.client.hdel(f"job:{job_id}", "webhook_url", "webhook_events", "batch", "requeues")
+    claim = await claims.claim(job_id, "t")
+    assert claim is not None
+    await claims.start(claim, "x")
+    await claims.page_end(claim, page(1))
+    assert await claims.finish(claim) == "succeeded"
+
+
+async def test_a_store_that_refuses_writes_is_unavailable_and_recovers(store: Store, valkey: Valkey) -> None:
+    """As with a full disk: Redis answers, but takes nothing."""
+    valkey.client.config_set("min-replicas-to-write", 1)
+    try:
+        with pytest.raises(StoreUnavailable):
+            await submit(store)
+    finally:
+        valkey.client.config_set("min-replicas-to-write", 0)
+    assert valkey.client.keys("job:*") == []
     assert await submit(store)

@@ -7,7 +7,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,60 +15,15 @@ import pytest
 
 from shared.connect import connect
 from shared.errors import NotFound
-from shared.job import Input, Job, NewJob
+from shared.job import Input, NewJob
 from shared.message import celery_message
 from shared.options import Options
 from shared.store import Store
 from tests.conftest import ROOT, Valkey, make_settings
 from tests.house import Worker, environment
+from tests.integration.waiting import FIXTURES, ended, names, until, until_counter, until_event
 from tests.jobs import picture, png, submit, tiff
 from worker.engines.instant import answer
-
-FIXTURES = "tests.engines.fixtures"
-
-
-@pytest.fixture
-def start_worker(tmp_path: Path, valkey: Valkey) -> Iterator[Callable[..., Worker]]:
-    workers: list[Worker] = []
-
-    def start(**settings: Any) -> Worker:
-        url = settings.pop("redis_url", valkey.url)
-        workers.append(Worker(tmp_path, url, f"worker-{len(workers)}", **{"lease": 2, **settings}))
-        return workers[-1]
-
-    yield start
-    for worker in workers:
-        worker.kill()
-
-
-async def ended(store: Store, job_id: str, seconds: float = 40) -> Job:
-    async with asyncio.timeout(seconds):
-        while not (job := await store.job(job_id)).finished:
-            await asyncio.sleep(0.02)
-    return job
-
-
-async def until(store: Store, job_id: str, condition: Callable[[Job], bool], seconds: float = 30) -> Job:
-    async with asyncio.timeout(seconds):
-        while not condition(job := await store.job(job_id)):
-            await asyncio.sleep(0.02)
-    return job
-
-
-async def until_counter(store: Store, name: str, value: int) -> None:
-    async with asyncio.timeout(30):
-        while (await store.counters()).get(name) != value:
-            await asyncio.sleep(0.02)
-
-
-async def until_event(store: Store, job_id: str, name: str) -> None:
-    async with asyncio.timeout(30):
-        while name not in await names(store, job_id):
-            await asyncio.sleep(0.02)
-
-
-async def names(store: Store, job_id: str) -> list[str]:
-    return [event.name for event in await store.events(job_id)]
 
 
 async def test_a_document_is_read_page_by_page(store: Store, start_worker: Callable[..., Worker]) -> None:
