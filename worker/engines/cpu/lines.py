@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
+
+APART = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,11 @@ class Row:
         return (self.y0 + self.y1) / 2
 
     @property
+    def is_apart(self) -> bool:
+        """Whether its pieces stand too far from each other to be one sentence."""
+        return any(b.x0 - a.x1 > APART * a.height for a, b in pairwise(self.pieces))
+
+    @property
     def region(self) -> int | None:
         """The table or figure this row stands for, if it does."""
         return self.pieces[0].region
@@ -96,7 +104,9 @@ def rows(lines: Iterable[Line]) -> list[Row]:
 
 
 def fits(line: Line, row: Sequence[Line]) -> bool:
-    """Beside a row's last piece, and on top of none of its pieces."""
+    """Beside a row's last piece, and on top of none of its pieces; tables and figures stand alone."""
+    if line.region is not None or row[0].region is not None:
+        return False
     crossing = any(min(line.x1, p.x1) - max(line.x0, p.x0) > 0.5 * min(line.width, p.width) for p in row)
     return same_row(line, row[-1]) and not crossing
 

@@ -37,9 +37,9 @@ def split(lines: list[Line], height: float, depth: int) -> list[Column]:
     if x is None:
         return as_column(lines, lines)
     slack = 0.2 * height
-    spanning = sorted((line for line in lines if line.x0 < x - slack and line.x1 > x + slack), key=lambda s: s.middle)
-    rest = [line for line in lines if not (line.x0 < x - slack and line.x1 > x + slack)]
-    return [part for band in bands(rest, spanning) for part in read_band(band, lines, x, height, depth)]
+    across = [line for line in lines if line.x0 < x - slack and line.x1 > x + slack]
+    sides = [line for line in lines if not (line.x0 < x - slack and line.x1 > x + slack)]
+    return [part for band in bands(sides, across, x, height) for part in read_band(band, lines, x, height, depth)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,27 +50,57 @@ class Band:
     across: bool
 
 
-def bands(rest: list[Line], spanning: list[Line]) -> list[Band]:
-    """The page from top to bottom, cut at every line that crosses the gutter."""
+def bands(sides: list[Line], across: list[Line], x: float, height: float) -> list[Band]:
+    """The page from top to bottom, cut at every line that crosses the gutter at ``x``."""
     found: list[Band] = []
     top = float("-inf")
-    for line in [*spanning, None]:
+    for line in [*sorted(across, key=lambda a: a.middle), None]:
         bottom = line.middle if line else float("inf")
-        between = [other for other in rest if top < other.middle <= bottom]
-        if between:
-            found.append(Band(between, across=False))
-        if line and found and found[-1].across:
-            found[-1].lines.append(line)
-        elif line:
-            found.append(Band([line], across=True))
+        between = [other for other in sides if top < other.middle <= bottom]
+        head, body, tail = trimmed(between, x, height, cut_above=bool(found), cut_below=line is not None)
+        for band in (Band(head, True), Band(body, False), Band([*tail, line] if line else tail, True)):
+            add(band, found)
         top = bottom
     return found
 
 
+def add(band: Band, found: list[Band]) -> None:
+    """Append a band; stretches across the gutter that follow each other are one."""
+    if band.across and found and found[-1].across:
+        found[-1].lines.extend(band.lines)
+    elif band.lines:
+        found.append(Band(list(band.lines), band.across))
+
+
+def trimmed(
+    lines: list[Line], x: float, height: float, *, cut_above: bool, cut_below: bool
+) -> tuple[list[Line], list[Line], list[Line]]:
+    """Head, body and tail of what lies between two lines across the gutter.
+
+    Lines on the left that stand above everything on the right end the paragraph across; lines that stand below
+    everything on the right, after a gap, begin the next one (a heading, the first line of a list).
+    """
+    left, right = [line for line in lines if line.centre < x], [line for line in lines if line.centre >= x]
+    if not left or not right or len(lines) <= 3:  # too little to be columns: a line in parts
+        return lines, [], []
+    ceiling, floor = min(line.y0 for line in right), max(line.y1 for line in right)
+    head = [line for line in left if line.y1 < ceiling + 0.2 * height] if cut_above else []
+    tail = fallen(left, floor, height) if cut_below else []
+    moved = {id(line) for line in (*head, *tail)}
+    return head, [line for line in lines if id(line) not in moved], tail
+
+
+def fallen(left: list[Line], floor: float, height: float) -> list[Line]:
+    """The lines below ``floor``, if a gap parts them from those above."""
+    low = [line for line in left if line.y0 > floor - 0.2 * height]
+    rest = [line.y1 for line in left if line.y0 <= floor - 0.2 * height]
+    if low and rest and min(line.y0 for line in low) - max(rest) < 0.4 * height:
+        return []
+    return low
+
+
 def read_band(band: Band, everything: list[Line], x: float, height: float, depth: int) -> list[Column]:
     if band.across:
-        return as_column(band.lines, everything)
-    if len(band.lines) <= 3:  # too little to be columns: a line in parts
         return as_column(band.lines, everything)
     left = [line for line in band.lines if line.centre < x]
     right = [line for line in band.lines if line.centre >= x]

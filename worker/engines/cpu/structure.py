@@ -1,17 +1,30 @@
-"""From lines in reading order to blocks: first cut, one block per column."""
+"""A page's lines and layout hints become its blocks, figures and Markdown."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
+from itertools import groupby
 
 from PIL.Image import Image
 
-from shared.document import Block, Box
-from worker.engines.base import PageRead
-from worker.engines.cpu.joining import escaped, row_text
+from shared.document import Block, Box, figure_name
+from worker.engines.base import FigureCrop, PageRead
+from worker.engines.cpu import tables
+from worker.engines.cpu.joining import escaped, row_text, run_on, vocabulary
 from worker.engines.cpu.layout import Hint
-from worker.engines.cpu.lines import Line, union
-from worker.engines.cpu.order import Column, columns
+from worker.engines.cpu.lines import Line, Row, line_height, rows, union
+from worker.engines.cpu.order import columns
+from worker.engines.cpu.paragraphs import Part, is_page_number, parts
+from worker.engines.cpu.regions import Region, find_regions, label_of, with_stand_ins
+
+MARGIN = 0.1
+TITLE_CHARACTERS = 90
+JPEG_QUALITY = 85
+_SECTION = re.compile(r"^\d{1,3}(\.\d{1,3})*\.?\s(?=\S)")
+NAMES = {"title": "title", "figure_caption": "image_caption", "table_caption": "table_caption"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +37,138 @@ class Scene:
     hints: list[Hint]
 
 
+def compose(scene: Scene) -> PageRead:
+    """Blocks in reading order; the Markdown is their texts, parted by empty lines."""
+    page = Composer(scene)
+    blocks = tuple(page.block(part) for part in page.parts())
+    return PageRead("\n\n".join(block.text for block in blocks), blocks, tuple(page.figures))
+
+
 def clipped(box: tuple[float, float, float, float], size: tuple[int, int]) -> Box:
     """Whole pixels inside the picture, at least one wide and high."""
     x0, y0 = min(max(0, int(box[0])), size[0] - 1), min(max(0, int(box[1])), size[1] - 1)
     return x0, y0, max(x0 + 1, min(size[0], round(box[2]))), max(y0 + 1, min(size[1], round(box[3])))
 
 
-def compose(scene: Scene) -> PageRead:
-    blocks = tuple(block_of(column, scene) for column in columns(scene.lines))
-    return PageRead("\n\n".join(block.text for block in blocks), blocks)
+def jpeg(image: Image, box: Box) -> bytes:
+    buffer = BytesIO()
+    image.crop(box).convert("RGB").save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue()
 
 
-def block_of(column: Column, scene: Scene) -> Block:
-    box = union(piece.box for row in column.rows for piece in row.pieces)
-    return Block(
-        type="text", bbox=clipped(box, scene.image.size), text="  \n".join(escaped(row_text(r)) for r in column.rows)
-    )
+class Composer:
+    """One page on its way from lines to blocks."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.regions = find_regions(scene.lines, scene.hints, scene.image.size)
+        self.height = line_height(scene.lines) if scene.lines else 1.0
+        self.known = vocabulary([line.text for line in scene.lines])
+        self.figures: list[FigureCrop] = []
+
+    def parts(self) -> list[Part]:
+        """The page in reading order: what heads it, its columns, what foots it."""
+        lines = with_stand_ins(self.scene.lines, self.regions)
+        header = [line for line in lines if self.margin(line) == "header"]
+        footer = [line for line in lines if self.margin(line) == "footer"]
+        aside = {id(line) for line in (*header, *footer)}
+        body = columns([line for line in lines if id(line) not in aside])
+        found = [part for column in body for part in self.column_parts(column.rows)]
+        return [*self.margin_parts(header, "header"), *found, *self.margin_parts(footer, "footer")]
+
+    def margin(self, line: Line) -> str | None:
+        """Header or footer: the layout model says so, and the line is near the page's edge."""
+        if line.region is not None:
+            return None
+        place = (line.box[1] + line.box[3]) / 2 / self.scene.image.height
+        label = label_of(Row((line,)), self.scene.hints)
+        if label == "header" and place < MARGIN:
+            return "header" if self.is_alone(line) else None
+        return "footer" if label == "footer" and place > 1 - MARGIN else None
+
+    def is_alone(self, line: Line) -> bool:
+        """No text goes on right below a line."""
+        below = (other for other in self.scene.lines if line.y1 - line.height / 2 < other.y0 < line.y1 + line.height)
+        return not any(other.x0 < line.x1 and line.x0 < other.x1 for other in below)
+
+    def margin_parts(self, lines: Sequence[Line], kind: str) -> list[Part]:
+        found = []
+        for row in rows(lines):
+            text = row_text(row)
+            found.append(Part("page_number" if is_page_number(text) else kind, (row,), escaped(text)))
+        return found
+
+    def column_parts(self, column: Sequence[Row]) -> list[Part]:
+        found: list[Part] = []
+        for kind, group in groupby(column, key=self.kind):
+            some = list(group)
+            if kind == "region":
+                found.extend(Part("region", (row,), "") for row in some)
+            elif kind == "title":
+                found.extend(self.titles(some))
+            elif kind in ("image_caption", "table_caption"):
+                found.append(Part(kind, tuple(some), escaped(self.joined(some))))
+            else:
+                found.extend(parts(some, self.known))
+        return found
+
+    def kind(self, row: Row) -> str:
+        if row.region is not None:
+            return "region"
+        name = NAMES.get(label_of(row, self.scene.hints) or "", "text")
+        if name == "title" or self.is_large(row):
+            return "title" if len(row_text(row)) <= TITLE_CHARACTERS else "text"
+        return name
+
+    def is_large(self, row: Row) -> bool:
+        return row.height > 1.45 * self.height and any(c.isalpha() for c in row_text(row))
+
+    def titles(self, some: Sequence[Row]) -> list[Part]:
+        """Rows of a title; those of one size, set close, are one title."""
+        found: list[list[Row]] = []
+        for row in some:
+            if found and self.goes_on(found[-1][-1], row):
+                found[-1].append(row)
+            else:
+                found.append([row])
+        return [self.title(group) for group in found]
+
+    def goes_on(self, above: Row, row: Row) -> bool:
+        alike = abs(above.height - row.height) < 0.2 * above.height
+        return alike and row.y0 - above.y1 < 0.5 * row.height and not row_text(row)[:1].isdigit()
+
+    def title(self, group: Sequence[Row]) -> Part:
+        level = self.level(group)
+        text = "#" * level + " " + escaped(self.joined(group))
+        return Part("title" if level == 1 else "sub_title", tuple(group), text)
+
+    def level(self, group: Sequence[Row]) -> int:
+        """By the number of the section where there is one, else by size."""
+        if number := _SECTION.match(row_text(group[0])):
+            return min(4, number.group().strip(" .").count(".") + 1)
+        return 1 if max(row.height for row in group) > 1.5 * self.height else 2
+
+    def joined(self, some: Sequence[Row]) -> str:
+        text = row_text(some[0])
+        for row in some[1:]:
+            text = run_on(text, row_text(row), self.known)
+        return text
+
+    def block(self, part: Part) -> Block:
+        if part.kind == "region":
+            return self.region_block(self.regions[part.rows[0].region or 0])
+        box = union(piece.box for row in part.rows for piece in row.pieces)
+        return Block(type=part.kind, bbox=clipped(box, self.scene.image.size), text=part.text)
+
+    def region_block(self, region: Region) -> Block:
+        box = clipped(region.box, self.scene.image.size)
+        if region.kind == "table":
+            return Block(type="table", bbox=box, text=tables.markdown(region.cells))
+        name = figure_name(self.scene.number, len(self.figures))
+        self.figures.append(FigureCrop(name, box, jpeg(self.scene.image, box)))
+        return Block(type="image", bbox=box, text=f"![{alternative(region)}](images/{name})")
+
+
+def alternative(region: Region) -> str:
+    """The writing inside a picture, as the text that stands for it."""
+    return escaped(region.text).replace("[", "\\[").replace("]", "\\]")

@@ -1,0 +1,88 @@
+"""Tables and figures: which of the layout hints hold, which lines they take, and what stands for them in the order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from worker.engines.cpu.layout import Hint
+from worker.engines.cpu.lines import Line, Row, line_height, union
+from worker.engines.cpu.tables import Cells, grid, is_table
+
+SURE = 0.6
+TEXT_SHARE = 0.3
+"""A region with more of its area under lines of text than this is no picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    kind: str  # table or figure
+    box: tuple[float, float, float, float]
+    lines: tuple[Line, ...]
+    cells: Cells = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return " ".join(line.text for line in self.lines)
+
+
+def inside(line: Line, hint: Hint, slack: float) -> bool:
+    """Whether a line's middle lies in a region. Its own place counts, not the levelled one: hints see the page."""
+    x0, y0, x1, y1 = line.box
+    x, y = (x0 + x1) / 2, (y0 + y1) / 2
+    return hint.x0 - slack < x < hint.x1 + slack and hint.y0 - 0.3 * slack < y < hint.y1 + 0.3 * slack
+
+
+def find_regions(lines: Sequence[Line], hints: Sequence[Hint], size: tuple[int, int]) -> list[Region]:
+    """Surest first; no line is in two regions."""
+    found: list[Region] = []
+    slack = line_height(lines) if lines else 0.0
+    for hint in hints:
+        if hint.score < SURE or hint.label not in ("table", "figure"):
+            continue
+        taken = {id(line) for region in found for line in region.lines}
+        own = [line for line in lines if id(line) not in taken and inside(line, hint, slack)]
+        if region := (as_table(hint, own) if hint.label == "table" else as_figure(hint, own, lines, size)):
+            found.append(region)
+    return found
+
+
+def as_table(hint: Hint, own: Sequence[Line]) -> Region | None:
+    if len(own) < 4:
+        return None
+    before, cells = grid(own)
+    if not is_table(cells):
+        return None
+    above = {id(piece) for row in before for piece in row.pieces}
+    body = tuple(line for line in own if id(line) not in above)
+    return Region("table", union(line.box for line in body), body, cells)
+
+
+def as_figure(hint: Hint, own: Sequence[Line], lines: Sequence[Line], size: tuple[int, int]) -> Region | None:
+    area = (hint.x1 - hint.x0) * (hint.y1 - hint.y0)
+    written = sum(line.width * line.height for line in own)
+    too_small = min(hint.x1 - hint.x0, hint.y1 - hint.y0) < 0.02 * max(size)
+    if too_small or written > TEXT_SHARE * area or (len(own) > 3 and len(own) > 0.6 * len(lines)):
+        return None
+    return Region("figure", (hint.x0, hint.y0, hint.x1, hint.y1), tuple(own))
+
+
+def stand_in(region: Region, index: int) -> Line:
+    """One line that takes the region's place while the reading order is found."""
+    boxes = [(line.x0, line.y0, line.x1, line.y1) for line in region.lines]
+    x0, y0, x1, y1 = union(boxes) if region.kind == "table" else union([region.box, *boxes])
+    return Line(x0, y0, x1, y1, "x" * 40, region.box, index)
+
+
+def with_stand_ins(lines: Sequence[Line], regions: Sequence[Region]) -> list[Line]:
+    taken = {id(line) for region in regions for line in region.lines}
+    free = [line for line in lines if id(line) not in taken]
+    return free + [stand_in(region, i) for i, region in enumerate(regions)]
+
+
+def label_of(row: Row, hints: Sequence[Hint], least: float = 0.5) -> str | None:
+    """What the layout model says of a row: the smallest sure region around its first piece."""
+    around = [hint for hint in hints if hint.score >= least and inside(row.pieces[0], hint, 0.3 * row.height)]
+    if not around:
+        return None
+    return min(around, key=lambda hint: (hint.x1 - hint.x0) * (hint.y1 - hint.y0)).label
