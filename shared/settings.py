@@ -65,7 +65,9 @@ class Settings(BaseSettings):
     # Worker
     engine: str = Field("auto", description="auto, cpu, deepseek-ocr, instant, or module:load of another engine")
     instant_seconds: float = Field(0.0, ge=0, description="seconds the instant engine takes for a page")
-    jobs_in_flight: int = Field(64, ge=1, description="jobs one worker holds at once (Celery's prefetch)")
+    jobs_in_flight: int | None = Field(
+        None, ge=1, description="jobs one worker holds at once (Celery's prefetch); default: 64, DeepSeek-OCR max_num_seqs"
+    )
     pages_in_flight: int | None = Field(None, ge=1, description="pages in the engine at once; default: the engine's")
     lease: float = Field(15.0, gt=0, description="seconds a worker's claim on a job lasts unless renewed")
     heartbeat: float = Field(0.5, gt=0, description="seconds between renewals; also how soon a cancel is seen")

@@ -8,12 +8,13 @@ import sys
 from pydantic import ValidationError
 
 from shared.settings import Settings, explain
+from worker.engines import jobs_in_flight
 
 
 def arguments(settings: Settings) -> list[str]:
     """Celery's command line, as an operator would type it."""
     return [
-        "worker", "--pool", "custom", "--concurrency", "1", "--prefetch-multiplier", str(settings.jobs_in_flight),
+        "worker", "--pool", "custom", "--concurrency", "1", "--prefetch-multiplier", str(jobs_in_flight(settings)),
         "--queues", "ocr", "--hostname", f"ocr-{os.getpid()}@%h", "--loglevel", settings.log_level, "--task-events",
         "--without-gossip", "--without-mingle",
     ]  # fmt: skip

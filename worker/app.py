@@ -11,6 +11,7 @@ from celery.signals import worker_process_init, worker_process_shutdown, worker_
 from shared.message import QUEUE, TASK
 from shared.settings import Settings
 from worker import celery_fix, pool
+from worker.engines import jobs_in_flight
 from worker.service import Service
 
 JOB_ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
@@ -40,7 +41,7 @@ def create_app(settings: Settings) -> Celery:
         task_ignore_result=True,
         task_acks_late=True,
         task_track_started=True,
-        worker_prefetch_multiplier=settings.jobs_in_flight,
+        worker_prefetch_multiplier=jobs_in_flight(settings),
         worker_send_task_events=True,
         worker_redirect_stdouts=False,
         worker_hijack_root_logger=True,

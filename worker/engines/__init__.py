@@ -36,5 +36,10 @@ def choose(settings: Settings) -> str:
     return "deepseek-ocr" if ready else "cpu"
 
 
+def jobs_in_flight(settings: Settings) -> int:
+    """So many jobs of one page each as fill the engine, and never so few that large documents keep small ones out."""
+    return settings.jobs_in_flight or (max(64, settings.max_num_seqs) if choose(settings) == "deepseek-ocr" else 64)
+
+
 async def load_engine(settings: Settings) -> Engine:
     return await loader(choose(settings))(settings)
