@@ -66,12 +66,12 @@ class Settings(BaseSettings):
     engine: str = Field("auto", description="auto, cpu, deepseek-ocr, instant, or module:load of another engine")
     instant_seconds: float = Field(0.0, ge=0, description="seconds the instant engine takes for a page")
     jobs_in_flight: int | None = Field(
-        None, ge=1, description="jobs one worker holds at once (Celery's prefetch); default: 64, DeepSeek-OCR max_num_seqs"
+        None, ge=1, description="jobs one worker holds at once; default: 64, with DeepSeek-OCR max_num_seqs"
     )
     pages_in_flight: int | None = Field(None, ge=1, description="pages in the engine at once; default: the engine's")
     lease: float = Field(15.0, gt=0, description="seconds a worker's claim on a job lasts unless renewed")
     heartbeat: float = Field(0.5, gt=0, description="seconds between renewals; also how soon a cancel is seen")
-    requeue_after: float = Field(15.0, gt=0, description="seconds before an unclaimed job's message is sent again, then doubling")
+    requeue_after: float = Field(15.0, gt=0, description="seconds until an unclaimed job's message is resent; doubles")
     page_attempts: int = Field(3, ge=1, description="worker deaths a page may be part of before it is failed as poison")
     page_timeout: float = Field(300.0, gt=0, description="seconds one page may be read before it is failed")
     drain_seconds: float = Field(90.0, ge=0, description="seconds running pages get after TERM")

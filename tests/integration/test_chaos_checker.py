@@ -1,0 +1,82 @@
+"""The checker of the chaos runs finds what it is there to find."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.claims import Claim, Claims
+from shared.document import Page, PageStatus
+from shared.options import Options
+from shared.store import Store
+from tests.chaos.checker import verdict
+from tests.chaos.plan import Planned
+from tests.conftest import Valkey
+from tests.integration.test_store import new_job
+from tests.jobs import picture
+from worker.engines.instant import answer
+
+
+async def read(store: Store, claims: Claims, planned: Planned, *, wrong: bool = False) -> Claim:
+    """A job of one page, read to its end as a worker does."""
+    job_id = (await store.submit(new_job(1, options=Options()), b"x")).job_id
+    planned.ids.append(job_id)
+    claim = await claims.claim(job_id, "t")
+    assert claim is not None
+    await claims.start(claim, "instant")
+    await claims.page_start(claim, 1)
+    text = "another text" if wrong else answer(picture(planned.seeds[0]))
+    await claims.page_end(claim, Page(number=1, status=PageStatus.OK, markdown=text))
+    await claims.finish(claim)
+    return claim
+
+
+async def counts(store: Store, planned: Planned) -> dict[str, int]:
+    found, _ = await verdict(store, [planned])
+    return {name: count for name, count in found.items() if count}
+
+
+async def test_a_job_that_ended_as_planned_is_no_finding(store: Store, claims: Claims) -> None:
+    planned = Planned("k", (5,))
+    await read(store, claims, planned)
+    assert await counts(store, planned) == {}
+
+
+async def test_an_acknowledged_job_without_a_record_is_lost(store: Store, claims: Claims) -> None:
+    planned = Planned("k", (5,))
+    claim = await read(store, claims, planned)
+    await store.delete(claim.job.id)
+    assert await counts(store, planned) == {"lost": 1}
+
+
+async def test_an_unfinished_job_is_lost_and_left_behind(store: Store) -> None:
+    planned = Planned("k", (5,))
+    planned.ids.append((await store.submit(new_job(1), b"x")).job_id)
+    found = await counts(store, planned)
+    assert found["lost"] == 1
+    assert found["left behind"] > 0
+
+
+async def test_another_text_is_wrong(store: Store, claims: Claims) -> None:
+    planned = Planned("k", (5,))
+    await read(store, claims, planned, wrong=True)
+    assert await counts(store, planned) == {"wrong": 1}
+
+
+async def test_two_ids_for_one_key_are_found(store: Store, claims: Claims) -> None:
+    planned = Planned("k", (5,))
+    await read(store, claims, planned)
+    await read(store, claims, planned)
+    assert await counts(store, planned) == {"second id": 1}
+
+
+@pytest.mark.parametrize(
+    ("event", "kind"),
+    [("done", "twice"), ("page.started", "pages redone")],
+)
+async def test_a_second_end_and_a_page_begun_again_are_found(
+    store: Store, claims: Claims, valkey: Valkey, event: str, kind: str
+) -> None:
+    planned = Planned("k", (5,))
+    claim = await read(store, claims, planned)
+    valkey.client.xadd(f"ev:{claim.job.id}", {"event": event, "data": '{"page": 1}'})
+    assert await counts(store, planned) == {kind: 1}
