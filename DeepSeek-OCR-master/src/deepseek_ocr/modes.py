@@ -14,6 +14,7 @@ PATCH = 16
 COMPRESSION = 4
 MIN_TILES = 2
 MAX_TILES = 6
+TILE = 640
 
 Grid = tuple[int, int]
 """Tiles of a page: columns, rows. ``(1, 1)``: no tiles, the whole-page view alone."""
@@ -61,7 +62,7 @@ TINY = Mode("tiny", 512, squash=True)
 SMALL = Mode("small", 640, squash=True)
 BASE = Mode("base", 1024)
 LARGE = Mode("large", 1280)
-GUNDAM = Mode("gundam", 1024, tile=640)
+GUNDAM = Mode("gundam", 1024, tile=TILE)
 
 MODES = {mode.name: mode for mode in (TINY, SMALL, BASE, LARGE, GUNDAM)}
 DEFAULT = GUNDAM

@@ -48,7 +48,7 @@ def register_weights() -> None:
 
 
 def fork_as_cuda_does() -> None:
-    """On a CPU vLLM insists on spawning its process; forking it is what CUDA does, and starts in a third of the time."""
+    """On a CPU vLLM insists on spawning its process; forking is what CUDA does, and starts in a third of the time."""
     from vllm.platforms import current_platform
 
     platform = type(current_platform)

@@ -207,7 +207,10 @@ class DeepSeekEngine:
 
     def describe(self) -> EngineInfo:
         memory = self._gpu.memory()
-        metrics = {**self._stats.metrics(), **{f"gpu_memory_{name}": value for name, value in memory.items()}}
+        metrics = {
+            **self._stats.metrics(idle=not self._watch.reading),
+            **{f"gpu_memory_{name}": value for name, value in memory.items()},
+        }
         return replace(self._info, state=self._state(), gpu_memory_used=memory.get("used"), metrics=metrics)
 
     def _state(self) -> str:
@@ -223,7 +226,7 @@ class DeepSeekEngine:
     async def close(self) -> None:
         self._watch.close()
         self.preprocessor.close()
-        await asyncio.to_thread(self._vllm.shutdown)
+        self._vllm.shutdown()  # not in a thread: its own tasks would take the end for a crash
 
 
 def _info(settings: Settings) -> EngineInfo:

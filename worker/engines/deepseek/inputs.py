@@ -17,7 +17,7 @@ from vllm.multimodal.inputs import (
     PlaceholderRange,
 )
 
-from deepseek_ocr.modes import GUNDAM
+from deepseek_ocr.modes import TILE
 from deepseek_ocr.tokens import BOS, GROUNDING, IMAGE, MARKUP, REF, REF_END
 from shared.errors import BadPrompt, PromptTooLong
 from worker.engines.deepseek.preprocess import Views
@@ -89,7 +89,7 @@ class Inputs:
 
 
 def _item(views: Views) -> MultiModalKwargsItem:
-    base, tile, count = views.mode.base, views.mode.tile or GUNDAM.tile, tile_count(views.grid)
+    base, tile, count = views.mode.base, views.mode.tile or TILE, tile_count(views.grid)
     whole = _tensor(views, 0, (1, base, base, CHANNELS))
     tiles = _tensor(views, whole.numel(), (count, tile, tile, CHANNELS))
     batched, on_cpu = MultiModalFieldConfig.batched("image"), MultiModalFieldConfig.batched("image", keep_on_cpu=True)

@@ -40,11 +40,13 @@ class Preprocessor:
     def __init__(self, processes: int) -> None:
         self._processes = processes
         self._pool = self._start()
+        self.pids: set[int] = set()
 
     async def warm(self) -> None:
         """Start every process now rather than on the first pages."""
         loop = asyncio.get_running_loop()
-        await asyncio.gather(*(loop.run_in_executor(self._pool, views.ready, i) for i in range(self._processes)))
+        answers = (loop.run_in_executor(self._pool, views.ready, number) for number in range(self._processes))
+        self.pids = set(await asyncio.gather(*answers))
 
     async def views(self, image: Image, mode: Mode) -> Views | None:
         """The views of a page, None if it is blank. Raises PreprocessingError."""

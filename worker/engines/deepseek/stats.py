@@ -24,8 +24,9 @@ class Stats:
     def finished(self, reason: str) -> None:
         self.totals[f"finish_{reason}_total"] += 1
 
-    def metrics(self) -> dict[str, float]:
-        return {**self.totals, **self.load}
+    def metrics(self, *, idle: bool) -> dict[str, float]:
+        """``idle``: the scheduler reports nothing once it has nothing to do, so its last word is out of date."""
+        return {**self.totals, **(dict.fromkeys(self.load, 0.0) if idle else self.load)}
 
     def logger_factory(self, _vllm_config: Any, _engine_index: int = 0) -> Any:
         """For ``AsyncLLM(stat_loggers=…)``."""

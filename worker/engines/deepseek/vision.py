@@ -60,7 +60,7 @@ def _features(model: Any, views: torch.Tensor) -> torch.Tensor:
     sam = model.sam_model(pixels)
     clip = model.vision_model(pixels, sam)
     both = torch.cat((clip[:, 1:], sam.flatten(2).permute(0, 2, 1)), dim=-1)
-    return model.projector(both)  # type: ignore[no-any-return]
+    return model.projector(both)
 
 
 def _page(model: Any, whole: torch.Tensor, tiles: list[torch.Tensor], grid: tuple[int, ...]) -> torch.Tensor:
@@ -87,7 +87,7 @@ def _square(vectors: torch.Tensor) -> torch.Tensor:
 
 
 def _side(view: torch.Tensor) -> int:
-    return view.shape[1]
+    return int(view.shape[1])
 
 
 def _chunks(items: list[int], size: int) -> Iterable[list[int]]:

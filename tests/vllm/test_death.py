@@ -1,0 +1,98 @@
+"""Ways an engine dies, and what its pages and its successor see of it."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import psutil
+import pytest
+
+from shared.errors import EngineDead
+from shared.options import Options
+from tests.conftest import wait_until
+from tests.vllm.conftest import ROOT, TEST_ARGS, hosted, page
+
+LONG = " ".join(f"{i * 7919 % 100003}" for i in range(4000))
+
+
+def core(host):
+    (process,) = host.engine._watch._processes
+    return process.pid
+
+
+def gone(pid):
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+async def three_pages(host, harm):
+    """Three pages begin; once each has said something ``harm`` is done; what they end with."""
+    readings = [host.engine.read(page(i), Options()) for i in range(3)]
+    await asyncio.gather(*map(anext, readings))
+    harm(core(host))
+
+    async def rest(reading):
+        async for _ in reading:
+            pass
+
+    return await asyncio.gather(*map(rest, readings), return_exceptions=True)
+
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP], ids=["KILL", "TERM", "STOP"])
+def test_an_engine_that_dies_under_its_pages_tells_every_one(sign):
+    with hosted(engine_stall=3.0) as host, host.saying(LONG):
+        pid = core(host)
+        ends = host.run(three_pages(host, lambda pid: os.kill(pid, sign)))
+        assert [type(end) for end in ends] == [EngineDead] * 3
+        with pytest.raises(EngineDead):
+            host.run(host.engine.check())
+        with pytest.raises(EngineDead):
+            host.read(page())
+        assert host.engine.describe().state == "dead"
+        wait_until(lambda: gone(pid), what="vLLM's process to end")
+
+
+def test_another_engine_works_in_the_same_process_afterwards():
+    with hosted() as host, host.saying("again"):
+        os.kill(core(host), signal.SIGKILL)
+        wait_until(lambda: gone(core(host)))
+    with hosted() as host, host.saying("again"):
+        assert host.read(page())[1].markdown == "again"
+
+
+ORPHAN = """
+    import asyncio, sys
+    sys.path[:0] = {paths!r}
+    from tests.vllm.conftest import settings
+
+    async def main():
+        from worker.engines.deepseek_ocr import load
+        engine = await load(settings(vllm_args={args!r}))
+        print(*[process.pid for process in engine._watch._processes], *engine.preprocessor.pids, flush=True)
+        await asyncio.sleep(600)
+
+    if __name__ == "__main__":
+        asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_nothing_outlives_a_worker_that_is_killed(tmp_path, method):
+    script = tmp_path / "orphan.py"
+    script.write_text(textwrap.dedent(ORPHAN.format(paths=[str(ROOT)], args=TEST_ARGS)))
+    owner = subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OCR_TEST_START_METHOD": method},
+    )
+    try:
+        pids = [int(pid) for pid in owner.stdout.readline().split()]
+        assert len(pids) == 2
+        assert not any(map(gone, pids))
+    finally:
+        owner.kill()
+        owner.wait()
+    wait_until(lambda: all(map(gone, pids)), what="the engine's processes to end with it")
