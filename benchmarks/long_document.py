@@ -65,7 +65,7 @@ async def read(client: httpx.AsyncClient, home: House, data: bytes, pages: str) 
         took = time.perf_counter() - began
     count = job["progress"]["pages_total"]
     print(f"pages {pages}: {job['status']}, first page after {first:.1f} s, {count} pages in {took:.0f} s, "
-          f"{took / count:.2f} s a page; peak MiB " + ", ".join(f"{k} {v / MIB:.0f}" for k, v in peak.sizes.items()))  # fmt: skip
+          f"{took / count:.2f} s a page; peak MiB", ", ".join(f"{k} {v / MIB:.0f}" for k, v in peak.sizes.items()))  # fmt: skip
     return peak.sizes
 
 
@@ -79,8 +79,7 @@ async def cancel_in_the_middle(client: httpx.AsyncClient, data: bytes, pages: st
           f"{time.perf_counter() - began:.1f} s later")  # fmt: skip
 
 
-async def measure(file: Path, pages: int, engine: str) -> None:
-    data = file.read_bytes()
+async def measure(data: bytes, pages: int, engine: str) -> None:
     with house(engine=engine) as home:
         async with httpx.AsyncClient(base_url=home.url, timeout=120) as client:
             await read(client, home, data, "1")
@@ -96,7 +95,7 @@ def main() -> None:
     parser.add_argument("--pages", type=int, default=50)
     parser.add_argument("--engine", default="cpu")
     args = parser.parse_args()
-    asyncio.run(measure(args.file, args.pages, args.engine))
+    asyncio.run(measure(args.file.read_bytes(), args.pages, args.engine))
 
 
 if __name__ == "__main__":
