@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from fastapi import Request
 from pydantic import JsonValue
 from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
 
 from shared.errors import BadOption, BadPrompt, BadWebhookUrl, FileMissing, PromptTooLong
 from shared.job import Webhook
@@ -25,12 +26,14 @@ READ_OPTIONS: Final = ("type", "mode", "prompt", "pages", "priority", "text_laye
 FIELDS: Final = frozenset({*READ_OPTIONS, "webhook_url", "webhook_events", "deadline", "metadata"})
 READ_FIELDS: Final = frozenset({"type", "prompt", "stream"})
 WEBHOOK_EVENTS: Final = ("job.started", "job.succeeded", "job.partial", "job.failed", "job.cancelled")
+MAX_FIELDS: Final = 64
+MAX_FIELD: Final = 64 * 1024  # bytes of one text field
 MAX_URL: Final = 2048
 MAX_DEPTH: Final = 32
 MAX_KEY: Final = 255
 # <image>, <|ref|>, <|grounding|>, DeepSeek's own <｜…｜>, <td>…: whatever a tokenizer may take for more than text.
 SPECIAL_TOKEN: Final = re.compile(r"<image>|<\s*/?\s*[|｜][^<>]{0,64}[|｜]\s*>|<pad>|</?s>", re.IGNORECASE)
-KEY: Final = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"|([\x21-\x7e]+)')
+KEY: Final = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"|([\x21\x23-\x7e][\x21-\x7e]*)')
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -72,13 +75,25 @@ async def read_form(request: Request, known: frozenset[str], files: int) -> Asyn
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "multipart/form-data":
         raise FileMissing("Send multipart/form-data with a part named file")
-    async with request.form(max_files=files + 1, max_fields=64, max_part_size=64 * 1024) as parts:
-        form = Form(_texts(list(parts.multi_items()), known), _files(list(parts.multi_items())))
+    async with _parts(request, files) as parts:
+        form = Form(_texts(parts, known), _files(parts))
         if not form.files:
             raise FileMissing("There is no part named file with a filename")
         if len(form.files) > files > 1:
             raise BadOption(f"A batch may have {files} files")
         yield form
+
+
+@asynccontextmanager
+async def _parts(request: Request, files: int) -> AsyncIterator[list[tuple[str, UploadFile | str]]]:
+    try:
+        form = await request.form(max_files=files + 1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD)
+    except HTTPException as error:
+        raise FileMissing(f"The multipart body cannot be read: {error.detail}") from error
+    try:
+        yield list(form.multi_items())
+    finally:
+        await form.close()
 
 
 def _files(parts: list[tuple[str, UploadFile | str]]) -> tuple[UploadFile, ...]:

@@ -34,7 +34,6 @@ STATUS: Final[Mapping[str, int]] = {
     "bad-prompt": 400,
     "bad-option": 400,
     "bad-webhook-url": 400,
-    "bad-request": 400,
     "unauthorized": 401,
     "forbidden": 403,
     "not-found": 404,
@@ -55,12 +54,6 @@ STATUS: Final[Mapping[str, int]] = {
     "engine-not-ready": 503,
     "store-unavailable": 503,
 }
-
-
-class BadRequest(OCRError):
-    """The request is not well-formed"""
-
-    code = "bad-request"
 
 
 class MethodNotAllowed(OCRError):
@@ -134,7 +127,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     elif error.status_code == 405:
         mine = MethodNotAllowed()
     elif error.status_code < 500:
-        mine = BadRequest(error.detail)
+        mine = errors.BadOption(error.detail)
     else:
         mine = OCRError()
     return problem(mine, request_id(request), None, (error.headers or {}).get("Allow"))

@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 
 from gateway.hub import Hub
 from gateway.metrics import Metrics
+from gateway.tasks import stop
 from shared.connect import connect
 from shared.helper import Helper
 from shared.settings import Settings
@@ -52,8 +53,8 @@ class Services:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.hub.close()
-        self._hub_task.cancel()
-        await asyncio.gather(self._hub_task, *self._tasks, return_exceptions=True)
+        await stop(self._hub_task)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.inspector.close()
         await self.helper.close()
         await self._reading.aclose()

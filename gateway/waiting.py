@@ -11,6 +11,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Query, Request
 
 from gateway.services import Services
+from gateway.tasks import stop
 from shared.job import Job
 
 MOST: Final = 60
@@ -68,9 +69,7 @@ async def wait_for(house: Services, request: Request, job: Job, seconds: float, 
         await asyncio.wait({left, follower}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         return follower.result() if follower.done() else await house.store.job(job.id, job.owner)
     finally:
-        left.cancel()
-        follower.cancel()
-        await asyncio.gather(left, follower, return_exceptions=True)
+        await stop(left, follower)
 
 
 async def _follow(house: Services, job: Job, enough: Callable[[Job], bool]) -> Job:

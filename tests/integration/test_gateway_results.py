@@ -1,0 +1,150 @@
+"""The document, its pages, pictures and figures, in every format and at every moment of a job's life."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+
+import httpx
+import pytest
+from PIL import Image
+
+from shared.boxes import page_picture
+from shared.document import Figure, PageStatus
+from tests.conftest import Valkey, make_settings
+from tests.integration.conftest import Script, client_of
+from tests.integration.test_gateway_jobs import JOBS, job_of, problem
+from tests.jobs import picture, tiff
+
+JPEG = b"\xff\xd8\xff a picture"
+MARKDOWN = "# Title\n\nA *line* & <script>alert(1)</script>\n\n![](images/1_0.jpg)"
+
+
+@pytest.fixture
+async def done(api: httpx.AsyncClient, script: Script) -> str:
+    """The path of a job of two pages, the first with a figure and a picture."""
+    job_id = await job_of(api, data=tiff([1, 2]))
+    claim = await script.take(job_id)
+    figure = Figure(name="1_0.jpg", bbox=(0, 0, 5, 5))
+    kept = page_picture(picture(1), 80)
+    await script.end(claim, 1, MARKDOWN, figures=[("1_0.jpg", JPEG)], picture=kept)
+    await script.end(claim, 2, "second", status=PageStatus.DEGRADED, reason="length")
+    await script.claims.finish(claim)
+    assert figure
+    return f"{JOBS}/{job_id}"
+
+
+@pytest.mark.parametrize(
+    ("accept", "query", "content_type"),
+    [
+        ("*/*", None, "text/markdown; charset=utf-8"),
+        ("text/html", None, "text/html; charset=utf-8"),
+        ("application/json, text/html;q=0.5", None, "application/json"),
+        ("text/html", "json", "application/json"),
+        ("*/*", "md", "text/markdown; charset=utf-8"),
+        ("*/*", "txt", "text/plain; charset=utf-8"),
+        ("*/*", "html", "text/html; charset=utf-8"),
+        ("*/*", "zip", "application/zip"),
+    ],
+)
+async def test_format_by_accept_or_query(
+    api: httpx.AsyncClient, done: str, accept: str, query: str | None, content_type: str
+) -> None:
+    params = {"format": query} if query else {}
+    answer = await api.get(f"{done}/result", headers={"Accept": accept}, params=params)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, content_type)
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_json_is_the_document_of_the_contract(api: httpx.AsyncClient, done: str) -> None:
+    document = (await api.get(f"{done}/result", params={"format": "json"})).json()
+    assert (document["job_id"], document["engine"]) == (done.rsplit("/")[-1], "instant")
+    first, second = document["pages"]
+    assert (first["number"], first["width"], first["height"], first["markdown"]) == (1, 200, 120, MARKDOWN)
+    assert first["blocks"][0] == {"type": "text", "bbox": [1, 1, 9, 9], "text": MARKDOWN}
+    assert (second["status"], second["reason"]) == ("degraded", "length")
+
+
+async def test_html_runs_nothing(api: httpx.AsyncClient, done: str) -> None:
+    answer = await api.get(f"{done}/result", params={"format": "html"})
+    assert "<script" not in answer.text
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    figure = await api.get(f"{done}/images/1_0.jpg")
+    assert 'src="images/1_0.jpg"' in answer.text
+    assert (figure.content, figure.headers["content-type"]) == (JPEG, "image/jpeg")
+
+
+async def test_zip_holds_markdown_json_and_figures(api: httpx.AsyncClient, done: str) -> None:
+    answer = await api.get(f"{done}/result", params={"format": "zip"})
+    assert 'filename="a.zip"' in answer.headers["content-disposition"]
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert sorted(archive.namelist()) == ["images/1_0.jpg", "result.json", "result.md"]
+        assert archive.read("images/1_0.jpg") == JPEG
+        assert json.loads(archive.read("result.json"))["pages"][1]["markdown"] == "second"
+
+
+async def test_unknown_format_is_refused(api: httpx.AsyncClient, done: str) -> None:
+    problem(await api.get(f"{done}/result", params={"format": "docx"}), 400, "bad-option")
+
+
+async def test_a_page_is_there_before_the_job_is_done(api: httpx.AsyncClient, script: Script) -> None:
+    job_id = await job_of(api, data=tiff([1, 2, 3]), pages="2-3")
+    claim = await script.take(job_id)
+    await script.end(claim, 3, "three")
+    page = await api.get(f"{JOBS}/{job_id}/pages/3")
+    assert (page.status_code, page.json()["number"], page.json()["markdown"]) == (200, 3, "three")
+    early = await api.get(f"{JOBS}/{job_id}/pages/2")
+    assert (early.status_code, early.json()["id"]) == (202, job_id)
+    for number in (0, 1, 4, -1, 10**12):
+        problem(await api.get(f"{JOBS}/{job_id}/pages/{number}"), 404, "not-found")
+    problem(await api.get(f"{JOBS}/{job_id}/pages/one"), 400, "bad-option")
+
+
+async def test_a_page_in_another_format(api: httpx.AsyncClient, done: str) -> None:
+    assert (await api.get(f"{done}/pages/2", params={"format": "txt"})).text == "second\n"
+    page = await api.get(f"{done}/pages/1", headers={"Accept": "text/html"})
+    assert 'src="../images/1_0.jpg"' in page.text
+
+
+async def test_picture_of_a_page_plain_and_with_boxes(api: httpx.AsyncClient, done: str) -> None:
+    plain = await api.get(f"{done}/pages/1/image")
+    boxed = await api.get(f"{done}/pages/1/image", params={"boxes": "true"})
+    for answer in (plain, boxed):
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/webp")
+        assert Image.open(io.BytesIO(answer.content)).size == (200, 120)
+    assert plain.content != boxed.content
+    problem(await api.get(f"{done}/pages/2/image"), 404, "not-found")  # none was kept
+    problem(await api.get(f"{done}/pages/3/image"), 404, "not-found")
+    problem(await api.get(f"{done}/pages/1/image", params={"boxes": "perhaps"}), 400, "bad-option")
+
+
+async def test_a_failed_job_has_no_result_but_its_reason(api: httpx.AsyncClient, script: Script) -> None:
+    job_id = await job_of(api)
+    claim = await script.take(job_id)
+    await script.claims.fail(claim, "no-page-read", "No page could be read")
+    assert "no-page-read" in problem(await api.get(f"{JOBS}/{job_id}/result"), 409, "job-failed")["detail"]
+    problem(await api.get(f"{JOBS}/{job_id}/pages/1"), 409, "job-failed")
+    job = (await api.get(f"{JOBS}/{job_id}")).json()
+    assert job["error"] == {"code": "no-page-read", "detail": "No page could be read"}
+
+
+async def test_after_its_retention_a_result_is_gone_and_says_so(script: Script, valkey: Valkey) -> None:
+    async with client_of(make_settings(valkey.url, result_ttl=100)) as api:
+        job_id = await job_of(api)
+        await script.do(job_id)
+        valkey.client.hset(f"job:{job_id}", "expires", 1.0)
+        for path in ("/result", "/pages/1", "/pages/1/image", "/events", "/images/1_0.jpg"):
+            problem(await api.get(f"{JOBS}/{job_id}{path}"), 410, "result-expired")
+        assert (await api.get(f"{JOBS}/{job_id}")).json()["status"] == "succeeded"
+
+
+async def test_a_partial_document_says_which_page_is_missing(api: httpx.AsyncClient, script: Script) -> None:
+    job_id = await job_of(api, data=tiff([1, 2]))
+    claim = await script.take(job_id)
+    await script.end(claim, 1, "one")
+    await script.end(claim, 2, status=PageStatus.FAILED, reason="inference-failed")
+    await script.claims.finish(claim)
+    assert (await api.get(f"{JOBS}/{job_id}")).json()["status"] == "partial"
+    assert "page 2: failed (inference-failed)" in (await api.get(f"{JOBS}/{job_id}/result")).text
