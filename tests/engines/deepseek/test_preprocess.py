@@ -1,0 +1,66 @@
+"""The processes that turn pictures into views: real ones, on real shared memory; no model."""
+
+import asyncio
+import os
+import signal
+
+import psutil
+import pytest
+from PIL import Image
+
+from deepseek_ocr.modes import GUNDAM, MODES
+from deepseek_ocr.tiling import tiles, whole
+from shared.errors import PreprocessingError
+from worker.engines.deepseek.preprocess import Preprocessor
+from worker.engines.deepseek.views import views_size
+
+
+def noise(width, height):
+    return Image.effect_noise((width, height), 90).convert("RGB")
+
+
+@pytest.fixture
+async def preprocessor():
+    made = Preprocessor(1)
+    await made.warm()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
+async def test_views_are_the_reference_tilings_bytes(preprocessor, mode):
+    image = noise(1000, 1400)
+    views = await preprocessor.views(image, mode)
+    expected = b"".join(view.tobytes() for view in (whole(image, mode), *tiles(image, mode, views.grid)))
+    assert views.grid == mode.grid(1000, 1400)
+    assert views.memory[views.offset :][: len(expected)] == expected
+    assert len(expected) == views_size(mode, views.grid) == len(views.memory) - views.offset
+
+
+async def test_a_blank_page_has_no_views(preprocessor):
+    assert await preprocessor.views(Image.new("RGB", (500, 700), "white"), GUNDAM) is None
+
+
+async def test_pages_do_not_share_memory(preprocessor):
+    images = [noise(300, 200) for _ in range(4)]
+    found = await asyncio.gather(*(preprocessor.views(image, GUNDAM) for image in images))
+    contents = {views.memory[views.offset :] for views in found}
+    assert contents == {whole(image, GUNDAM).tobytes() for image in images}
+
+
+async def test_a_process_that_dies_costs_its_page_and_is_replaced(preprocessor):
+    (pid,) = preprocessor.pids
+    os.kill(pid, signal.SIGSTOP)
+    page = asyncio.create_task(preprocessor.views(noise(300, 200), GUNDAM))
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(PreprocessingError, match="died"):
+        await page
+    assert await preprocessor.views(noise(300, 200), GUNDAM) is not None
+
+
+async def test_no_open_files_are_left_behind(preprocessor):
+    await preprocessor.views(noise(300, 200), GUNDAM)
+    before = psutil.Process().num_fds()
+    for _ in range(5):
+        await preprocessor.views(noise(300, 200), GUNDAM)
+    assert psutil.Process().num_fds() == before
