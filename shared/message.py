@@ -16,15 +16,19 @@ TASK = "ocr.read"
 
 def celery_message(job_id: str) -> str:
     """The JSON that ``apply_async((job_id,), task_id=job_id)`` would push; the delivery tag is new each time."""
-    body = json.dumps([[job_id], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
+    return message(TASK, QUEUE, job_id, [job_id])
+
+
+def message(task: str, queue: str, task_id: str, args: list[str | int]) -> str:
+    body = json.dumps([args, {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
     headers = {
-        "lang": "py", "task": TASK, "id": job_id, "root_id": job_id, "parent_id": None, "group": None,
-        "retries": 0, "eta": None, "expires": None, "timelimit": [None, None], "argsrepr": f"('{job_id}',)",
+        "lang": "py", "task": task, "id": task_id, "root_id": task_id, "parent_id": None, "group": None,
+        "retries": 0, "eta": None, "expires": None, "timelimit": [None, None], "argsrepr": repr(tuple(args)),
         "kwargsrepr": "{}", "origin": "gateway", "ignore_result": True,
     }  # fmt: skip
     properties = {
-        "correlation_id": job_id, "reply_to": "", "delivery_mode": 2, "priority": 0, "body_encoding": "base64",
-        "delivery_info": {"exchange": "", "routing_key": QUEUE}, "delivery_tag": str(uuid.uuid4()),
+        "correlation_id": task_id, "reply_to": "", "delivery_mode": 2, "priority": 0, "body_encoding": "base64",
+        "delivery_info": {"exchange": "", "routing_key": queue}, "delivery_tag": str(uuid.uuid4()),
     }  # fmt: skip
     return json.dumps(
         {

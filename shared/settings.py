@@ -78,6 +78,24 @@ class Settings(BaseSettings):
     cpu_threads: int | None = Field(None, ge=1, description="threads of the CPU engine; default: all cores")
     heartbeat_file: Path | None = Field(None, description="file touched by the engine's loop, for liveness probes")
 
+    # Webhooks
+    webhook_schedule: Annotated[tuple[float, ...], NoDecode] = Field(
+        (0, 5, 300, 1800, 7200, 18000, 36000), min_length=1, description="seconds before each try, after the one before"
+    )
+    webhook_timeout: float = Field(15.0, gt=0, description="seconds a receiver has to answer, name lookup included")
+    webhook_in_flight: int = Field(64, ge=2, description="deliveries under way at once, of all senders together")
+    webhook_endpoint_in_flight: int = Field(4, ge=1, description="deliveries under way to one receiver")
+    webhook_breaker_failures: int = Field(5, ge=1, description="failures in a row after which a receiver is left alone")
+    webhook_breaker_seconds: float = Field(30.0, gt=0, description="how long at first; doubled up to ten minutes")
+    webhook_allow_http: bool = Field(False, description="also call receivers without TLS")
+    webhook_ports: Annotated[tuple[int, ...], NoDecode] = Field((443,), description="ports of receivers; empty: any")
+    webhook_allow: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="receivers that need not be public: networks (10.1.0.0/16), addresses, host names"
+    )
+    webhook_secret: SecretStr | None = Field(
+        None, description="signs the webhooks of callers without a key (whsec_...); default: made at first need"
+    )
+
     # DeepSeek-OCR on vLLM
     model_path: str = Field("/models/deepseek-ai/DeepSeek-OCR", description="folder of the model's files")
     cuda_device: str = Field("0", description="CUDA_VISIBLE_DEVICES of the engine")
@@ -97,7 +115,9 @@ class Settings(BaseSettings):
             raise ValueError(f"not an engine: {value}; choose {', '.join(ENGINES)} or module:load")
         return value
 
-    @field_validator("cors_origins", "allowed_extensions", mode="before")
+    @field_validator(
+        "cors_origins", "allowed_extensions", "webhook_schedule", "webhook_ports", "webhook_allow", mode="before"
+    )
     @classmethod
     def _comma_separated(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

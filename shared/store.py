@@ -29,9 +29,10 @@ ANONYMOUS = "anonymous"
 
 @cache
 def script_text(name: str) -> str:
-    """The text of one script: the state machine of ``common.lua`` and the script's own lines."""
+    """The text of one script: the state machine of ``common.lua``, what ``hook_*`` share, the script's own lines."""
     folder = resources.files("shared") / "lua"
-    return (folder / "common.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8")
+    parts = ["common", *(["hook"] if name.startswith("hook_") else []), name]
+    return "".join((folder / f"{part}.lua").read_text("utf-8") for part in parts)
 
 
 class Scripts:

@@ -7,7 +7,7 @@
 --   pages:ID n -> result JSON        marks:ID n -> summary JSON       img:ID n -> page picture    fig:ID name -> JPEG
 --   starts:ID n -> times begun       flight:ID n -> being read now
 --   open zset id -> next check       waiting:RANK zset id -> order    counters hash               jobs:OWNER zset
---   hook:HID hash, hooks:ID list, hooks:due zset                      rate:N pages ended in ten seconds
+--   hook:HID hash, hooks:ID list, hooks:due zset (more in hook.lua)                      rate:N pages ended in ten seconds
 
 local STREAM_LENGTH = 2000
 
@@ -30,15 +30,22 @@ local function push(rank, message, front)
   redis.call(front and 'RPUSH' or 'LPUSH', queue, message)
 end
 
--- One webhook per job and event, whatever is repeated: the id is the job's and the event's.
+-- One webhook per job and event, whatever is repeated: the id is the job's and the event's. It keeps the record as it
+-- is now, for its body; its endpoint is the receiver's origin, each owner's apart.
 local function outbox(id, event, t)
-  local hook = redis.call('HMGET', 'job:' .. id, 'webhook_url', 'webhook_events')
-  if not hook[1] or hook[1] == '' then return end
-  if not string.find(',' .. hook[2] .. ',', ',' .. event .. ',', 1, true) then return end
+  local f = redis.call('HMGET', 'job:' .. id, 'webhook_url', 'webhook_events', 'owner', 'result_ttl')
+  if not f[1] or f[1] == '' then return end
+  if not string.find(',' .. f[2] .. ',', ',' .. event .. ',', 1, true) then return end
   local hid = 'msg_' .. id .. '_' .. string.gsub(event, '^job%.', '')
-  if redis.call('HSETNX', 'hook:' .. hid, 'job', id) == 0 then return end
-  redis.call('HSET', 'hook:' .. hid, 'event', event, 'url', hook[1], 'created', t, 'tries', 0, 'status', 'pending')
+  local key, keep = 'hook:' .. hid, 2 * tonumber(f[4]) + 86400
+  if redis.call('HSETNX', key, 'job', id) == 0 then return end
+  local origin = string.lower(string.match(f[1], '^[^:]+://[^/?#]+') or '')
+  redis.call('HSET', key, 'event', event, 'url', f[1], 'created', t, 'tries', 0, 'takes', 0, 'status', 'pending',
+    'owner', f[3], 'endpoint', f[3] .. ' ' .. origin, 'keep', keep,
+    'record', cjson.encode(redis.call('HGETALL', 'job:' .. id)))
   redis.call('RPUSH', 'hooks:' .. id, hid)
+  redis.call('EXPIRE', key, keep)
+  redis.call('EXPIRE', 'hooks:' .. id, keep)
   redis.call('ZADD', 'hooks:due', t, hid)
 end
 
