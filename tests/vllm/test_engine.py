@@ -237,3 +237,17 @@ def test_reading_ends_with_exactly_one_page(host):
     with host.saying("a b c"):
         ends = host.run(count())
     assert ends.index(True) == len(ends) - 1
+
+
+def test_the_text_that_a_pdf_carries_is_taken_when_it_is_given(host):
+    pieces, read = host.read(PageImage(1, page().image, "What the PDF says.\n\nAll of it."))
+    assert "".join(pieces) == read.markdown == "What the PDF says.\n\nAll of it."
+    assert len(read.blocks) == 2
+
+
+def test_the_picture_is_left_as_it_was(host):
+    given = page()
+    before = given.image.tobytes()
+    with host.saying("ok"):
+        host.read(given)
+    assert given.image.tobytes() == before

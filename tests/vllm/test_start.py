@@ -8,7 +8,7 @@ import pytest
 
 from deepseek_ocr.tokens import BOS
 from shared.errors import EngineNotReady
-from tests.vllm.conftest import hosted, settings
+from tests.vllm.conftest import TEST_ARGS, hosted, settings
 from worker.engines.deepseek import proof, start
 
 
@@ -46,7 +46,7 @@ def test_a_folder_without_weights_is_refused(tmp_path):
 
 
 def test_an_argument_vllm_does_not_have_is_refused():
-    with pytest.raises(EngineNotReady) as raised, hosted(vllm_args={"no_such_argument": 1}):
+    with pytest.raises(EngineNotReady) as raised, hosted(vllm_args={**TEST_ARGS, "no_such_argument": 1}):
         pass
     assert "no_such_argument" in one_line(raised)
 

@@ -41,6 +41,7 @@ from worker.engines.deepseek.preprocess import Preprocessor
 from worker.engines.deepseek.proof import prove
 from worker.engines.deepseek.stats import Gpu, Stats
 from worker.engines.deepseek.watch import Watch
+from worker.engines.text_layer import from_text_layer
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +97,10 @@ class DeepSeekEngine:
     # -- reading
 
     async def read(self, page: PageImage, options: Options) -> AsyncGenerator[Piece, None]:
+        if given := from_text_layer(page):
+            yield given.markdown
+            yield given
+            return
         prompt, mode = prompt_for(options), mode_for(options)
         self.inputs.ids(prompt, mode.max_tokens)  # a prompt that cannot be sent is refused before any work
         spent = Spent()

@@ -1,0 +1,339 @@
+"""The DeepSeek-OCR engine in this process, against stock vLLM in the same run, on a model folder without weights.
+
+    python3 tests/vllm/make_model.py MODEL --full-size [--tokenizer FILE]
+    python3 -m benchmarks.gpu_engine MODEL [--in-flight 1,16,64,256] [--stock 256] [--pages-per-slot 2]
+    make test-engine's environment, without a GPU:  python -m benchmarks.gpu_engine MODEL --tiny
+
+Text is noise, time is real: every page is A4 at 150 dpi and is given a length before it starts (lognormal, 735 tokens
+in the middle, 64 to 4000), the same for both engines. One JSON object a line; all times in seconds.
+``ENGINE=benchmarks.gpu_engine:load`` runs the same engine inside a worker.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import itertools
+import json
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont
+
+from shared.options import Options
+from shared.settings import Settings
+from worker.engines.base import PageImage, PageRead, Piece
+
+TINY_ARGS = {
+    "load_format": "dummy_scaled",
+    "enforce_eager": True,
+    "kv_cache_memory_bytes": 1 << 30,
+    "skip_mm_profiling": True,
+}
+DISTINCT_PAGES = 16
+SOLO_TOKENS = 900
+
+
+@dataclass(frozen=True)
+class Result:
+    """One page: when it ended, when its first token came, and how many came."""
+
+    seconds: float
+    first: float
+    tokens: int
+
+
+WANTED: ContextVar[int | None] = ContextVar("WANTED", default=None)
+"""Tokens of the page that this task reads."""
+
+Read = Callable[[Image.Image, int], Awaitable[Result]]
+
+
+def say(case: str, **numbers: Any) -> None:
+    print(json.dumps({"case": case, **numbers}, ensure_ascii=False), flush=True)
+
+
+# -- pages and their lengths
+
+
+def draw_page(seed: int, width: int = 1240, height: int = 1754) -> Image.Image:
+    """A page full of random words."""
+    rng = random.Random(seed)
+    image = Image.new("RGB", (width, height), "white")
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(22)
+    for y in range(60, height - 60, 30):
+        words = ("".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(2, 10))) for _ in range(14))
+        draw.text((60, y), " ".join(words), fill="black", font=font)
+    return image
+
+
+def lengths(seed: int = 7) -> Iterator[int]:
+    rng = random.Random(seed)
+    while True:
+        yield max(64, min(4000, int(rng.lognormvariate(6.6, 0.6))))
+
+
+# -- our engine
+
+
+async def load(settings: Settings) -> Any:
+    """Our engine with pages of drawn lengths: it neither ends by itself nor reads a page again."""
+    from worker.engines.deepseek import engine as module
+    from worker.engines.deepseek_ocr import load as load_engine
+
+    engine = await load_engine(settings)
+    endless(module)
+    plain, drawn = engine.sampling, lengths()
+
+    def sampling(how: Any, prompt_tokens: int, **more: Any) -> Any:
+        return plain(how, prompt_tokens, max_tokens=WANTED.get() or next(drawn), ignore_eos=True, **more)
+
+    engine.sampling = sampling  # type: ignore[method-assign]
+    return engine
+
+
+def endless(module: Any) -> None:
+    """Random weights loop and never stop: the guard goes on looking, but nothing is read again."""
+    guard = module.RepetitionGuard
+    module.RepetitionGuard = lambda **kind: guard(**kind, times=1 << 20)
+    module.ladder.after = lambda *_: iter(())
+
+
+def reader(engine: Any) -> Read:
+    async def read(image: Image.Image, tokens: int) -> Result:
+        WANTED.set(tokens)
+        began, first = time.monotonic(), 0.0
+        pieces: AsyncIterator[Piece] = engine.read(PageImage(1, image), Options())
+        async for piece in pieces:
+            first = first or time.monotonic() - began
+            if isinstance(piece, PageRead):
+                return Result(time.monotonic() - began, first, piece.usage.completion_tokens)
+        raise AssertionError("the engine ended without a page")
+
+    return read
+
+
+# -- stock vLLM
+
+
+async def stock(settings: Settings) -> tuple[Any, Read]:
+    """AsyncLLM as its documentation shows it: PIL pictures in, the shipped n-gram processor, the same budgets."""
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    from worker.engines.deepseek import start
+
+    start.environment(settings)
+    args = start.engine_args(settings)
+    for ours in ("worker_extension_cls", "stream_interval"):
+        args.pop(ours)
+    args["logits_processors"] = ["vllm.model_executor.models.deepseek_ocr:NGramPerReqLogitsProcessor"]
+    engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**args))
+    return engine, stock_reader(engine)
+
+
+def stock_reader(engine: Any) -> Read:
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    from deepseek_ocr.engine import SAMPLING
+    from deepseek_ocr.prompts import DOCUMENT
+    from deepseek_ocr.repetition import NGRAM
+
+    whitelist = engine.get_tokenizer().convert_tokens_to_ids(list(NGRAM.whitelist))
+    number = itertools.count()
+
+    async def read(image: Image.Image, tokens: int) -> Result:
+        params = SamplingParams(
+            **SAMPLING,
+            max_tokens=tokens,
+            ignore_eos=True,
+            output_kind=RequestOutputKind.DELTA,
+            extra_args=NGRAM.extra_args(whitelist),
+        )
+        began, first, count = time.monotonic(), 0.0, 0
+        prompt = {"prompt": DOCUMENT, "multi_modal_data": {"image": image}}
+        async for output in engine.generate(prompt, params, request_id=f"stock-{next(number)}"):
+            first = first or time.monotonic() - began
+            count += len(output.outputs[0].token_ids)
+        return Result(time.monotonic() - began, first, count)
+
+    return read
+
+
+# -- measuring
+
+
+async def alone(name: str, read: Read, pages: list[Image.Image], tokens: int, times: int) -> None:
+    found = [await read(pages[i % len(pages)], tokens) for i in range(times + 1)][1:]
+    say(
+        f"{name}: one page alone",
+        tokens=tokens,
+        seconds=round(statistics.median(r.seconds for r in found), 3),
+        first_token=round(statistics.median(r.first for r in found), 3),
+        tokens_per_s=round(statistics.median(r.tokens / r.seconds for r in found), 1),
+    )
+
+
+async def crowd(name: str, read: Read, pages: list[Image.Image], slots: int, count: int, longest: int) -> float:
+    """``count`` pages, ``slots`` of them at any time. Returns pages per second."""
+    places, drawn = asyncio.Semaphore(slots), lengths()
+
+    async def one(i: int) -> Result:
+        async with places:
+            return await read(pages[i % len(pages)], min(next(drawn), longest))
+
+    began, cpu = time.monotonic(), time.process_time()
+    found = await asyncio.gather(*map(one, range(count)))
+    wall = time.monotonic() - began
+    say(
+        f"{name}: {slots} in flight",
+        pages=count,
+        wall=round(wall, 2),
+        pages_per_s=round(count / wall, 3),
+        tokens_per_s=round(sum(r.tokens for r in found) / wall),
+        page_p50=round(statistics.median(r.seconds for r in found), 2),
+        first_token_p50=round(statistics.median(r.first for r in found), 3),
+        this_process_cpu=round((time.process_time() - cpu) / wall, 2),
+    )
+    return count / wall
+
+
+async def measure_ours(args: argparse.Namespace, settings: Settings, pages: list[Image.Image]) -> float:
+    began = time.monotonic()
+    engine = await load(settings)
+    say("ours: ready", start=args.start, seconds=round(time.monotonic() - began, 1), **memory(engine))
+    read, best = reader(engine), 0.0
+    await alone("ours", read, pages, args.solo_tokens, args.solo)
+    await crowd("ours, warming up", read, pages, min(32, max(args.in_flight)), min(32, max(args.in_flight)), 200)
+    for slots in args.in_flight:
+        count = max(args.solo, int(slots * args.pages_per_slot))
+        best = await crowd("ours", read, pages, slots, count, args.longest)
+    say("ours: account", **engine.describe().metrics)
+    await engine.close()
+    return best
+
+
+async def measure_stock(args: argparse.Namespace, settings: Settings, pages: list[Image.Image]) -> float:
+    began = time.monotonic()
+    engine, read = await stock(settings)
+    await read(pages[0], 8)
+    say("stock: ready", seconds=round(time.monotonic() - began, 1))
+    await alone("stock", read, pages, args.solo_tokens, args.solo)
+    count = int(args.stock * args.pages_per_slot)
+    rate = await crowd("stock", read, pages, args.stock, count, args.longest)
+    engine.shutdown()
+    return rate
+
+
+def memory(engine: Any) -> dict[str, float]:
+    return {k: round(v / 2**30, 2) for k, v in engine.describe().metrics.items() if k.startswith("gpu_memory")}
+
+
+# -- a worker that is killed
+
+
+def killed(model: str, rest: list[str]) -> None:
+    """Start the engine in a process of its own, kill that, and look at the GPU's memory for five seconds."""
+    from worker.engines.deepseek.stats import Gpu
+
+    gpu = Gpu(os.environ.get("CUDA_VISIBLE_DEVICES") or "0")
+    before = gpu.memory().get("used")
+    command = [sys.executable, "-m", "benchmarks.gpu_engine", model, *rest, "--hold"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        ready = owner.stdout.readline()
+        held = gpu.memory().get("used")
+        owner.send_signal(signal.SIGKILL)
+        owner.wait()
+    after = []
+    for _ in range(10):
+        time.sleep(0.5)
+        after.append(gpu.memory().get("used"))
+    say("kill -9", ready=bool(ready), before=before, held=held, after_each_half_second=after)
+
+
+async def hold(settings: Settings) -> None:
+    engine = await load(settings)
+    print("ready", engine.describe().version, flush=True)
+    await asyncio.Event().wait()
+
+
+# -- the run
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="a folder made by tests/vllm/make_model.py")
+    parser.add_argument("--tiny", action="store_true", help="a tiny model on the CPU: tries this script, not a machine")
+    parser.add_argument("--in-flight", default="1,16,64,256", help="pages at once, one measurement each")
+    parser.add_argument("--stock", type=int, default=256, help="pages at once in stock vLLM; 0: leave it out")
+    parser.add_argument("--pages-per-slot", type=float, default=2.0)
+    parser.add_argument("--solo", type=int, default=3, help="pages read alone")
+    parser.add_argument("--solo-tokens", type=int, default=SOLO_TOKENS)
+    parser.add_argument("--longest", type=int, default=4000, help="cap of a page's tokens")
+    parser.add_argument("--gpu-memory", type=float, default=0.5)
+    parser.add_argument("--cold", action="store_true", help="begin with an empty compile cache and start twice")
+    parser.add_argument("--kill", action="store_true", help="end with a worker that is killed")
+    parser.add_argument("--hold", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--vllm-args", type=json.loads, default={}, help="more of AsyncEngineArgs, as JSON")
+    args = parser.parse_args()
+    args.in_flight = [int(slots) for slots in args.in_flight.split(",") if slots]
+    args.start = "cold" if args.cold else "as found"
+    return args
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    slots = max([*args.in_flight, args.stock, 1])
+    small = {"max_model_len": 4096, "max_num_batched_tokens": 4096, "preprocess_processes": 1} if args.tiny else {}
+    kind = TINY_ARGS if args.tiny else {"load_format": "dummy"}
+    values: dict[str, Any] = {
+        "model_path": args.model,
+        "max_num_seqs": slots,
+        "gpu_memory_utilization": args.gpu_memory,
+        "preprocess_processes": min(8, os.cpu_count() or 1),
+        **small,
+        "vllm_args": {**kind, **args.vllm_args},
+    }
+    return Settings(_env_file=None, **values)
+
+
+async def run(args: argparse.Namespace) -> None:
+    settings, pages = settings_of(args), [draw_page(seed) for seed in range(DISTINCT_PAGES)]
+    if args.hold:
+        await hold(settings)
+    if args.cold:
+        began = time.monotonic()
+        first = await load(settings)
+        say("ours: ready", start="cold", seconds=round(time.monotonic() - began, 1))
+        await first.close()
+        args.start = "warm"
+    ours = await measure_ours(args, settings, pages) if args.in_flight else 0.0
+    gc.collect()
+    theirs = await measure_stock(args, settings, pages) if args.stock else 0.0
+    if ours and theirs:
+        say("ours against stock", at=[args.in_flight[-1], args.stock], times=round(ours / theirs, 2))
+
+
+def main() -> None:
+    args = parsed()
+    if args.cold and not args.hold:
+        os.environ["VLLM_CACHE_ROOT"] = tempfile.mkdtemp(prefix="vllm-cache-")
+    asyncio.run(run(args))
+    if args.kill:
+        killed(args.model, ["--in-flight", "16", "--stock", "0", *(["--tiny"] if args.tiny else [])])
+
+
+if __name__ == "__main__":
+    main()
