@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import importlib.util
 import os
 import re
@@ -36,6 +37,11 @@ TEXTS = tuple(
 )  # fmt: skip
 PROFILES = ("cpu", "gpu")
 MADE_LATER = {"deploy/.env"}
+# Libraries of one engine, imported where that engine is chosen.
+VLLM_ONLY = {"vllm", "torch", "torchvision", "transformers"}
+CPU_ONLY = {"rapidocr", "onnxruntime", "rapid_layout"}
+# What shared.formats takes to make HTML, which only the gateway does.
+GATEWAY_ONLY = {"markdown_it", "mdit_py_plugins", "nh3", "latex2mathml"}
 # Variables of programs that are not ours.
 NOT_SETTINGS = {
     "PATH", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "HOME", "HF_HUB_OFFLINE",
@@ -262,6 +268,44 @@ def test_images_run_the_versions_that_are_tested(name: str) -> None:
         return set(re.findall(r"^[\w.-]+==[^\s;]+", text(lock), re.MULTILINE))
 
     assert pins(name) <= pins("requirements-dev.lock")
+
+
+def plain(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def imports(*places: str) -> set[str]:
+    """Top names of all that the modules at these places import, at any depth of them."""
+    found = set()
+    for file in [file for place in places for file in (ROOT / place).rglob("*.py")]:
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.split(".")[0])
+    return found - set(sys.stdlib_module_names)
+
+
+OURS = {"gateway", "worker", "shared", "deepseek_ocr"}
+
+
+@pytest.mark.parametrize(
+    ("image", "places", "elsewhere"),
+    [
+        ("gateway", ("gateway", "shared"), set()),
+        ("worker-cpu", ("worker", "shared"), VLLM_ONLY | GATEWAY_ONLY),
+        ("worker-vllm", ("worker", "shared", "DeepSeek-OCR-master/src"), CPU_ONLY | GATEWAY_ONLY),
+    ],
+)
+def test_images_hold_every_library_that_is_imported(image: str, places: tuple[str, ...], elsewhere: set[str]) -> None:
+    locked = {plain(name) for name in re.findall(r"^([\w.-]+)==", text(f"requirements-{image}.lock"), re.MULTILINE)}
+    distributions = importlib.metadata.packages_distributions()
+    missing = {
+        name
+        for name in imports(*places) - OURS - elsewhere
+        if not {plain(found) for found in distributions.get(name, [name])} & locked
+    }
+    assert missing == set()
 
 
 # -- every file
