@@ -23,7 +23,7 @@ class Signals:
         self.heard: list[int] = []
         self._armed = False
         for number in SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and background jobs want it ignored
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup wants it ignored
                 signal.signal(number, self._hear)
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:

@@ -14,6 +14,7 @@ from deploy.local.house import House
 SPAWNED = re.compile(r"spawned: '(\w+)' with pid (\d+)")
 EXITED = re.compile(r"exited: (\w+) \((.+); (?:not )?expected\)")
 GAVE_UP = re.compile(r"gave up: (\w+) ")
+LOG_HEAD = re.compile(r"^\[[^\]]*\] ")  # Celery's time and level
 LOOP_ENDS, LOOP_SECONDS = 5, 60.0
 TAIL = 15
 
@@ -80,4 +81,4 @@ def last_lines(log: Path, count: int) -> list[str]:
 def reason(tail: list[str]) -> str:
     """The line that most likely says why: the last one that names an error, else the last one."""
     telling = [line for line in tail if re.search(r"error|exception|cannot|critical", line, re.IGNORECASE)]
-    return (telling or tail or ["it said nothing"])[-1].strip()
+    return LOG_HEAD.sub("", (telling or tail or ["it said nothing"])[-1]).strip()
