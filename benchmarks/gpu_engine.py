@@ -253,7 +253,7 @@ def killed(model: str, rest: list[str]) -> None:
     command = [sys.executable, "-m", "benchmarks.gpu_engine", model, *rest, "--hold"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
-        ready = owner.stdout.readline()
+        ready = any(line.startswith("ready") for line in owner.stdout)
         held = gpu.memory().get("used")
         owner.send_signal(signal.SIGKILL)
         owner.wait()
@@ -261,7 +261,7 @@ def killed(model: str, rest: list[str]) -> None:
     for _ in range(10):
         time.sleep(0.5)
         after.append(gpu.memory().get("used"))
-    say("kill -9", ready=bool(ready), before=before, held=held, after_each_half_second=after)
+    say("kill -9", ready=ready, before=before, held=held, after_each_half_second=after)
 
 
 async def hold(settings: Settings) -> None:

@@ -42,8 +42,9 @@ async def three_pages(host, harm):
 
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP], ids=["KILL", "TERM", "STOP"])
 def test_an_engine_that_dies_under_its_pages_tells_every_one(sign):
-    with hosted(engine_stall=3.0) as host, host.saying(LONG):
+    with hosted() as host, host.saying(LONG):
         pid = core(host)
+        host.engine._watch.stall = 5.0 if sign == signal.SIGSTOP else 60.0
         ends = host.run(three_pages(host, lambda pid: os.kill(pid, sign)))
         assert [type(end) for end in ends] == [EngineDead] * 3
         with pytest.raises(EngineDead):
@@ -70,7 +71,7 @@ ORPHAN = """
     async def main():
         from worker.engines.deepseek_ocr import load
         engine = await load(settings(vllm_args={args!r}))
-        print(*[process.pid for process in engine._watch._processes], *engine.preprocessor.pids, flush=True)
+        print("pids", *[process.pid for process in engine._watch._processes], *engine.preprocessor.pids, flush=True)
         await asyncio.sleep(600)
 
     if __name__ == "__main__":
@@ -89,7 +90,8 @@ def test_nothing_outlives_a_worker_that_is_killed(tmp_path, method):
         env={**os.environ, "OCR_TEST_START_METHOD": method},
     )
     try:
-        pids = [int(pid) for pid in owner.stdout.readline().split()]
+        said = next(line for line in owner.stdout if line.startswith("pids"))
+        pids = list(map(int, said.split()[1:]))
         assert len(pids) == 2
         assert not any(map(gone, pids))
     finally:

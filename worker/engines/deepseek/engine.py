@@ -251,7 +251,7 @@ async def load(settings: Settings) -> DeepSeekEngine:
     """See ``worker.engines.deepseek_ocr.load``."""
     stats = Stats()
     async_llm, processes = build(settings, stats.logger_factory)
-    watch = Watch(async_llm, processes, settings.engine_stall)
+    watch = Watch(async_llm, processes)
     try:
         engine = DeepSeekEngine(settings, async_llm, watch, stats)
         await engine.preprocessor.warm()
@@ -260,5 +260,5 @@ async def load(settings: Settings) -> DeepSeekEngine:
         watch.close()
         async_llm.shutdown()
         raise
-    engine.starting = False
+    engine.starting, watch.stall = False, settings.engine_stall
     return engine

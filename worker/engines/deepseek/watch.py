@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import math
 from multiprocessing.process import BaseProcess
 from time import monotonic
 from typing import Any
@@ -19,15 +19,17 @@ TICK = 0.5
 
 
 class Watch:
-    """``processes``: vLLM's own, children of this one. ``stall``: seconds without a token while pages are read."""
+    """``processes``: vLLM's own, children of this one. ``stall``: seconds without a token while pages are read.
 
-    def __init__(self, engine: Any, processes: list[BaseProcess], stall: float) -> None:
-        self._engine, self._processes, self._stall = engine, processes, stall
+    While the engine starts it may take its time (kernels are compiled): ``stall`` is set once it has shown its work.
+    """
+
+    def __init__(self, engine: Any, processes: list[BaseProcess]) -> None:
+        self._engine, self._processes, self.stall = engine, processes, math.inf
         self._reading = 0
         self._progress = monotonic()
         self._task = asyncio.create_task(self._run())
         self.died: str | None = None
-        self.on_death: list[Callable[[], object]] = []
 
     # -- told by the pages that are being read
 
@@ -79,5 +81,5 @@ class Watch:
             await asyncio.sleep(TICK)
             late = monotonic() - before - TICK
             self._progress += max(0.0, late)  # this loop stood still, not the engine
-            if self._reading and monotonic() - self._progress > self._stall:
-                self.declare_dead(f"no token for {self._stall:g} s while {self._reading} pages were read")
+            if self._reading and monotonic() - self._progress > self.stall:
+                self.declare_dead(f"no token for {self.stall:g} s while {self._reading} pages were read")
