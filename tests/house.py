@@ -15,10 +15,14 @@ import httpx
 from tests.conftest import ROOT, free_port, wait_until
 
 
+KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH", "VLLM_", "CUDA_", "TRITON_", "OMP_")
+
+
 def environment(**settings: Any) -> dict[str, str]:
-    """This process's environment, with settings as variables, and no .env read by accident."""
-    keep = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "TMPDIR"}}
-    return keep | {"PYTHONUNBUFFERED": "1"} | {name.upper(): str(value) for name, value in settings.items()}
+    """Of this process's environment what programs need to run, and settings as variables; no setting by accident."""
+    keep = {name: value for name, value in os.environ.items() if name.startswith(KEPT)}
+    given = {name.upper(): str(value) for name, value in settings.items()}
+    return keep | {"PYTHONUNBUFFERED": "1"} | given
 
 
 class Process:
