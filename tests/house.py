@@ -14,7 +14,6 @@ import httpx
 
 from tests.conftest import ROOT, free_port, wait_until
 
-
 KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH", "VLLM_", "CUDA_", "TRITON_", "OMP_")
 
 
