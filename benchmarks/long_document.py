@@ -65,7 +65,7 @@ async def read(client: httpx.AsyncClient, home: House, data: bytes, pages: str) 
         took = time.perf_counter() - began
     count = job["progress"]["pages_total"]
     print(f"pages {pages}: {job['status']}, first page after {first:.1f} s, {count} pages in {took:.0f} s, "
-          f"{took / count:.2f} s each; peak MiB", ", ".join(f"{k} {v / MIB:.0f}" for k, v in peak.sizes.items()))  # fmt: skip
+          f"{took / count:.2f} s each; peak MiB", {k: round(v / MIB) for k, v in peak.sizes.items()})  # fmt: skip
     return peak.sizes
 
 
