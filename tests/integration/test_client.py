@@ -1,0 +1,179 @@
+"""The client and its command line against a real gateway, a real store and a real worker with the instant engine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from client import Client, Event, Problem
+from tests.conftest import ROOT, Valkey, free_port, wait_until
+from tests.house import Gateway, Worker, environment
+
+SAMPLE = ROOT / "docs" / "sample.pdf"
+OURS = ("queue", "snapshot")  # events that a gateway makes up on the way
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("client")
+
+
+@pytest.fixture(scope="module")
+def gateway(valkey_server: Valkey, folder: Path) -> Iterator[Gateway]:
+    valkey_server.client.flushall()
+    process = Gateway(folder, valkey_server.url).wait_ready()
+    yield process
+    process.stop()
+
+
+@pytest.fixture(scope="module")
+def worker(valkey_server: Valkey, folder: Path) -> Iterator[Worker]:
+    """Half a second a page: time for a job to be seen at work."""
+    process = Worker(folder, valkey_server.url, instant_seconds=0.5).wait_ready()
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def halted_worker(worker: Worker) -> Iterator[Worker]:
+    worker.signal(signal.SIGSTOP)
+    yield worker
+    worker.signal(signal.SIGCONT)
+
+
+@pytest.fixture
+def client(gateway: Gateway, worker: Worker) -> Iterator[Client]:
+    with Client(gateway.url) as made:
+        yield made
+
+
+def test_a_file_is_read_in_one_line(client):
+    assert client.read(SAMPLE).count("# A page of 1190 x 1684 pixels") == 2
+
+
+def test_a_result_comes_in_every_format(client):
+    job = client.wait(client.submit(SAMPLE.read_bytes(), filename="sample.pdf", pages="2"))
+    assert (job.status, job.page_range, job.engine) == ("succeeded", "2", "instant")
+    assert b"<h1>" in client.result(job, "html")
+    assert client.result(job, "zip").startswith(b"PK")
+    assert client.result(job, "json").startswith(b"{")
+    assert client.page(job, 2) in client.result(job)
+
+
+def test_what_is_refused_says_its_code(client):
+    with pytest.raises(Problem) as caught:
+        client.submit(b"nothing of use", filename="a.pdf")
+    assert caught.value.code in ("unsupported-media", "corrupt-file")
+
+
+def test_a_batch_has_a_verdict_for_every_file(client):
+    batch = client.submit_batch([SAMPLE, b"nothing of use"])
+    assert [job.filename for job in batch.jobs] == ["sample.pdf"]
+    assert len(batch.rejected) == 1
+    client.wait(batch.jobs[0])
+    assert client.batch(batch).counts == {"succeeded": 1}
+
+
+def test_a_cancelled_job_is_cancelled_and_a_deleted_one_is_gone(client):
+    job = client.submit(SAMPLE)
+    client.cancel(job)
+    assert client.wait(job).status == "cancelled"
+    client.delete(job)
+    with pytest.raises(Problem, match="not-found"):
+        client.job(job)
+
+
+def test_the_same_key_gives_the_same_job(client):
+    assert client.submit(SAMPLE, key="k").id == client.submit(SAMPLE, key="k").id
+
+
+def test_a_stream_outlives_its_gateway_without_a_gap_or_an_event_twice(client, gateway):
+    job = client.submit(SAMPLE)
+    seen = list[Event]()
+    for event in client.events(job):
+        if not seen:
+            gateway.kill()
+            gateway.start()
+        seen.append(event)
+    stored = [event for event in seen if event.name not in OURS]
+    assert stored == [event for event in client.events(job) if event.name not in OURS]
+    assert stored[-1].name == "done"
+    assert len({event.id for event in stored}) == len(stored)
+
+
+def command(*arguments: str, url: str = "", **settings: object) -> subprocess.CompletedProcess[str]:
+    env = environment(ocr_url=url, **settings) if url else environment(**settings)
+    ocr = [sys.executable, "-m", "client.cli", *arguments]
+    return subprocess.run(ocr, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_command_prints_the_markdown_and_nothing_else_to_stdout(client, gateway):
+    done = command("read", str(SAMPLE), url=gateway.url)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rstrip("\n") == client.read(SAMPLE).rstrip("\n")
+    assert "sample.pdf: succeeded, 2 of 2 pages" in done.stderr
+
+
+def test_the_command_follows_page_by_page(client, gateway):
+    done = command("read", "--follow", str(SAMPLE), url=gateway.url)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == client.read(SAMPLE).split()
+    assert "page 1 ok" in done.stderr
+
+
+def test_the_command_writes_many_files_and_tells_of_the_bad_one(client, gateway, tmp_path):
+    (bad := tmp_path / "bad.pdf").write_bytes(b"nothing of use")
+    out = tmp_path / "out"
+    done = command("read", str(SAMPLE), str(bad), "-o", str(out), "--format", "zip", url=gateway.url)
+    assert done.returncode == 1
+    assert "ocr: bad.pdf: " in done.stderr
+    assert [path.name for path in out.iterdir()] == ["sample.zip"]
+    assert "result.md" in zipfile.ZipFile(out / "sample.zip").namelist()
+
+
+def test_the_command_looks_at_cancels_and_fetches_a_job(client, gateway):
+    job = client.wait(client.submit(SAMPLE))
+    assert command("status", job.id, url=gateway.url).stdout == f"{job.id} succeeded sample.pdf 2 of 2 pages\n"
+    assert command("result", job.id, "--format", "txt", url=gateway.url).stdout.startswith("A page of")
+    refused = command("cancel", job.id, url=gateway.url)
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "already-finished" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "why"),
+    [
+        (["read", "no/such.pdf"], 2, "ocr: no/such.pdf: No such file or directory\n"),
+        (["read", str(SAMPLE), "--format", "zip"], 2, "ocr: --format zip needs -o DIR\n"),
+        (["read", str(SAMPLE), str(SAMPLE), "-o", "x"], 2, "ocr: two files would be written to the same name\n"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(arguments, code, why):
+    done = command(*arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", why)
+
+
+def test_a_service_that_is_not_there_is_one_line():
+    done = command("--url", f"http://127.0.0.1:{free_port()}", "--patience", "0", "read", str(SAMPLE))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (4, "", 1)
+    assert "cannot be reached" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
+def test_an_interrupted_command_cancels_its_job(client, gateway, halted_worker, number):
+    before = {job.id for job in client.jobs()}
+    ocr = [sys.executable, "-m", "client.cli", "read", str(SAMPLE)]
+    process = subprocess.Popen(ocr, cwd=ROOT, env=environment(ocr_url=gateway.url), stderr=subprocess.PIPE)
+    job = wait_until(lambda: next((job for job in client.jobs() if job.id not in before), None))
+    assert process.stderr is not None
+    assert process.stderr.readline()  # it waits for the job
+    os.kill(process.pid, number)
+    assert process.wait(30) == 130
+    assert client.wait(job).status == "cancelled"
