@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from contextlib import suppress
 
 import uvicorn
 from pydantic import ValidationError
@@ -29,7 +31,10 @@ def serve(settings: Settings) -> None:
         Multiprocess(config, sockets=[config.bind_socket()]).run()
         return
     server = uvicorn.Server(config)
-    server.run()
+    # uvicorn raises the signal that ended it once more: an end in good order is no death by a signal.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with suppress(KeyboardInterrupt):
+        server.run()
     if not server.started:
         sys.exit(1)
 

@@ -89,7 +89,8 @@ async def _parts(request: Request, files: int) -> AsyncIterator[list[tuple[str, 
     try:
         form = await request.form(max_files=files + 1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD)
     except HTTPException as error:
-        raise FileMissing(f"The multipart body cannot be read: {error.detail}") from error
+        kind = BadOption if error.detail.startswith("Too many") else FileMissing
+        raise kind(f"The multipart body cannot be taken: {error.detail}") from error
     try:
         yield list(form.multi_items())
     finally:

@@ -50,6 +50,8 @@ STATUS: Final[Mapping[str, int]] = {
     # An engine's own words: they stand in jobs and pages, and are never an answer's code.
     "inference-failed": 500,
     "render-failed": 500,
+    "render-timeout": 500,
+    "render-memory": 500,
     "engine-dead": 500,
     "engine-not-ready": 503,
     "store-unavailable": 503,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from typing import Any, Final
 
@@ -42,6 +43,7 @@ class BatchView(BaseModel):
     rejected: list[Rejected]
 
 
+BATCH_ID: Final = re.compile("[0-9A-Z]{26}")
 ACCEPTED: Final[Responses] = {202: {"model": BatchView, "headers": {"Location": LOCATION}}}
 
 
@@ -64,6 +66,8 @@ async def submit_batch(request: Request, house: House, who: Who) -> Response:
 
 @router.get("/{batch_id}", response_model=BatchView, summary="Look at a batch", responses=answers(404))
 async def get_batch(batch_id: str, request: Request, house: House, who: Who) -> Response:
+    if not BATCH_ID.fullmatch(batch_id):
+        raise NotFound("There is no such batch")
     batch = await house.store.batch(batch_id, who.owner)
     return json_answer(await _view(house, request, batch))
 

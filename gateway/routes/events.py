@@ -82,7 +82,7 @@ class Follower:
         self._written = time.monotonic()
 
     async def messages(self, after: str) -> AsyncIterator[str]:
-        yield "retry: 3000\n\n"
+        yield "retry: 3000\n"  # a line of the first event: some clients take it for one if it stands alone
         while True:
             try:
                 async with self._house.hub.follow(self._job.id, after) as reader:

@@ -32,8 +32,8 @@ class Script:
         its |= {"state": "ready", "gpu_memory_used": None, "metrics": {"tokens_total": 7.0}, **engine}
         await self.claims.announce({"name": self.claims.worker, "started_at": time.time(), "engine": its})
 
-    async def take(self, job_id: str, token: str = "t1") -> Claim:
-        claim = await self.claims.claim(job_id, token)
+    async def take(self, job_id: str, attempt: int = 1) -> Claim:
+        claim = await self.claims.claim(job_id, f"attempt-{attempt}")
         assert claim is not None, "the job could not be claimed"
         assert await self.claims.start(claim, "instant")
         return claim

@@ -1,0 +1,96 @@
+"""Health, models, probes, metrics and the pages for people."""
+
+from __future__ import annotations
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.conftest import Valkey, make_settings
+from tests.integration.conftest import Script, client_of
+from tests.integration.test_gateway_jobs import JOBS, job_of, problem
+from tests.jobs import tiff
+
+
+async def test_health_says_whether_an_engine_is_ready(api: httpx.AsyncClient, script: Script, valkey: Valkey) -> None:
+    unhealthy = {"status": "unhealthy", "engine_ready": False, "gpu_memory_used": None}
+    assert ((first := await api.get("/health")).status_code, first.json()) == (503, unhealthy)
+    await script.announce()
+    answer = await api.get("/health")
+    assert (answer.status_code, answer.json()) == (
+        200, {"status": "healthy", "engine_ready": True, "gpu_memory_used": None},
+    )  # fmt: skip
+    await script.announce(state="dead")
+    assert (await api.get("/health")).status_code == 503
+    valkey.client.delete("worker:worker-1")  # as after ten seconds of silence
+    assert (await api.get("/health")).status_code == 503
+
+
+async def test_models_describes_the_engine_that_runs(api: httpx.AsyncClient, script: Script) -> None:
+    problem(await api.get("/models"), 503, "engine-not-ready")
+    await script.announce(model="deepseek-ai/DeepSeek-OCR", name="deepseek-ocr", modes=["tiny"], prompts=True)
+    assert (await api.get("/models")).json() == {
+        "model": "deepseek-ai/DeepSeek-OCR",
+        "capabilities": ["document", "image"],
+        "max_image_size": "6400x6400",
+        "supported_formats": ["jpg", "jpeg", "png", "webp", "tiff", "tif", "pdf"],
+        "engine": "deepseek-ocr",
+        "version": "1",
+        "modes": ["tiny"],
+        "prompts": True,
+    }
+
+
+async def test_readyz_is_503_when_the_queue_is_full(valkey: Valkey) -> None:
+    async with client_of(make_settings(valkey.url, max_queue_jobs=1)) as api:
+        assert (await api.get("/readyz")).status_code == 200
+        await job_of(api)
+        answer = await api.get("/readyz")
+        assert (answer.status_code, answer.json()["code"]) == (503, "queue-full")
+
+
+async def test_metrics_count_jobs_pages_requests_and_engines(api: httpx.AsyncClient, script: Script) -> None:
+    await script.announce(gpu_memory_used=5)
+    job_id = await job_of(api, data=tiff([1, 2]))
+    await script.do(job_id, ["one", "two"])
+    await job_of(api)
+    await api.get(f"{JOBS}/{job_id}")
+    text = (await api.get("/metrics")).text
+    found = {
+        (sample.name, *(sample.labels.get(label, "") for label in ("status", "route", "worker"))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    for name, value in {
+        ("ocr_store_up", "", "", ""): 1,
+        ("ocr_open_jobs", "", "", ""): 1,
+        ("ocr_open_pages", "", "", ""): 1,
+        ("ocr_running_jobs", "", "", ""): 0,
+        ("ocr_jobs_submitted_total", "", "", ""): 2,
+        ("ocr_jobs_ended_total", "succeeded", "", ""): 1,
+        ("ocr_pages_total", "ok", "", ""): 2,
+        ("ocr_leases_lost_total", "", "", ""): 0,
+        ("ocr_workers_ready", "", "", ""): 1,
+        ("ocr_engine_tokens_total", "", "", "worker-1"): 7,
+        ("ocr_engine_gpu_memory_used_bytes", "", "", "worker-1"): 5,
+        ("ocr_http_requests_total", "202", JOBS, ""): 2,
+        ("ocr_http_requests_total", "200", f"{JOBS}/{{job_id}}", ""): 1,
+    }.items():
+        assert found[name] == value, name
+    assert found[("ocr_open_bytes", "", "", "")] > 0
+    assert found[("ocr_oldest_queued_seconds", "", "", "")] > 0
+
+
+async def test_the_docs_page_needs_nothing_from_elsewhere(api: httpx.AsyncClient) -> None:
+    page = await api.get("/docs")
+    assert page.status_code == 200
+    assert "https://" not in page.text
+    for path in ("/static/swagger-ui-bundle.js", "/static/swagger-ui.css", "/static/favicon.png", "/openapi.json"):
+        assert path in page.text
+        assert (await api.get(path)).status_code == 200
+
+
+async def test_the_type_of_a_problem_leads_to_a_page_about_it(api: httpx.AsyncClient) -> None:
+    page = await api.get((await api.get("/nowhere")).json()["type"])
+    assert page.status_code == 200
+    assert "There is no such thing" in page.text
+    problem(await api.get("/problems/<b>"), 404, "not-found")

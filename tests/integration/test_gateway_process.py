@@ -1,0 +1,120 @@
+"""``python -m gateway`` as a process: its settings, its limits on bodies, its end, and several of it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gateway.edge import SLACK
+from tests.conftest import ROOT, Valkey, free_port, wait_until
+from tests.house import Gateway, Process, environment
+from tests.integration.test_gateway_jobs import JOBS, problem, stored
+from tests.jobs import png
+
+MIB = 1024 * 1024
+
+
+def refused(folder: Path, env_file: str = "", **settings: str) -> str:
+    """The one line with which a gateway refuses to start."""
+    (folder / ".env").write_text(env_file)
+    command = [sys.executable, "-m", "gateway"]
+    done = subprocess.run(
+        command, cwd=folder, env=environment(pythonpath=ROOT, **settings), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+@pytest.mark.parametrize(
+    ("env_file", "said"),
+    [
+        ("PROT=9000\n", "PROT"),
+        ("PORT=http\n", "PORT"),
+        ("ALLOWED_EXTENSIONS=png,docx\n", "docx"),
+        ("REDIS_URL=\nMAX_PAGES=0\n", "MAX_PAGES"),
+    ],
+)
+def test_wrong_settings_are_refused_in_one_line(tmp_path: Path, env_file: str, said: str) -> None:
+    line = refused(tmp_path, env_file)
+    assert said in line
+    assert "Traceback" not in line
+
+
+def test_a_secret_is_not_in_the_line(tmp_path: Path) -> None:
+    assert "hunter2" not in refused(tmp_path, "REDIS_URL_=redis://:hunter2@h\nPORT=hunter2\n")
+
+
+@pytest.fixture(scope="module")
+def small(valkey_server: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway that takes files of one MiB, so bodies of nine."""
+    one = Gateway(tmp_path_factory.mktemp("small"), valkey_server.url, max_file_size=MIB, max_pdf_size=MIB)
+    yield one.wait_ready()
+    one.stop()
+
+
+def test_a_body_beyond_the_cap_is_413_before_it_is_read(small: Gateway, valkey: Valkey) -> None:
+    answer = httpx.post(f"{small.url}{JOBS}", files={"file": ("a.png", b"\0" * (MIB + SLACK))}, timeout=30)
+    problem(answer, 413, "body-too-large")
+    assert stored(valkey) == set()
+
+
+def test_a_chunked_body_beyond_the_cap_is_413(small: Gateway, valkey: Valkey) -> None:
+    def body() -> Iterator[bytes]:
+        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
+        for _ in range(12):
+            yield b"\0" * MIB
+        yield b"\r\n--b--\r\n"
+
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    problem(httpx.post(f"{small.url}{JOBS}", content=body(), headers=headers, timeout=30), 413, "body-too-large")
+    assert stored(valkey) == set()
+    assert httpx.post(f"{small.url}{JOBS}", files={"file": ("a.png", png(1))}, timeout=30).status_code == 202
+
+
+def test_a_file_just_too_large_is_told_so_as_a_file(small: Gateway, valkey: Valkey) -> None:
+    answer = httpx.post(f"{small.url}{JOBS}", files={"file": ("a.png", png(1) + b"\0" * MIB)}, timeout=30)
+    problem(answer, 400, "file-too-large")
+    assert stored(valkey) == set()
+
+
+def test_several_processes_share_a_port_and_end_together(valkey: Valkey, tmp_path: Path) -> None:
+    port = free_port()
+    parent = Process(["-m", "gateway"], tmp_path / "log", redis_url=valkey.url, port=port, workers=2)
+    url = f"http://127.0.0.1:{port}"
+
+    def answers() -> bool:
+        try:
+            return httpx.get(f"{url}/readyz", timeout=5).is_success
+        except httpx.TransportError:
+            return False
+
+    try:
+        parent.wait_for(answers, 60, "two gateway processes")
+        job = httpx.post(f"{url}{JOBS}", files={"file": ("a.png", png(1))}, timeout=30).json()
+        for _ in range(6):
+            assert httpx.get(f"{url}{JOBS}/{job['id']}", timeout=10).status_code == 200
+    finally:
+        parent.stop(20)
+    wait_until(lambda: not answers(), what="the port to be free")
+
+
+def test_a_port_that_is_taken_is_an_error_and_not_a_traceback(small: Gateway, valkey: Valkey, tmp_path: Path) -> None:
+    second = Process(["-m", "gateway"], tmp_path / "log", redis_url=valkey.url, port=small.port)
+    assert second.popen.wait(60) not in (0, None)
+    assert "address already in use" in second.text()
+    assert "Traceback" not in second.text()
+
+
+def test_an_interrupt_ends_it_as_a_term_does(valkey: Valkey, tmp_path: Path) -> None:
+    one = Gateway(tmp_path, valkey.url).wait_ready()
+    one.signal(signal.SIGINT)
+    assert one.popen.wait(20) == 0
+    assert "Traceback" not in one.text()

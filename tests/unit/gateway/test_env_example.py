@@ -1,0 +1,17 @@
+"""The example of settings names every one, and changes none."""
+
+from __future__ import annotations
+
+from gateway.env_example import render
+from shared.settings import Settings
+from tests.conftest import ROOT
+
+EXAMPLE = ROOT / ".env.example"
+
+
+def test_the_example_is_what_the_settings_make_it() -> None:
+    assert EXAMPLE.read_text() == render(), "run: python -m gateway.env_example > .env.example"
+
+
+def test_a_copy_of_it_changes_nothing() -> None:
+    assert Settings(_env_file=EXAMPLE) == Settings(_env_file=None)
