@@ -10,7 +10,7 @@ from statistics import median
 from worker.engines.cpu.lines import Row
 
 _SIGNS = re.compile(r"[{};=]|::|<-|->|\(\)|\w\(|//|^#\w|^[$#>] |\[\[|^\s*</?\w")
-LEAST_ROWS = 3
+LEAST_ROWS = 2
 LEAST_CHARACTERS = 6
 TOLERANCE = 1.2
 """Letters by which a row may be longer or shorter than its characters times the usual width."""
@@ -38,7 +38,7 @@ def is_code(rows: Sequence[Row]) -> bool:
     usual = median(widths)
     even = sum(is_even(row, usual) for row in rows if letter_width(row)) >= 0.9 * len(widths)
     signs = sum(any(_SIGNS.search(piece.text) for piece in row.pieces) for row in rows)
-    return even and signs >= SHARE * len(rows)
+    return even and signs >= (SHARE if len(rows) > LEAST_ROWS else 1) * len(rows)
 
 
 def has_signs(rows: Sequence[Row]) -> bool:

@@ -13,6 +13,16 @@ _WORD_PART = re.compile(r"^[^\W\d_]+")
 _LEADING = re.compile(r"^(#{1,6}(?=\s|$)|>|[-+](?=\s)|={3,}$|-{3,}$)")
 _SPECIAL = re.compile(r"([\\`]|\*(?=\S)|(?<=\S)\*|<(?=[A-Za-z/!?]))")
 
+_GLUED_NUMBER = re.compile(r"^(\W?\s?\d{1,2}(?:\.\d{1,2})*\.?)(?=[A-Z][a-z]{2})")
+_LOOSE_COLONS = re.compile(r"(?<=\w):\s?:\s?(?=\w)")
+_LOOSE_DOT = re.compile(r"(?<=\w)\. (?=[a-z_]\w*\s?\()")
+
+
+def mended(text: str) -> str:
+    """A line without the recogniser's habits with spaces: ``4.1Types``, ``std: :max``, ``a. b()``."""
+    text = _GLUED_NUMBER.sub(r"\1 ", text.strip())
+    return _LOOSE_DOT.sub(".", _LOOSE_COLONS.sub("::", text))
+
 
 def escaped(text: str) -> str:
     """Text that Markdown shows as it is."""

@@ -16,6 +16,7 @@ BULLETS = "•·∙●○◦▪■□◆◇►▸‣⁃"
 _BULLET = re.compile(rf"^[{BULLETS}]\s*(?=\S)")
 _DASH = re.compile(r"^[-–—*]\s+(?=\S)")
 _NUMBER = re.compile(r"^(\d{1,3})([.)])\s+(?=\S)")
+_OUTLINE = re.compile(r"^\d{1,2}(\.\d{1,2})+\.?\s+(?=\S)")
 _LETTER = re.compile(r"^(\([a-z0-9]{1,4}\)|[a-z]\))\s+(?=\S)")
 _PAGE_NUMBER = re.compile(r"^([-–—]?\s*\d{1,4}\s*[-–—]?|[ivxlc]{1,6}|page\s+\d+.*|\d+\s+of\s+\d+|\d+\s*/\s*\d+)$", re.I)
 HARD_BREAK = "  \n"
@@ -40,7 +41,7 @@ def starts_item(row: Row, after: Row | None, *, ended: bool, listed: bool) -> bo
     text = row_text(row)
     if _BULLET.match(text):
         return True
-    marked = bool(_DASH.match(text) or _NUMBER.match(text) or _LETTER.match(text))
+    marked = bool(_DASH.match(text) or _NUMBER.match(text) or _LETTER.match(text) or _OUTLINE.match(text))
     return marked and (after is None or ended or listed)
 
 

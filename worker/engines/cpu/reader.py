@@ -12,6 +12,7 @@ from PIL import Image
 from shared.document import Block, PageStatus, Usage
 from worker.engines.base import PageImage, PageRead
 from worker.engines.blank import is_blank
+from worker.engines.cpu.joining import mended
 from worker.engines.cpu.layout import Hint, LayoutModel
 from worker.engines.cpu.lines import Line
 from worker.engines.cpu.orientation import levelled, quarter_turns, tilt, turned
@@ -48,7 +49,7 @@ def text_lines(quads: Quads, texts: list[tuple[str, float]], scale: float, size:
 
 def line_of(level: Quads, corners: Quads, text: str) -> Line:
     x0, y0, x1, y1 = extent(level)
-    return Line(x0, y0, x1, y1, text.strip(), extent(corners))
+    return Line(x0, y0, x1, y1, mended(text), extent(corners))
 
 
 def extent(corners: Quads) -> tuple[float, float, float, float]:

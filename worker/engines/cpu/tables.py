@@ -11,13 +11,16 @@ from worker.engines.cpu.lines import Line, Row, line_height, rows
 FILLED = 0.1
 """Share of the rows that may cross the gap between two columns: headings that span, long first cells."""
 
+PARTED = 0.15
+"""Share of the rows that a gap must part to be one between columns."""
+
 PROSE_CELL = 60
 
 Cells = list[list[str]]
 
 
 def separators(table: Sequence[Row], height: float) -> list[float]:
-    """The x between the columns: the middles of the gaps at least half a line wide."""
+    """The x between the columns: the middles of the gaps that part the pieces of some rows at least."""
     full = [row for row in table if len(row.pieces) > 1]
     edges = sorted({edge for row in full for piece in row.pieces for edge in (piece.x0, piece.x1)})
     gaps: list[tuple[float, float]] = []
@@ -28,7 +31,14 @@ def separators(table: Sequence[Row], height: float) -> list[float]:
             gaps[-1] = (gaps[-1][0], x1)
         else:
             gaps.append((x0, x1))
-    return [(x0 + x1) / 2 for x0, x1 in gaps if x1 - x0 > 0.4 * height]
+    wide = [(x0 + x1) / 2 for x0, x1 in gaps if x1 - x0 > 0.1 * height]
+    return [x for x in wide if parted(full, x) >= max(2, PARTED * len(full))]
+
+
+def parted(table: Sequence[Row], x: float) -> int:
+    """How many rows have pieces on both sides of x, and none across."""
+    whole = [row for row in table if not any(piece.x0 < x < piece.x1 for piece in row.pieces)]
+    return sum(row.x0 < x < row.pieces[-1].x1 for row in whole)
 
 
 def crossed(table: Sequence[Row], x: float) -> int:
