@@ -116,7 +116,7 @@ class Hooks:
         limits = self.settings
         flat = await self.scripts.run(
             "hook_take", most, self.lease_seconds, limits.webhook_in_flight, limits.webhook_endpoint_in_flight,
-            max(limits.webhook_endpoint_in_flight, limits.webhook_in_flight // 2), len(limits.webhook_schedule),
+            max(2 * limits.webhook_endpoint_in_flight, limits.webhook_in_flight // 2), len(limits.webhook_schedule),
         )  # fmt: skip
         return [Lease(flat[i].decode(), int(flat[i + 1])) for i in range(0, len(flat), 2)]
 

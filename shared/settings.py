@@ -6,6 +6,7 @@ refused. Sizes are bytes, times seconds. ``docs/settings.md`` is checked against
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -78,6 +79,16 @@ class Settings(BaseSettings):
     cpu_threads: int | None = Field(None, ge=1, description="threads of the CPU engine; default: all cores")
     heartbeat_file: Path | None = Field(None, description="file touched by the engine's loop, for liveness probes")
 
+    # Callers
+    api_keys: SecretStr = Field(
+        SecretStr(""), description="keys by name, alice=KEY,bob=KEY; more are made by python -m gateway.keys create"
+    )
+    allow_anonymous: bool = Field(False, description="without keys, also serve on an address that is not loopback")
+    rate_limit: int = Field(600, gt=0, description="requests a minute of one key")
+    rate_burst: int = Field(100, gt=0, description="requests of one key at once")
+    page_quota: int | None = Field(None, gt=0, description="pages a day (UTC) of one key; default: no limit")
+    token_ttl: int = Field(600, gt=0, le=3600, description="seconds a token for a job's URLs is valid")
+
     # Webhooks
     webhook_schedule: Annotated[tuple[float, ...], NoDecode] = Field(
         (0, 5, 300, 1800, 7200, 18000, 36000), min_length=1, description="seconds before each try, after the one before"
@@ -92,6 +103,7 @@ class Settings(BaseSettings):
     webhook_allow: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="receivers that need not be public: networks (10.1.0.0/16), addresses, host names"
     )
+    webhook_ca_file: Path | None = Field(None, description="certificates of further authorities receivers may have")
     webhook_secret: SecretStr | None = Field(
         None, description="signs the webhooks of callers without a key (whsec_...); default: made at first need"
     )
@@ -107,6 +119,15 @@ class Settings(BaseSettings):
     encoder_pages: int = Field(8, ge=1, le=64, description="pages whose pictures the GPU encodes together")
     engine_stall: float = Field(60.0, gt=0, description="seconds without a token before the engine counts as hung")
     vllm_args: dict[str, Any] = Field({}, description="further arguments of vLLM's AsyncEngineArgs, as JSON")
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _standard_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            prefix, _, encoded = value.get_secret_value().partition("_")
+            if prefix != "whsec" or not 24 <= len(base64.b64decode(encoded, validate=True)) <= 64:
+                raise ValueError("must be whsec_ and the base64 of 24 to 64 bytes")
+        return value
 
     @field_validator("engine")
     @classmethod

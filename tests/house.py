@@ -91,6 +91,18 @@ class Worker(Process):
         return self
 
 
+class HookSender(Process):
+    """``python -m worker.hooks``, allowed to call this machine without TLS."""
+
+    def __init__(self, folder: Path, redis_url: str, name: str = "hooks", **settings: Any) -> None:
+        local = {"webhook_allow": "127.0.0.1", "webhook_allow_http": "true", "webhook_ports": ""}
+        super().__init__(["-m", "worker.hooks"], folder / f"{name}.log", redis_url=redis_url, **local | settings)
+
+    def wait_ready(self) -> HookSender:
+        self.wait_for(lambda: " ready." in self.text(), 60, "a ready sender")
+        return self
+
+
 class Gateway(Process):
     """``python -m gateway`` on a free port."""
 

@@ -10,46 +10,17 @@ from celery.signals import worker_process_init, worker_process_shutdown, worker_
 
 from shared.message import QUEUE, TASK
 from shared.settings import Settings
-from worker import celery_fix, pool
+from worker import pool
+from worker.broker import application
 from worker.engines import jobs_in_flight
 from worker.service import Service
 
 JOB_ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
 _service: Service | None = None
 
-# The same for every application on one Redis: the shortest visibility_timeout of all would win.
-TRANSPORT = {
-    "visibility_timeout": 3600,  # a net only; leases in the job records find dead workers within seconds
-    "unacked_restore_interval": 10,
-    "unacked_restore_throttle": 1,
-    "health_check_interval": 5,
-    "socket_timeout": 10,
-    "socket_connect_timeout": 5,
-    "socket_keepalive": True,
-    "priority_steps": [0, 3, 6],
-}
-
 
 def create_app(settings: Settings) -> Celery:
-    celery_fix.install()
-    app = Celery("ocr", broker=settings.redis_url.get_secret_value())
-    app.conf.update(
-        task_default_queue=QUEUE,
-        task_serializer="json",
-        accept_content=["json"],
-        result_accept_content=["json"],
-        task_ignore_result=True,
-        task_acks_late=True,
-        task_track_started=True,
-        worker_prefetch_multiplier=jobs_in_flight(settings),
-        worker_send_task_events=True,
-        worker_redirect_stdouts=False,
-        worker_hijack_root_logger=True,
-        worker_cancel_long_running_tasks_on_connection_loss=False,
-        broker_connection_retry_on_startup=True,
-        broker_connection_max_retries=None,
-        broker_transport_options=TRANSPORT,
-    )
+    app = application("ocr", settings, QUEUE, jobs_in_flight(settings))
     app.task(name=TASK)(read)
     worker_process_init.connect(lambda **_: _start(settings), weak=False)
     worker_shutting_down.connect(_drain)

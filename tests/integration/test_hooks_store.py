@@ -184,7 +184,7 @@ async def test_everything_behind_a_gate_is_delivered_in_the_end(store: Store, ho
 
 
 async def test_one_owner_cannot_take_every_place(store: Store, valkey: Valkey) -> None:
-    hooks = make_hooks(valkey, webhook_in_flight=8)
+    hooks = make_hooks(valkey, webhook_in_flight=8, webhook_endpoint_in_flight=2)
     for n in range(10):
         await cancelled(store, f"https://r{n}.example/", owner="greedy")
     for n in range(3):
