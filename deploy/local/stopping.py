@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import time
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ONE_WISH_SECONDS = 1.0  # a signal to the whole group comes twice: once more from make
 
 
 class Stopped(Exception):
@@ -22,12 +24,16 @@ class Signals:
     def __init__(self) -> None:
         self.heard: list[int] = []
         self._armed = False
+        self._heard_at = 0.0
         for number in SIGNALS:
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup wants it ignored
                 signal.signal(number, self._hear)
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
-        self.heard.append(number)
+        now = time.monotonic()
+        if not self.heard or now - self._heard_at > ONE_WISH_SECONDS:
+            self.heard.append(number)
+        self._heard_at = now
         if self._armed:
             self._armed = False
             raise Stopped(number)
