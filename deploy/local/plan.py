@@ -39,6 +39,7 @@ class Plan:
     valkey_port: int
     flower_port: int | None
     stop_seconds: float
+    api_key: str | None
     programs: tuple[Program, ...]
 
     @property
@@ -65,7 +66,13 @@ def make_plan(settings: Settings, folder: Folder, host: str, port: int, *, flowe
     flower_port = free_port(FLOWER_PORT) if flower else None
     if flower_port is not None:
         programs.append(Program("flower", _flower(flower_port), {"CELERY_BROKER_URL": redis_url}))
-    return Plan(host, port, valkey_port, flower_port, drain + STOP_SECONDS, tuple(programs))
+    key = first_key(settings.api_keys.get_secret_value())
+    return Plan(host, port, valkey_port, flower_port, drain + STOP_SECONDS, key, tuple(programs))
+
+
+def first_key(keys: str) -> str | None:
+    """``alice=KEY,bob=KEY`` -> alice's."""
+    return keys.partition(",")[0].partition("=")[2].strip() or None
 
 
 def _valkey(port: int) -> tuple[str, ...]:

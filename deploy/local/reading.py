@@ -7,14 +7,15 @@ from pathlib import Path
 from client import Client, ClientError, Job
 from deploy.local.console import Console
 from deploy.local.failure import Failure
+from deploy.local.plan import Plan
 from deploy.local.watch import Watch
 
 PATIENCE = 60.0
 
 
-def read(url: str, path: Path, watch: Watch, console: Console) -> tuple[Job, str]:
+def read(plan: Plan, path: Path, watch: Watch, console: Console) -> tuple[Job, str]:
     """The finished job and its Markdown. Raises ``Failure`` with the service's reason."""
-    with Client(url, patience=PATIENCE) as client:
+    with Client(plan.url, plan.api_key, patience=PATIENCE) as client:
         try:
             job = _wait(client, client.submit(path), watch, console)
             return job, client.result(job).decode()

@@ -78,7 +78,7 @@ def _live(house: House, path: Path, console: Console, *, once: bool) -> int:
 
 
 def _read_once(house: House, path: Path, watch: Watch, console: Console) -> int:
-    job, markdown = read(house.plan.url, path, watch, console)
+    job, markdown = read(house.plan, path, watch, console)
     _print(markdown)
     if why := faults(job):
         console.say(why)
@@ -89,7 +89,7 @@ def _read_once(house: House, path: Path, watch: Watch, console: Console) -> int:
 def _read_first(house: House, path: Path, watch: Watch, console: Console) -> str:
     """URL of the job, "" if the document could not be read: the house stands all the same."""
     try:
-        job, markdown = read(house.plan.url, path, watch, console)
+        job, markdown = read(house.plan, path, watch, console)
     except Failure as failure:
         watch.look()  # raises if that is why
         console.say(str(failure))
