@@ -82,15 +82,33 @@ def png(page: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-async def first_text(client: httpx.AsyncClient, page: bytes) -> float:
-    """Seconds from sending a page to its first text, by the original API."""
-    began = time.monotonic()
+async def first_text(client: httpx.AsyncClient, page: bytes) -> dict[str, float]:
+    """Seconds from sending a page to its first text by the original API, and to the events on its way."""
+    began, sent, first = time.monotonic(), time.time(), 0.0
     async with client.stream("POST", "/api/v1/ocr", files={"file": ("a.png", page)}) as answer:
         answer.raise_for_status()
         async for line in answer.aiter_lines():
-            if line.startswith('data: {"text"'):
-                return time.monotonic() - began
-    raise AssertionError("the stream ended without text")
+            if not first and line.startswith('data: {"text"'):
+                first = time.monotonic() - began
+    return {**await phases(client, answer.headers["x-job-id"], sent), "first text": first}
+
+
+async def phases(client: httpx.AsyncClient, job_id: str, sent: float) -> dict[str, float]:
+    found: dict[str, float] = {}
+    async with client.stream("GET", f"/api/v1/jobs/{job_id}/events") as answer:
+        name, moment = "", 0.0
+        async for line in answer.aiter_lines():
+            key, _, value = line.partition(": ")
+            if key == "id":
+                moment = int(value.partition("-")[0]) / 1000 - sent
+            elif key == "data":
+                name = name if name != "status" else json.loads(value)["status"]
+                found.setdefault(name, moment)
+            elif key == "event":
+                name = value
+            if found.get("token"):
+                break
+    return {name: at for name, at in found.items() if name in ("queued", "processing", "page.started", "token")}
 
 
 async def ended(client: httpx.AsyncClient, job: dict[str, Any]) -> dict[str, Any]:
@@ -125,11 +143,12 @@ async def measure(args: argparse.Namespace, url: str) -> None:
     read = sum(job["progress"]["pages_done"] for job in jobs)
     tokens = sum(job["usage"]["completion_tokens"] for job in jobs)
     rate = read / wall
-    say("queue: one page alone", first_text=round(statistics.median(first), 3))
+    middle = {name: round(statistics.median(one[name] for one in first), 3) for name in first[0]}
+    say("queue: one page alone", **middle)
     say(f"queue: {args.in_flight} in flight", pages=read, statuses=statuses, wall=round(wall, 2),
         pages_per_s=round(rate, 3), tokens_per_s=round(tokens / wall))  # fmt: skip
     if args.engine:
-        compare(args, rate, statistics.median(first))
+        compare(args, rate, middle["first text"])
 
 
 def compare(args: argparse.Namespace, rate: float, first: float) -> None:
@@ -162,6 +181,7 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--engine", type=Path, help="what benchmarks.gpu_engine printed")
     parser.add_argument("--in-flight", type=int, default=256)
+    parser.add_argument("--log", type=Path, help="where the worker's log is to go")
     parser.add_argument("--pages-per-slot", type=float, default=2.0)
     parser.add_argument("--solo", type=int, default=5)
     parser.add_argument("--longest", type=int, default=4000)
@@ -182,7 +202,8 @@ def run(args: argparse.Namespace, folder: Path) -> None:
         say("queue: worker ready", seconds=round(time.monotonic() - began, 1))
         asyncio.run(measure(args, gateway.url))
     finally:
-        print(worker.text()[-3000:] if not worker.alive else "", end="")
+        if args.log:
+            args.log.write_text(worker.text())
         for process in (worker, gateway):
             process.stop(120)
         valkey.stop()
