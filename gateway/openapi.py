@@ -20,7 +20,7 @@ OPTIONS: Final[dict[str, Any]] = {
     "type": TYPE,
     "prompt": PROMPT,
     "mode": {"type": "string", "enum": [*Mode], "description": "resolution, where the engine has modes"},
-    "pages": {"type": "string", "example": "1-3,7", "description": "the pages to read; default: all"},
+    "pages": {"type": "string", "example": "1", "description": "such as 1-3,7; default: all"},
     "priority": {"type": "string", "enum": [*Priority], "default": "normal"},
     "text_layer": {
         "type": "string",
@@ -93,8 +93,12 @@ def etagged(model: type[BaseModel]) -> Responses:
     }
 
 
+TEXT: Final = {"type": "string"}
+EVENT: Final = {"type": "object", "properties": dict.fromkeys(("data", "event", "id", "retry"), TEXT)}
+
+
 def content(*types: str) -> dict[str, Any]:
-    return {kind: {"schema": {"type": "string"}} for kind in types}
+    return {kind: {"schema": EVENT if kind == "text/event-stream" else TEXT} for kind in types}
 
 
 def describe(app: FastAPI) -> dict[str, Any]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -132,7 +133,16 @@ async def _http_error(request: Request, error: Exception) -> Response:
         mine = errors.BadOption(error.detail)
     else:
         mine = OCRError()
-    return problem(mine, request_id(request), None, (error.headers or {}).get("Allow"))
+    return problem(mine, request_id(request), None, _allowed(request) if error.status_code == 405 else None)
+
+
+def _allowed(request: Request) -> str:
+    """The methods of this path: each route knows only its own."""
+    found = set[str]()
+    for template, methods in request.app.openapi()["paths"].items():
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), request.url.path):
+            found.update(method.upper() for method in methods)
+    return ", ".join(sorted(found | ({"HEAD"} if "GET" in found else set())))
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:

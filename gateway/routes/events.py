@@ -6,7 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
@@ -32,6 +32,7 @@ TICK: Final = 1.0  # seconds between two looks at a waiting job's place
 EVENT_ID: Final = re.compile(r"(\d{1,20})(?:-(\d{1,20}))?", re.ASCII)
 
 
+AN_ID: Final[dict[str, Any]] = {"pattern": r"^[0-9]{1,19}(-[0-9]{1,19})?$"}
 STREAM: Final[Responses] = {
     200: {
         "description": "events, from the first or from the one after the id",
@@ -50,8 +51,11 @@ async def follow(
     request: Request,
     house: House,
     who: Who,
-    last_event_id: Annotated[str | None, Header(description="go on after this event")] = None,
-    last: Annotated[str | None, Query(alias="last_event_id", description="the same, for what sets no headers")] = None,
+    last_event_id: Annotated[str | None, Header(description="go on after this event", json_schema_extra=AN_ID)] = None,
+    last: Annotated[
+        str | None,
+        Query(alias="last_event_id", description="the same, for what sets no headers", json_schema_extra=AN_ID),
+    ] = None,
 ) -> Response:
     """Events until the job has ended. A reader that comes back with the last id it saw misses nothing."""
     after = read_id(last_event_id or last)

@@ -39,7 +39,7 @@ PICTURE: Final[Responses] = {200: {"description": "the picture", "content": cont
 FIGURE: Final[Responses] = {200: {"description": "the figure", "content": content("image/jpeg")}}
 Figures = Callable[[], Awaitable[Mapping[str, bytes]]]
 
-FormatQuery = Annotated[str | None, Query(alias="format", description=f"{', '.join(Format)}; goes before Accept")]
+FormatQuery = Annotated[Format | None, Query(alias="format", description="goes before Accept")]
 
 
 @router.get(
