@@ -9,15 +9,14 @@ from worker.engines.cpu.lines import Line, Row, line_height, rows
 
 DEPTH = 4
 LONG_TEXT = 12
+EMPTY = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """Rows that are read downwards, and how far the column reaches to either side."""
+    """Rows that are read downwards."""
 
     rows: tuple[Row, ...]
-    x0: float
-    x1: float
 
 
 def columns(lines: list[Line]) -> list[Column]:
@@ -25,21 +24,44 @@ def columns(lines: list[Line]) -> list[Column]:
     return split(lines, line_height(lines), 0) if lines else []
 
 
-def as_column(lines: list[Line], bounds: list[Line]) -> list[Column]:
-    if not lines:
-        return []
-    left, right = min(line.x0 for line in bounds), max(line.x1 for line in bounds)
-    return [Column(tuple(rows(lines)), left, right)]
+def as_column(lines: list[Line]) -> list[Column]:
+    return [Column(tuple(rows(lines)))] if lines else []
 
 
 def split(lines: list[Line], height: float, depth: int) -> list[Column]:
     x = gutter(lines, height) if depth < DEPTH else None
     if x is None:
-        return as_column(lines, lines)
+        return stacked(lines, height, depth)
     slack = 0.2 * height
     across = [line for line in lines if line.x0 < x - slack and line.x1 > x + slack]
     sides = [line for line in lines if not (line.x0 < x - slack and line.x1 > x + slack)]
-    return [part for band in bands(sides, across, x, height) for part in read_band(band, lines, x, height, depth)]
+    return [part for band in bands(sides, across, x, height) for part in read_band(band, x, height, depth)]
+
+
+def stacked(lines: list[Line], height: float, depth: int) -> list[Column]:
+    """No columns over the whole height; perhaps in one of the stretches that white space parts."""
+    stretches = parted(lines, height) if depth < DEPTH else []
+    found: list[Column] = []
+    plain: list[Line] = []
+    for stretch in stretches if len(stretches) > 1 else []:
+        if gutter(stretch, height) is None:
+            plain.extend(stretch)
+        else:
+            found.extend(as_column(plain) + split(stretch, height, depth + 1))
+            plain = []
+    return found + as_column(plain if len(stretches) > 1 else lines)
+
+
+def parted(lines: list[Line], height: float) -> list[list[Line]]:
+    """The lines cut where more than two line heights are empty from side to side."""
+    found: list[list[Line]] = []
+    bottom = float("-inf")
+    for line in sorted(lines, key=lambda line: line.y0):
+        if line.y0 > bottom + EMPTY * height:
+            found.append([])
+        found[-1].append(line)
+        bottom = max(bottom, line.y1)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +121,9 @@ def fallen(left: list[Line], floor: float, height: float) -> list[Line]:
     return low
 
 
-def read_band(band: Band, everything: list[Line], x: float, height: float, depth: int) -> list[Column]:
+def read_band(band: Band, x: float, height: float, depth: int) -> list[Column]:
     if band.across:
-        return as_column(band.lines, everything)
+        return as_column(band.lines)
     left = [line for line in band.lines if line.centre < x]
     right = [line for line in band.lines if line.centre >= x]
     return split(left, height, depth + 1) + split(right, height, depth + 1)

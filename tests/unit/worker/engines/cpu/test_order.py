@@ -63,3 +63,12 @@ def test_pieces_of_one_line_stand_in_one_row() -> None:
 
 def test_no_lines_make_no_columns() -> None:
     assert columns([]) == []
+
+
+def test_columns_in_one_part_of_a_page_are_found_there() -> None:
+    table = [*stack(["tea", "salt", "rice", "oil"], 100, 100), *stack(["1.20"] * 4, 700, 100)]
+    note, address = (
+        stack([f"the note goes on {i}" for i in range(4)], 100, 300),
+        stack(["an address line"] * 4, 700, 300),
+    )
+    assert read([*table, *note, *address])[-8:] == [line.text for line in note + address]
