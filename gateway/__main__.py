@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import uvicorn
 from pydantic import ValidationError
 from uvicorn.supervisors import Multiprocess
 
+from gateway.door import refusal
+from shared.keys import given_keys
 from shared.settings import Settings
 from shared.sniff import allowed_types
+from shared.ssrf import Rules
 
 GRACE_SECONDS = 8  # for answers under way; within the ten seconds most supervisors give
 
@@ -39,19 +43,42 @@ def serve(settings: Settings) -> None:
         sys.exit(1)
 
 
+CHECKS: dict[str, Callable[[Settings], object]] = {
+    "allowed_extensions": lambda settings: allowed_types(settings.allowed_extensions),
+    "api_keys": given_keys,
+    "webhook_allow": Rules,
+}
+
+
 def read_settings() -> Settings:
     """The settings, or one line on what is wrong with them and exit code 2."""
     try:
         settings = Settings()
-        allowed_types(settings.allowed_extensions)
-        return settings
+        wrong = "; ".join(faults(settings))
+        if not wrong:
+            return settings
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
-    except ValueError as error:
-        wrong = f"ALLOWED_EXTENSIONS: {error}"
     print(f"gateway: cannot start, the settings are wrong: {wrong}", file=sys.stderr)
     sys.exit(2)
 
 
+def faults(settings: Settings) -> Iterator[str]:
+    """What only those who use a setting can tell is wrong with it."""
+    for name, check in CHECKS.items():
+        try:
+            check(settings)
+        except ValueError as error:
+            yield f"{name.upper()}: {error}"
+
+
+def open_for_some(settings: Settings) -> Settings:
+    """The settings, or exit code 2 where the gateway would be open to everyone who can reach it."""
+    if (reason := refusal(settings)) is not None:
+        print(f"gateway: cannot start: {reason}", file=sys.stderr)
+        sys.exit(2)
+    return settings
+
+
 if __name__ == "__main__":
-    serve(read_settings())
+    serve(open_for_some(read_settings()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,13 +13,26 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from gateway import docs, openapi, problems
+from gateway import docs, openapi, problems, security
 from gateway.edge import Edge
-from gateway.routes import batches, events, health, jobs, ocr, results
+from gateway.routes import batches, events, health, jobs, ocr, results, tokens, webhooks
 from gateway.services import Services
 from shared.settings import Settings
 
-EXPOSED = ("Location", "Retry-After", "ETag", "X-Request-ID", "X-Job-Id", "Preference-Applied", "Content-Disposition")
+EXPOSED = (
+    "Location",
+    "Retry-After",
+    "ETag",
+    "X-Request-ID",
+    "X-Job-Id",
+    "Preference-Applied",
+    "Content-Disposition",
+    "RateLimit",
+    "RateLimit-Policy",
+    "WWW-Authenticate",
+)
+
+TOKEN = re.compile(r"([?&]token=)[^&\s]*")
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -33,14 +48,14 @@ def create_app(settings: Settings) -> FastAPI:
         title="OCR", version="1", description=docs.DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None
     )
     app.state.services = services
-    app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]
+    app.openapi = lambda: security.guarded(openapi.describe(app))  # type: ignore[method-assign]
     app.add_middleware(Edge, settings=settings, metrics=services.metrics)
     origins = ["*"] if settings.environment == "development" else list(settings.cors_origins)
     app.add_middleware(
         CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"], expose_headers=EXPOSED
     )
     problems.add_handlers(app)
-    for routes in (jobs, results, events, batches, ocr, health, docs):
+    for routes in (jobs, results, events, tokens, webhooks, batches, ocr, health, docs):
         app.include_router(routes.router)
     app.mount("/static", docs.assets(), name="static")
     return app
@@ -50,7 +65,15 @@ def from_env() -> FastAPI:
     """What a gateway process serves; made by uvicorn, once it listens for signals."""
     app = create_app(Settings())
     before_signals(app.state.services.hub.close_soon)
+    logging.getLogger("uvicorn.access").addFilter(hide_tokens)
     return app
+
+
+def hide_tokens(record: logging.LogRecord) -> bool:
+    """A filter for access logs: the path is kept, what came in the query's ``token`` is not."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(TOKEN.sub(r"\1***", part) if isinstance(part, str) else part for part in record.args)
+    return True
 
 
 def before_signals(first: Callable[[], None]) -> None:

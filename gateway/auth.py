@@ -1,25 +1,18 @@
-"""Who is calling. Every route that touches a job or a batch depends on ``caller``: keys will come in here alone."""
+"""Who is calling. Every route that touches a job or a batch depends on ``caller``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
 
-from shared.store import ANONYMOUS
+from gateway.door import Caller as Caller
+from gateway.services import House
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """``owner`` is what the caller's jobs are filed under; nobody sees another owner's."""
-
-    owner: str = ANONYMOUS
-
-
-async def caller(_request: Request) -> Caller:
+async def caller(request: Request, house: House) -> Caller:
     """The caller of this request; without keys everyone is the same one."""
-    return Caller()
+    return await house.door.admit(request)
 
 
 Who = Annotated[Caller, Depends(caller)]

@@ -59,7 +59,7 @@ class Exchange:
         given = headers.get("x-request-id", "")
         self.id = given if SANE_ID.fullmatch(given) else str(ULID())
         self.method: str = scope["method"]
-        self.scope: Scope = {**scope, "request_id": self.id}
+        self.scope: Scope = {**scope, "request_id": self.id, "limits": {}}
         if self.method == "HEAD":
             self.scope["method"] = "GET"
         self.status = 499  # until an answer has begun: the client went away
@@ -104,6 +104,7 @@ class Exchange:
             headers = MutableHeaders(scope=message)
             headers["X-Request-ID"] = self.id
             headers["X-Content-Type-Options"] = "nosniff"
+            headers.update(self.scope["limits"])
         elif message["type"] == "http.response.body":
             self._complete = not message.get("more_body", False)
             message = {**message, "body": b""} if self.method == "HEAD" else message

@@ -10,12 +10,16 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from gateway.door import Door
 from gateway.hub import Hub
 from gateway.metrics import Metrics
 from gateway.tasks import stop
 from shared.connect import connect
 from shared.helper import Helper
+from shared.hooks import Hooks
 from shared.settings import Settings
+from shared.signing import Signing
+from shared.ssrf import Guard
 from shared.store import Store
 from shared.uploads import Inspector
 
@@ -28,6 +32,10 @@ class Services:
         self.settings = settings
         self.metrics = Metrics()
         self.store = Store(connect(url, patient=False), settings)
+        self.door = Door(self.store.redis, settings)
+        self.hooks = Hooks(self.store.redis, settings)
+        self.signing = Signing(self.store.redis, settings)
+        self.guard = Guard(settings)
         self._reading = connect(url, patient=True, connections=1)
         self.hub = Hub(self._reading, self.store)
         self.inspector = Inspector(settings)
@@ -57,6 +65,7 @@ class Services:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.inspector.close()
         await self.helper.close()
+        self.guard.close()
         await self._reading.aclose()
         await self.store.redis.aclose()
 

@@ -13,14 +13,16 @@ from starlette.datastructures import UploadFile
 from gateway.forms import Form, Wishes, read_wishes
 from gateway.services import Services
 from shared import page_range
-from shared.errors import BadOption, FileMissing, FileTooLarge, PromptTooLong, QueueFull
+from shared.errors import BadOption, BadWebhookUrl, FileMissing, FileTooLarge, PromptTooLong, QueueFull
 from shared.filenames import clean_filename
 from shared.job import Input, NewJob
 from shared.options import Options
+from shared.ssrf import Blocked, Unresolved
 from shared.store import Submitted
 from shared.uploads import UploadInfo
 
 READY: Final = frozenset({"ready", "busy"})
+LOOKUP_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Sender:
     owner: str
     key: str | None = None
     batch: str | None = None
+    page_quota: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,20 @@ async def check_form(house: Services, form: Form) -> Wishes:
     """The form's options, checked against the settings and against the engines that are running."""
     wishes = read_wishes(form.fields, house.settings)
     await check_engines(house, wishes.options)
+    if wishes.webhook is not None:
+        await check_receiver(house, wishes.webhook.url)
     return wishes
+
+
+async def check_receiver(house: Services, url: str) -> None:
+    """Refuse a webhook that would not be sent. A name that cannot be looked up just now is looked up again then."""
+    try:
+        async with asyncio.timeout(LOOKUP_SECONDS):
+            await house.guard.check(url)
+    except Blocked as error:
+        raise BadWebhookUrl(f"webhook_url is not called: {error}") from None
+    except (Unresolved, TimeoutError):
+        return
 
 
 async def check_engines(house: Services, options: Options) -> None:
@@ -112,6 +128,7 @@ async def submit(house: Services, upload: Upload, wishes: Wishes, sender: Sender
         idempotency_key=sender.key,
         batch=sender.batch,
         webhook=wishes.webhook,
+        page_quota=sender.page_quota,
     )
     print_ = hashlib.sha256(f"{upload.sha256}\n{wishes.fingerprint()}".encode()).hexdigest()
     return await house.store.submit(new, upload.data, print_)

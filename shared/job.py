@@ -103,7 +103,10 @@ class Job(Frozen):
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A submission that passed every check. ``pages``: the numbers to be read, ascending. ``deadline``: seconds."""
+    """A submission that passed every check. ``pages``: the numbers to be read, ascending. ``deadline``: seconds.
+
+    ``page_quota``: pages the owner may submit in a day.
+    """
 
     input: Input
     pages: int
@@ -114,6 +117,7 @@ class NewJob:
     idempotency_key: str | None = None
     batch: str | None = None
     webhook: Webhook | None = None
+    page_quota: int | None = None
 
 
 RANKS = {"high": "0", "normal": "3", "low": "6"}

@@ -19,7 +19,7 @@ from ulid import ULID
 
 from shared.connect import Client, store_errors
 from shared.document import Page
-from shared.errors import AlreadyFinished, IdempotencyMismatch, NotFound, QueueFull
+from shared.errors import AlreadyFinished, IdempotencyMismatch, NotFound, QueueFull, RateLimited
 from shared.job import RANKS, Job, NewJob, Queue, read_job, record_fields
 from shared.message import celery_message
 from shared.settings import Settings
@@ -95,7 +95,7 @@ class Store:
     async def submit(self, new: NewJob, upload: bytes, fingerprint: str = "") -> Submitted:
         """Store upload, record, queue entry and first event in one step, or nothing.
 
-        Raises ``QueueFull`` (with ``retry_after``) beyond a limit and ``IdempotencyMismatch``.
+        Raises ``QueueFull`` and ``RateLimited`` (with ``retry_after``) beyond a limit, and ``IdempotencyMismatch``.
         """
         await self._refuse_when_full()
         job_id, limits = str(ULID()), self.settings
@@ -106,11 +106,14 @@ class Store:
             RANKS[new.options.priority], new.owner, new.idempotency_key or "", fingerprint, limits.idempotency_ttl,
             new.batch or "", limits.max_queue_jobs, limits.max_queue_pages, limits.max_queue_bytes,
             limits.requeue_after, "" if new.deadline is None else new.deadline, horizon,
+            "" if new.page_quota is None else new.page_quota,
             *(part for item in fields.items() for part in item),
         )  # fmt: skip
         verdict, value = reply[0].decode(), reply[1].decode()
         if verdict == "full":
             raise QueueFull(f"Too many {value} are waiting", retry_after=await self.retry_after())
+        if verdict == "quota":
+            raise RateLimited("The pages of this key for today are used up", retry_after=float(value))
         if verdict == "mismatch":
             raise IdempotencyMismatch()
         return Submitted(value, verdict == "replay")

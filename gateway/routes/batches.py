@@ -13,7 +13,7 @@ from starlette.datastructures import UploadFile
 from ulid import ULID
 
 from gateway.answers import base_url, json_answer
-from gateway.auth import Who
+from gateway.auth import Caller, Who
 from gateway.forms import FIELDS, Form, Wishes, idempotency_key, read_form
 from gateway.openapi import BATCH_FORM, LOCATION, Responses
 from gateway.problems import Problem, answers, describe, request_id
@@ -57,7 +57,7 @@ async def submit_batch(request: Request, house: House, who: Who) -> Response:
     await refuse_when_full(house, request)
     async with read_form(request, FIELDS, files=house.settings.max_batch_files) as form:
         wishes = await check_form(house, form)
-        intake = Intake(house, wishes, who.owner, key, request_id(request))
+        intake = Intake(house, wishes, who, key, request_id(request))
         await intake.take(form)
     batch = await house.store.batch(intake.id, who.owner)
     headers = {"Location": f"{base_url(house, request)}/api/v1/batches/{batch.id}"}
@@ -75,9 +75,9 @@ async def get_batch(batch_id: str, request: Request, house: House, who: Who) -> 
 class Intake:
     """The files of one request, taken one after the other, so that only one is in memory."""
 
-    def __init__(self, house: Services, wishes: Wishes, owner: str, key: str | None, asked: str) -> None:
-        self.id = batch_id(owner, key)
-        self._house, self._wishes, self._owner, self._key, self._asked = house, wishes, owner, key, asked
+    def __init__(self, house: Services, wishes: Wishes, who: Caller, key: str | None, asked: str) -> None:
+        self.id = batch_id(who.owner, key)
+        self._house, self._wishes, self._who, self._key, self._asked = house, wishes, who, key, asked
         self._jobs = 0
         self._rejected: list[dict[str, Any]] = []
         self._first: OCRError | None = None
@@ -94,8 +94,9 @@ class Intake:
         try:
             upload = await take_in(self._house, file, self._wishes.pages)
             if not self._jobs:
-                await self._house.store.create_batch(self._owner, self.id)
-            sender = Sender(self._owner, f"batch:{self._key}:{place}" if self._key else None, self.id)
+                await self._house.store.create_batch(self._who.owner, self.id)
+            key = f"batch:{self._key}:{place}" if self._key else None
+            sender = Sender(self._who.owner, key, self.id, self._who.page_quota)
             await submit(self._house, upload, self._wishes, sender)
             self._jobs += 1
         except (IdempotencyMismatch, StoreUnavailable):

@@ -32,7 +32,7 @@ TICK: Final = 1.0  # seconds between two looks at a waiting job's place
 EVENT_ID: Final = re.compile(r"(\d{1,20})(?:-(\d{1,20}))?", re.ASCII)
 
 
-AN_ID: Final[dict[str, Any]] = {"pattern": r"^[0-9]{1,19}(-[0-9]{1,19})?$"}
+AN_ID: Final[dict[str, Any]] = {"pattern": r"^([0-9]{1,19}(-[0-9]{1,19})?)?$"}
 STREAM: Final[Responses] = {
     200: {
         "description": "events, from the first or from the one after the id",
@@ -58,7 +58,7 @@ async def follow(
     ] = None,
 ) -> Response:
     """Events until the job has ended. A reader that comes back with the last id it saw misses nothing."""
-    after = read_id(last_event_id or last)
+    after = max(read_id(last_event_id), read_id(last), key=moment)
     job = await house.store.job(job_id, who.owner)
     if job.expired:
         raise ResultExpired()

@@ -49,7 +49,7 @@ async def submit_job(request: Request, house: House, who: Who, wait: Prefers) ->
 async def _submit(house: Services, form: Form, who: Caller, key: str | None) -> Job:
     wishes = await check_form(house, form)
     upload = await take_in(house, form.file, wishes.pages)
-    submitted = await submit(house, upload, wishes, Sender(who.owner, key))
+    submitted = await submit(house, upload, wishes, Sender(who.owner, key, page_quota=who.page_quota))
     try:
         return await house.store.job(submitted.job_id, who.owner)
     except NotFound:

@@ -1,6 +1,7 @@
 -- ARGV: id, upload, message, pages, bytes, rank, owner, idem key or '', fingerprint, idem ttl, batch or '',
---       most jobs, most pages, most bytes, requeue after, deadline seconds or '', index horizon, then field, value, ...
--- -> {'ok', id} | {'replay', id} | {'mismatch', id} | {'full', what}
+--       most jobs, most pages, most bytes, requeue after, deadline seconds or '', index horizon, pages of the owner a day or '',
+--       then field, value, ...
+-- -> {'ok', id} | {'replay', id} | {'mismatch', id} | {'full', what} | {'quota', seconds left of the day}
 local id, rank, pages, bytes = ARGV[1], ARGV[6], tonumber(ARGV[4]), tonumber(ARGV[5])
 local t = clock()
 local idem = 'idem:' .. ARGV[7] .. ':' .. ARGV[8]
@@ -13,11 +14,20 @@ local function over(i, more) return tonumber(open[i] or 0) + more > tonumber(ARG
 if over(1, 1) then return { 'full', 'jobs' } end
 if over(2, pages) then return { 'full', 'pages' } end
 if over(3, bytes) then return { 'full', 'bytes' } end
+if ARGV[18] ~= '' then
+  local today = math.floor(t / 86400)
+  local quota = 'quota:' .. ARGV[7] .. ':' .. today
+  if tonumber(redis.call('GET', quota) or 0) + pages > tonumber(ARGV[18]) then
+    return { 'quota', tostring(math.ceil((today + 1) * 86400 - t)) }
+  end
+  redis.call('INCRBY', quota, pages)
+  redis.call('EXPIRE', quota, 2 * 86400)
+end
 if ARGV[8] ~= '' then
   redis.call('HSET', idem, 'id', id, 'fingerprint', ARGV[9])
   redis.call('EXPIRE', idem, ARGV[10])
 end
-redis.call('HSET', 'job:' .. id, unpack(ARGV, 18))
+redis.call('HSET', 'job:' .. id, unpack(ARGV, 19))
 local deadline = ''
 if ARGV[16] ~= '' then deadline = t + tonumber(ARGV[16]) end
 local before = redis.call('HINCRBY', 'counters', 'sub:' .. rank, pages) - pages

@@ -1,0 +1,89 @@
+"""``python -m gateway.keys create NAME | list | revoke ID``: API keys, in the store that the settings name."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+
+from pydantic import ValidationError
+
+from shared.connect import connect
+from shared.errors import OCRError
+from shared.keys import Keys, given_keys
+from shared.settings import Settings, explain
+from shared.view import timestamp
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m gateway.keys", description="API keys")
+    commands = parser.add_subparsers(dest="command", required=True)
+    create = commands.add_parser("create", help="make a key and show it, once")
+    create.add_argument("name")
+    create.add_argument("--owner", help="id of the key whose jobs it shall see: to replace one")
+    create.add_argument("--rate", type=int, help="requests a minute")
+    create.add_argument("--burst", type=int, help="requests at once")
+    create.add_argument("--pages", type=int, help="pages a day")
+    commands.add_parser("list", help="every key, without the keys themselves")
+    commands.add_parser("revoke", help="let nobody in with it any more").add_argument("id")
+    return parser.parse_args(arguments)
+
+
+async def create(keys: Keys, wanted: argparse.Namespace) -> str:
+    """The key goes to standard output alone, so that it can be piped; the rest is said on standard error."""
+    key, text = await keys.create(
+        wanted.name, owner=wanted.owner, rate=wanted.rate, burst=wanted.burst, pages=wanted.pages
+    )
+    print(f"key {key.id} of {key.name}; it is not kept and cannot be shown again:", file=sys.stderr)
+    return text
+
+
+async def list_all(keys: Keys, _: argparse.Namespace) -> str:
+    rows = [("ID", "NAME", "OWNER", "MADE", "REVOKED", "RATE", "BURST", "PAGES")]
+    for key in await keys.list():
+        numbers = [str(value or "-") for value in (key.rate, key.burst, key.pages)]
+        made, revoked = timestamp(key.created_at) or "-", timestamp(key.revoked_at) or "-"
+        rows.append((key.id, key.name, key.owner, made, revoked, numbers[0], numbers[1], numbers[2]))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+async def revoke(keys: Keys, wanted: argparse.Namespace) -> str:
+    await keys.revoke(wanted.id)
+    return f"{wanted.id} is revoked"
+
+
+COMMANDS: dict[str, Callable[[Keys, argparse.Namespace], Awaitable[str]]] = {
+    "create": create,
+    "list": list_all,
+    "revoke": revoke,
+}
+
+
+async def run(settings: Settings, wanted: argparse.Namespace) -> str:
+    redis = connect(settings.redis_url.get_secret_value(), patient=False)
+    try:
+        return await COMMANDS[wanted.command](Keys(redis, settings), wanted)
+    finally:
+        await redis.aclose()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    wanted = parse(arguments)
+    try:
+        settings = Settings()
+        given_keys(settings)  # says what is wrong with them before the store is asked
+        print(asyncio.run(run(settings, wanted)))
+    except ValidationError as error:
+        sys.exit(explain(error))
+    except OCRError as error:
+        sys.exit(error.detail)
+    except ValueError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
