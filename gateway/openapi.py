@@ -94,7 +94,10 @@ def etagged(model: type[BaseModel]) -> Responses:
 
 
 TEXT: Final = {"type": "string"}
-EVENT: Final = {"type": "object", "properties": dict.fromkeys(("data", "event", "id", "retry"), TEXT)}
+EVENT: Final = {
+    "type": "object",
+    "properties": {"data": TEXT, "event": TEXT, "id": TEXT, "retry": {"type": "integer"}},
+}
 
 
 def content(*types: str) -> dict[str, Any]:
