@@ -18,6 +18,7 @@ MAXMEMORY = "2gb"
 DRAIN_SECONDS = 5.0  # a page that is not done by then is read again by the next run: the job is kept
 STOP_SECONDS = 20  # beyond draining, before a process is killed
 FLOWER_PORT = 5555
+QUIET = {"ORT_DISABLE_TELEMETRY": "1"}  # onnxruntime's own, on by default in its wheels
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ class Plan:
         return f"http://{LOOPBACK}:{self.flower_port}"
 
 
-def make_plan(settings: Settings, folder: Folder, host: str, port: int, *, flower: bool) -> Plan:
+def make_plan(settings: Settings, folder: Folder, host: str, port: int, *, once: bool) -> Plan:
+    """``once``: no more than one document needs."""
     valkey_port = free_port()
     redis_url = f"redis://{LOOPBACK}:{valkey_port}/0"
     drain = settings.drain_seconds if "drain_seconds" in settings.model_fields_set else DRAIN_SECONDS
@@ -61,10 +63,11 @@ def make_plan(settings: Settings, folder: Folder, host: str, port: int, *, flowe
     programs = [
         Program("valkey", _valkey(valkey_port), {}, folder.valkey),
         Program("gateway", (sys.executable, "-m", "gateway"), ours),
-        Program("worker", (sys.executable, "-m", "worker"), ours),
+        Program("worker", (sys.executable, "-m", "worker"), ours | QUIET),
     ]
-    flower_port = free_port(FLOWER_PORT) if flower else None
+    flower_port = None if once else free_port(FLOWER_PORT)
     if flower_port is not None:
+        programs.append(Program("hooks", (sys.executable, "-m", "worker.hooks"), ours))
         programs.append(Program("flower", _flower(flower_port), {"CELERY_BROKER_URL": redis_url}))
     key = first_key(settings.api_keys.get_secret_value())
     return Plan(host, port, valkey_port, flower_port, drain + STOP_SECONDS, key, tuple(programs))

@@ -34,7 +34,7 @@ def run(given: argparse.Namespace, signals: Signals) -> int:
     require_free(port, host)
     folder = Folder.for_once() if given.once else Folder.of_port(port)
     try:
-        house = House(make_plan(settings, folder, host, port, flower=not given.once), folder)
+        house = House(make_plan(settings, folder, host, port, once=given.once), folder)
         try:
             signals.arm()
             return _live(house, path, console, once=given.once)
