@@ -47,4 +47,4 @@ def _drain(**_: Any) -> None:
 
 def _close(**_: Any) -> None:
     if _service is not None:
-        pool.on_loop(_service.close())
+        pool.on_loop(_service.close(), ending=True)

@@ -42,16 +42,17 @@ EXIT_ENGINE_DEAD = 71
 CLOSE_SECONDS = 20.0
 
 
-def on_loop(coroutine: Coroutine[Any, Any, T]) -> T:
+def on_loop(coroutine: Coroutine[Any, Any, T], *, ending: bool = False) -> T:
     """Run a coroutine on the pool's loop and wait for it in this thread: for signal handlers.
 
-    A TERM meanwhile cancels it and ends the worker: loading an engine may take minutes.
+    A TERM meanwhile cancels it and ends the worker: loading an engine may take minutes. Not so while it is ``ending``
+    already: then the coroutine is what ends it.
     """
     if _pool is None:
         raise RuntimeError("the pool has not been started")
     future = asyncio.run_coroutine_threadsafe(coroutine, _pool.loop)
     while not wait([future], timeout=0.2).done:
-        if state.should_stop is not None or state.should_terminate is not None:
+        if not ending and (state.should_stop is not None or state.should_terminate is not None):
             future.cancel()
             raise WorkerShutdown(0)
     return future.result()
