@@ -21,6 +21,7 @@ from shared.settings import MIB, Settings
 logger = logging.getLogger(__name__)
 
 SANE_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+NOTHING: Final = "default-src 'none'; frame-ancestors 'none'"  # what an answer that is no page may load
 SLACK: Final = 8 * MIB  # above the largest upload, so that one a little too large is told so as a file
 
 
@@ -104,6 +105,8 @@ class Exchange:
             headers = MutableHeaders(scope=message)
             headers["X-Request-ID"] = self.id
             headers["X-Content-Type-Options"] = "nosniff"
+            headers["Referrer-Policy"] = "no-referrer"  # a URL may hold a token
+            headers.setdefault("Content-Security-Policy", NOTHING)
             headers.update(self.scope["limits"])
         elif message["type"] == "http.response.body":
             self._complete = not message.get("more_body", False)

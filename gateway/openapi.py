@@ -28,7 +28,7 @@ OPTIONS: Final[dict[str, Any]] = {
         "default": "ignore",
         "description": "`prefer`: a PDF page that has its own text gives that",
     },
-    "webhook_url": {"type": "string", "format": "uri", "maxLength": 2048, "description": "http or https"},
+    "webhook_url": {"type": "string", "format": "uri", "maxLength": 2048, "description": "https, of a public receiver"},
     "webhook_events": {
         "type": "string",
         "example": "job.succeeded,job.failed",
@@ -61,7 +61,12 @@ def form(properties: dict[str, Any], *parameters: dict[str, Any]) -> dict[str, A
 
 JOB_FORM: Final = form({"file": FILE, **OPTIONS}, IDEMPOTENCY, PREFER)
 BATCH_FORM: Final = form({"file": {"type": "array", "items": FILE, "minItems": 1}, **OPTIONS}, IDEMPOTENCY)
-STREAM: Final = {"type": "boolean", "default": True, "description": "events as the text is made, or one answer"}
+STREAM: Final = {
+    "type": "string",
+    "enum": ["true", "false", "1", "0"],
+    "default": "true",
+    "description": "events as the text is made, or one answer",
+}
 READ_FORM: Final = form({"file": FILE, "type": TYPE, "prompt": PROMPT, "stream": STREAM})
 
 

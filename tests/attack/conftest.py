@@ -1,0 +1,57 @@
+"""The house with a locked door: gateway, worker and sender as processes, every secret of theirs known to the test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from shared.signing import new_secret
+from tests.conftest import Valkey
+from tests.house import Gateway, HookSender, Process, Worker
+
+KEY = "the-only-key-there-is-7f3a9c2e51d80b46"
+REDIS_PASSWORD = "the-store-opens-with-this-19d2c7"
+
+
+@dataclass(frozen=True)
+class House:
+    gateway: Gateway
+    processes: tuple[Process, ...]
+    webhook_secret: str
+
+    def client(self, *, key: bool = True) -> httpx.Client:
+        headers = {"Authorization": f"Bearer {KEY}"} if key else {}
+        return httpx.Client(base_url=self.gateway.url, headers=headers, timeout=60)
+
+    def logs(self) -> str:
+        return "\n".join(process.text() for process in self.processes)
+
+
+@pytest.fixture(scope="package")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A Redis of its own: nobody empties it meanwhile."""
+    folder: Path = tmp_path_factory.mktemp("house")
+    (folder / "store").mkdir()
+    valkey, secret = Valkey(folder / "store"), new_secret()
+    valkey.client.acl_setuser(
+        "service", enabled=True, passwords=f"+{REDIS_PASSWORD}", keys="*", channels="*", categories=["+@all"]
+    )
+    url = valkey.url.replace("redis://", f"redis://service:{REDIS_PASSWORD}@")
+    common = {"webhook_secret": secret, "log_level": "debug"}
+    gateway = Gateway(
+        folder, url, api_keys=f"one={KEY}", rate_limit=10**6, rate_burst=10**6, webhook_allow="127.0.0.1",
+        webhook_allow_http="true", webhook_ports="", **common,
+    )  # fmt: skip
+    processes = (gateway, Worker(folder, url, **common), HookSender(folder, url, **common))
+    try:
+        for process in processes:
+            process.wait_ready()
+        yield House(gateway, processes, secret)
+    finally:
+        for process in processes:
+            process.kill()
+        valkey.stop()

@@ -1,0 +1,41 @@
+"""Schemathesis over the OpenAPI document, against the running service: every call it can think of."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.attack.conftest import KEY, House
+from tests.conftest import ROOT
+
+# What no schema can say: whether bytes are a picture, which modes the running engine has, which cursors were given out.
+NOT_SAYABLE = "positive_data_acceptance"
+
+
+@pytest.mark.timeout(400)
+def test_schemathesis_finds_nothing(house: House, tmp_path: Path) -> None:
+    command = [
+        shutil.which("schemathesis", path=str(ROOT / ".venv" / "bin")) or "schemathesis", "run",
+        f"{house.gateway.url}/openapi.json", "--header", f"Authorization: Bearer {KEY}", "--seed", "1",
+        "--max-examples", "15", "--generation-database", "none", "--exclude-checks", NOT_SAYABLE,
+        "--request-timeout", "60", "--no-color",
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=380)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-1000:]
+    assert " generated, " in done.stdout
+    assert all(process.alive for process in house.processes)
+    assert "Traceback" not in house.logs()
+
+
+def test_the_document_says_how_a_key_is_sent(house: House) -> None:
+    with house.client(key=False) as client:
+        document = client.get("/openapi.json").json()
+    schemes = document["components"]["securitySchemes"]
+    assert {scheme["type"] for scheme in schemes.values()} == {"http", "apiKey"}
+    guarded = [
+        path for path, methods in document["paths"].items() if all("security" in its for its in methods.values())
+    ]
+    assert {path for path in document["paths"] if path.startswith("/api/")} == set(guarded)
