@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -323,3 +325,38 @@ async def test_the_largest_job_makes_a_body_under_20_kb(claims: Claims, store: S
     body = build_body("job.cancelled", 0.0, await store.job(job_id), store.settings)
     assert len(body) < LARGEST
     assert json.loads(body)["data"]["webhook"]["url"] == webhook.url
+
+
+def certificate(folder: Path, name: str) -> dict[str, Path]:
+    """A certificate that vouches for itself, for one name, by the openssl command."""
+    if (openssl := shutil.which("openssl")) is None:
+        pytest.skip("openssl is not installed")
+    made = {"certfile": folder / f"{name}.pem", "keyfile": folder / f"{name}.key"}
+    subprocess.run(
+        [
+            openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+            "-subj", f"/CN={name}", "-addext", f"subjectAltName=IP:{name}", "-keyout", made["keyfile"],
+            "-out", made["certfile"],
+        ],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "trusted", "state"),
+    [("127.0.0.1", True, "delivered"), ("127.0.0.1", False, "exhausted"), ("127.0.0.2", True, "exhausted")],
+    ids=["of a trusted authority", "of nobody known", "for another name"],
+)
+async def test_https_is_spoken_with_whom_the_certificate_is_for(
+    store: Store, start: Callable[..., HookSender], tmp_path: Path, name: str, trusted: bool, state: str
+) -> None:
+    made = certificate(tmp_path, name)
+    receiver = Receiver(**made)
+    start(webhook_allow_http="false", **({"webhook_ca_file": made["certfile"]} if trusted else {}))
+    job_id = await ended_job(store, f"{receiver.url}/")
+    assert (await until(store, job_id, "delivered", "exhausted")).status == state
+    errors = {entry.error for entry in await deliveries(store, job_id)}
+    assert errors == ({None} if state == "delivered" else {"the receiver's certificate cannot be trusted"})
+    assert len(receiver.calls) == (state == "delivered")
+    receiver.close()

@@ -130,11 +130,13 @@ def explain(error: Exception) -> str:
         case TimeoutError() | httpcore.TimeoutException():
             return "the receiver took too long"
         case httpcore.ConnectError():
-            cause = error.__cause__
-            while cause is not None and not isinstance(cause, ssl.SSLError):
-                cause = cause.__cause__
-            return "no connection" if cause is None else "the receiver's certificate cannot be trusted"
+            return "the receiver's certificate cannot be trusted" if _is_about_tls(error) else "no connection"
         case httpcore.NetworkError() | httpcore.ProtocolError():
             return "the receiver broke off or did not speak HTTP"
         case _:
             return UNKNOWN
+
+
+def _is_about_tls(error: BaseException | None) -> bool:
+    """httpcore drops the cause, ``from None``, but not the context."""
+    return error is not None and (isinstance(error, ssl.SSLError) or _is_about_tls(error.__context__))
