@@ -1,4 +1,4 @@
-"""Writes docs/settings.md from ``shared.settings``: ``python -m docs.settings``. A test checks that it is up to date."""
+"""Writes docs/settings.md from ``shared.settings``: ``python -m docs.settings``. A test checks that it was done."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from shared.settings import Settings
 HEAD = """# Settings
 
 Environment variables, or lines of `.env` in the folder the process starts in; names without a prefix, case does not
-matter. A name in `.env` that is not in this list is refused at the start, with one line. Sizes are bytes, times seconds;
-lists are separated by commas. Written by `python -m docs.settings`.
+matter. A name in `.env` that is not in this list is refused at the start, with one line. Sizes are bytes, times
+seconds; lists are separated by commas. Written by `python -m docs.settings`.
 
 | setting | default | meaning |
 |---|---|---|

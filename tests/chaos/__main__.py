@@ -103,7 +103,7 @@ async def run(seed: int, jobs: int, poison: int, faults: int, folder: Path) -> b
           f"{sum(job.tries for job in planned)} submits, {time.monotonic() - began:.0f} s",)  # fmt: skip
     print("  faults: " + ", ".join(f"{name} x{count}" for name, count in sorted(house.counts.items())))
     print("  counts: " + ", ".join(f"{name} {count}" for name, count in counts.items())
-          + f"; leases lost {counters.get('leases_lost', 0)}; all ended {recovery:.0f} s after the last fault")  # fmt: skip
+          + f"; leases lost {counters.get('leases_lost', 0)}; ended {recovery:.0f} s after the last fault")  # fmt: skip
     for finding in findings[:20]:
         print("  " + finding)
     return not counts.total()
