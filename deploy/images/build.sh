@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Lint the container files, build every image that runs without a GPU, and read a page through what was built.
 # No container engine is needed: buildah builds and runs in a chroot. No registry of images either: a stand-in base
-# (Debian 12 with its own Python) is made once, kept in build/images, and carries the name the Dockerfiles ask for.
+# (Debian 12 with its own Python) is made once and kept in build/images; the Dockerfiles are given it as BASE.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -16,7 +16,7 @@ done
 [ -x .venv/bin/hadolint ] || die "needs the development environment: make test"
 
 work=$PWD/build/images
-base=python:3.11-slim-bookworm # what the Dockerfiles ask for
+base=localhost/standin:bookworm
 mkdir -p "$work"
 exec 9>"$work/lock"
 flock -n 9 || die "another one is running"
@@ -48,16 +48,16 @@ cleanup() {
 }
 trap cleanup EXIT
 
-say "image $base (stand-in)"
-printf 'FROM scratch\nADD rootfs /\n' | image bud --quiet --isolation chroot --tag "docker.io/library/$base" -f - "$work" >/dev/null
+say "image $base"
+printf 'FROM scratch\nADD rootfs /\n' | image bud --quiet --isolation chroot --tag "$base" -f - "$work" >/dev/null
 
 build() { # IMAGE DOCKERFILE ARGUMENT...
   say "build $1"
   image bud --quiet --isolation chroot --pull-never --volume /etc/ssl/certs:/etc/ssl/certs:ro \
-    --tag "localhost/$1" --file "$2" "${@:3}" . >"$work/$1.log" 2>&1 || { tail -25 "$work/$1.log" >&2; die "$1 was not built"; }
+    --build-arg "BASE=$base" --tag "localhost/$1" --file "$2" "${@:3}" . >"$work/$1.log" 2>&1 || { tail -25 "$work/$1.log" >&2; die "$1 was not built"; }
 }
 build ocr-gateway Dockerfile.gateway
-build ocr-worker-cpu Dockerfile.worker --build-arg "BASE=$base" --build-arg EXTRA=cpu
+build ocr-worker-cpu Dockerfile.worker --build-arg EXTRA=cpu
 build ocr-flower deploy/flower/Dockerfile
 
 say "read a page"
