@@ -71,8 +71,8 @@ class Keys:
         pages: int | None = None,
     ) -> tuple[Key, str]:  # fmt: skip
         """The key's record and the key itself, which cannot be shown again. Raises ``ValueError`` for a bad name."""
-        if not NAME.fullmatch(name):
-            raise ValueError("a name has letters, digits, dots, dashes and underscores, at most 64")
+        if not NAME.fullmatch(name) or (owner is not None and not NAME.fullmatch(owner)):
+            raise ValueError("names and owners have letters, digits, dots, dashes and underscores, at most 64")
         key_id = secrets.token_hex(6)
         text = f"ocr_{key_id}_{secrets.token_urlsafe(32)}"
         key = Key(key_id, name, owner or key_id, time.time(), None, rate, burst, pages)

@@ -17,7 +17,6 @@ from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 import httpcore
-from httpcore._backends.auto import AutoBackend
 
 from shared.settings import Settings
 
@@ -171,7 +170,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
 
     def __init__(self, guard: Guard, inner: httpcore.AsyncNetworkBackend | None = None) -> None:
         self._guard = guard
-        self._inner = inner or AutoBackend()
+        self._inner = inner or httpcore.AnyIOBackend()
 
     async def connect_tcp(
         self,

@@ -59,9 +59,12 @@ local function look_at(hid)
   end
 end
 
+-- First what dead senders held: they may be all there is room for, and older webhooks may stand before them.
+for _, hid in ipairs(redis.call('SMEMBERS', 'hooks:leased')) do
+  if tonumber(redis.call('ZSCORE', 'hooks:due', hid) or 0) <= t then look_at(hid) end
+end
 for _, hid in ipairs(redis.call('ZRANGEBYSCORE', 'hooks:due', '-inf', t, 'LIMIT', 0, most)) do
-  local room = redis.call('SCARD', 'hooks:leased') < tonumber(ARGV[3])
-  if not room and redis.call('SISMEMBER', 'hooks:leased', hid) == 0 then break end
+  if redis.call('SCARD', 'hooks:leased') >= tonumber(ARGV[3]) then break end
   look_at(hid)
 end
 return taken

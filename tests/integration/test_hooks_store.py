@@ -219,6 +219,22 @@ async def test_failures_in_a_row_open_the_breaker_and_one_probe_closes_it(
     assert len(await hooks.take()) == 2
 
 
+async def test_leases_of_dead_senders_make_room_though_older_webhooks_wait(store: Store, valkey: Valkey) -> None:
+    hooks = make_hooks(valkey, webhook_in_flight=4)
+    await cancelled(store, "https://r0.example/")
+    for n in range(1, 4):
+        await cancelled(store, f"https://r{n}.example/", owner=f"o{n}")
+    dead = await hooks.take()
+    assert len(dead) == 4
+    for n in range(4, 9):
+        await cancelled(store, f"https://r{n}.example/", owner=f"o{n}")
+    for hid in valkey.client.zrange("hooks:due", 0, -1):
+        valkey.client.zadd("hooks:due", {hid: 2 if valkey.client.sismember("hooks:leased", hid) else 1})
+    again = await hooks.take(most=2)
+    assert {lease.webhook_id for lease in again} == {lease.webhook_id for lease in dead}
+    await hooks.redis.aclose()
+
+
 async def test_an_endpoint_of_another_owner_is_another_endpoint(store: Store, hooks: Hooks) -> None:
     for owner in ("a", "b"):
         for _ in range(4):

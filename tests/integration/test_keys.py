@@ -201,7 +201,9 @@ def test_the_command_makes_lists_and_revokes(valkey: Valkey, settings: Settings)
     assert cli(valkey, "revoke", "0" * 12).returncode == 1
 
 
-@pytest.mark.parametrize("arguments", [["create", "a b"], ["create", ""], ["revoke", "*"]])
+@pytest.mark.parametrize(
+    "arguments", [["create", "a b"], ["create", ""], ["create", "a", "--owner", "b c"], ["revoke", "*"]]
+)
 def test_the_command_refuses_in_one_line(valkey: Valkey, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", valkey.url)
     with pytest.raises(SystemExit) as refused:

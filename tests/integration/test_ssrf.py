@@ -10,7 +10,6 @@ from typing import Any
 
 import httpcore
 import pytest
-from httpcore._backends.auto import AutoBackend
 
 from shared.settings import Settings
 from shared.ssrf import Blocked, Guard, GuardedBackend, Unresolved
@@ -112,7 +111,7 @@ async def post(guard: Guard, url: str, inner: Any = None) -> int:
 REFUSALS = (Blocked, Unresolved, httpcore.UnsupportedProtocol, httpcore.LocalProtocolError, ValueError, TypeError)
 
 
-class PublicStays(AutoBackend):
+class PublicStays(httpcore.AnyIOBackend):
     """Connects for real, but to nobody's public address: some spellings lead to a stranger's house, not to ours."""
 
     async def connect_tcp(self, host: str, *more: Any, **named: Any) -> httpcore.AsyncNetworkStream:
