@@ -90,7 +90,10 @@ def _ended(counters: Mapping[str, int]) -> Iterator[Metric]:
     pages = CounterMetricFamily("ocr_pages", "pages that ended", labels=["status"])
     for status in ("ok", "degraded", "failed", "skipped"):
         pages.add_metric([status], counters.get(f"pages:{status}", 0))
-    yield from (jobs, pages)
+    hooks = CounterMetricFamily("ocr_webhooks", "webhooks that ended, and deliveries that failed", labels=["status"])
+    for status in ("delivered", "failed", "exhausted", "gone"):
+        hooks.add_metric([status], counters.get(f"hooks:{status}", 0))
+    yield from (jobs, pages, hooks)
 
 
 def _engines(workers: Sequence[dict[str, Any]]) -> Iterator[Metric]:

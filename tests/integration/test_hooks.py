@@ -38,24 +38,36 @@ def receiver() -> Iterator[Receiver]:
     made.close()
 
 
+@pytest.fixture(scope="module")
+def kept() -> Iterator[list[HookSender]]:
+    """The sender that tests share, if it runs."""
+    processes: list[HookSender] = []
+    yield processes
+    for process in processes:
+        process.kill()
+
+
 @pytest.fixture
-def start(tmp_path: Path, valkey: Valkey) -> Iterator[Callable[..., HookSender]]:
+def sender(kept: list[HookSender], valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> HookSender:
+    if not kept or not kept[-1].alive:
+        kept.append(HookSender(tmp_path_factory.mktemp("kept"), valkey.url, webhook_secret=SECRET, **QUICK))
+    return kept[-1]
+
+
+@pytest.fixture
+def start(tmp_path: Path, valkey: Valkey, kept: list[HookSender]) -> Iterator[Callable[..., HookSender]]:
+    """Senders of the test's own, and no other."""
+    for process in kept:
+        process.kill()
     started: list[HookSender] = []
 
     def make(name: str = "hooks", **settings: Any) -> HookSender:
-        made = HookSender(tmp_path, valkey.url, name, **{"webhook_secret": SECRET, **QUICK, **settings})
-        started.append(made)
-        return made
+        started.append(HookSender(tmp_path, valkey.url, name, **{"webhook_secret": SECRET, **QUICK, **settings}))
+        return started[-1]
 
     yield make
     for process in started:
-        if process.alive:
-            process.kill()
-
-
-@pytest.fixture
-def sender(start: Callable[..., HookSender]) -> HookSender:
-    return start()
+        process.kill()
 
 
 async def ended_job(store: Store, url: str, events: tuple[str, ...] = ("job.cancelled",), **more: Any) -> str:
@@ -190,7 +202,7 @@ async def test_proxy_variables_change_nothing(
 
 
 async def test_a_sender_killed_while_sending_still_delivers_with_the_same_id(
-    store: Store, start: Callable[..., HookSender], receiver: Receiver
+    store: Store, valkey: Valkey, start: Callable[..., HookSender], receiver: Receiver
 ) -> None:
     release = threading.Event()
     receiver.answer = lambda _call, number: (release.wait(30) and OK) or OK if number == 1 else OK
@@ -199,6 +211,7 @@ async def test_a_sender_killed_while_sending_still_delivers_with_the_same_id(
     wait_until(lambda: receiver.calls)
     first.kill()
     release.set()
+    valkey.client.zadd("hooks:due", {f"msg_{job_id}_cancelled": 1})  # its lease is over
     start("second", webhook_timeout=2)
     await until(store, job_id, "delivered", seconds=60)
     assert [call.id for call in receiver.calls] == [f"msg_{job_id}_cancelled"] * 2
@@ -257,12 +270,8 @@ async def test_one_slow_receiver_delays_nobody(
     assert sender.stop() == 0
 
 
-async def test_while_a_secret_rotates_both_sign(
-    store: Store, start: Callable[..., HookSender], receiver: Receiver
-) -> None:
-    settings = store.settings
-    start()
-    signing = Signing(store.redis, settings)
+async def test_while_a_secret_rotates_both_sign(store: Store, sender: HookSender, receiver: Receiver) -> None:
+    signing = Signing(store.redis, store.settings)
     old = (await signing.secrets("key-1")).current
     new = await signing.rotate("key-1")
     assert (new.previous, new.current != old) == (old, True)
