@@ -92,14 +92,21 @@ def test_a_tokenizer_without_the_models_tokens_is_refused():
         Inputs(Other(), 8192)
 
 
-def test_a_rule_that_does_not_reach_the_sampler_is_noticed(host, monkeypatch):
+@pytest.fixture
+def one_shape(monkeypatch):
+    """The proof reads one shape of page rather than all."""
+    shapes = proof.shapes()[:1]
+    monkeypatch.setattr(proof, "shapes", lambda: shapes)
+
+
+def test_a_rule_that_does_not_reach_the_sampler_is_noticed(host, monkeypatch, one_shape):
     plain = host.engine.sampling
     monkeypatch.setattr(host.engine, "sampling", lambda *a, **m: plain(*a, **{**m, "extra_args": None}))
     with pytest.raises(EngineNotReady, match="n-gram rule does nothing"):
         host.run(proof.prove(host.engine))
 
 
-def test_a_loop_that_is_not_noticed_keeps_the_engine_from_starting(host, monkeypatch):
+def test_a_loop_that_is_not_noticed_keeps_the_engine_from_starting(host, monkeypatch, one_shape):
     class Asleep(proof.RepetitionGuard):
         def feed(self, ids):
             return False
