@@ -41,7 +41,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         "service", enabled=True, passwords=f"+{REDIS_PASSWORD}", keys="*", channels="*", categories=["+@all"]
     )
     url = valkey.url.replace("redis://", f"redis://service:{REDIS_PASSWORD}@")
-    common = {"webhook_secret": secret, "log_level": "debug"}
+    common = {"webhook_secret": secret, "log_level": "debug", "render_timeout": 5}
     gateway = Gateway(
         folder, url, api_keys=f"one={KEY}", rate_limit=10**6, rate_burst=10**6, webhook_allow="127.0.0.1",
         webhook_allow_http="true", webhook_ports="", **common,

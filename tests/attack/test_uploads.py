@@ -1,0 +1,71 @@
+"""Every hostile file, sent to the running service: a verdict or an ended job, no 5xx, nobody dead, nobody bloated."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from shared.options import TERMINAL
+from tests.attack.conftest import House
+from tests.conftest import wait_until
+from tests.hostile.make import ANY, TAKEN, Case, cases
+
+JOBS = "/api/v1/jobs"
+GIB = 1024**3
+
+
+def family(house: House) -> list[psutil.Process]:
+    """Every process of the house with its helpers."""
+    ours = [psutil.Process(process.pid) for process in house.processes]
+    return [*ours, *(child for process in ours for child in process.children(recursive=True))]
+
+
+def largest(house: House) -> int:
+    """Bytes of the process that holds most."""
+    sizes = []
+    for process in family(house):
+        try:
+            sizes.append(process.memory_info().rss)
+        except psutil.NoSuchProcess:
+            continue  # a helper that was killed for what it had to read
+    return max(sizes)
+
+
+@pytest.mark.timeout(600)
+def test_no_hostile_file_causes_a_5xx_a_dead_process_or_more_than_a_gibibyte(house: House) -> None:
+    peak = 0
+    with house.client() as client, ThreadPoolExecutor(3) as pool:
+
+        def send(case: Case) -> tuple[Case, httpx.Response]:
+            return case, client.post(JOBS, files={"file": (case.name, case.data)}, timeout=120)
+
+        answers: list[tuple[Case, httpx.Response]] = []
+        for answer in pool.map(send, cases()):
+            answers.append(answer)
+            peak = max(peak, largest(house))
+        assert len(answers) >= 150
+        for case, answer in answers:
+            assert answer.status_code in (202, 400), (case.name, answer.text)
+            if case.verdict not in (ANY, TAKEN):
+                assert answer.json()["code"] == case.verdict, case.name
+            if case.verdict == TAKEN:
+                assert answer.status_code == 202, case.name
+        waiting = {answer.json()["id"]: case for case, answer in answers if answer.status_code == 202}
+
+        def all_ended() -> bool:
+            nonlocal peak
+            peak = max(peak, largest(house))
+            for job_id in list(waiting):
+                job: dict[str, Any] = client.get(f"{JOBS}/{job_id}").json()
+                if job["status"] in TERMINAL:
+                    del waiting[job_id]
+            return not waiting
+
+        wait_until(all_ended, 400, "every job's end")
+        assert client.post("/api/v1/ocr", files={"file": ("a.png", b"")}).status_code == 400
+    assert all(process.alive for process in house.processes)
+    assert peak < GIB, peak
