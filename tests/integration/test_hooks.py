@@ -270,6 +270,18 @@ async def test_one_slow_receiver_delays_nobody(
     assert sender.stop() == 0
 
 
+async def test_two_senders_send_each_webhook_once(
+    store: Store, start: Callable[..., HookSender], receiver: Receiver
+) -> None:
+    both = [start("one").wait_ready(), start("two").wait_ready()]
+    jobs = [await ended_job(store, f"{receiver.url}/{n % 7}", owner=f"o{n % 5}") for n in range(60)]
+    for job_id in jobs:
+        await until(store, job_id, "delivered")
+    assert sorted(call.id for call in receiver.calls) == sorted(f"msg_{job_id}_cancelled" for job_id in jobs)
+    assert [sender.stop() for sender in both] == [0, 0]
+    assert all("delivered" in sender.text() for sender in both)
+
+
 async def test_while_a_secret_rotates_both_sign(store: Store, sender: HookSender, receiver: Receiver) -> None:
     signing = Signing(store.redis, store.settings)
     old = (await signing.secrets("key-1")).current
