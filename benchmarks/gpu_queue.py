@@ -171,7 +171,7 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
         "preprocess_processes": min(8, cores),
         "max_pages": 10_000,
         **small,
-        "vllm_args": json.dumps(TINY_ARGS if args.tiny else {"load_format": "dummy"}),
+        "vllm_args": json.dumps({**(TINY_ARGS if args.tiny else {"load_format": "dummy"}), **args.vllm_args}),
     }
 
 
@@ -181,6 +181,8 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--engine", type=Path, help="what benchmarks.gpu_engine printed")
     parser.add_argument("--in-flight", type=int, default=256)
+    parser.add_argument("--starts", type=int, default=0, help="only start a worker so many times, and say how long")
+    parser.add_argument("--vllm-args", type=json.loads, default={}, help="more of AsyncEngineArgs, as JSON")
     parser.add_argument("--log", type=Path, help="where the worker's log is to go")
     parser.add_argument("--pages-per-slot", type=float, default=2.0)
     parser.add_argument("--solo", type=int, default=5)
@@ -191,7 +193,24 @@ def main() -> None:
         run(args, Path(name))
 
 
+def starts(args: argparse.Namespace, folder: Path) -> None:
+    """The first start fills the compile cache, unless it was warm; the others find it."""
+    valkey = Valkey(folder)
+    for number in range(args.starts):
+        began = time.monotonic()
+        worker = Worker(folder, valkey.url, f"worker-{number}", **settings_of(args))
+        worker.wait_for(lambda: " ready." in worker.text(), 300, "a ready worker")  # noqa: B023
+        say("start to ready", number=number, seconds=round(time.monotonic() - began, 1))
+        worker.stop(120)
+        if args.log:
+            args.log.write_text(worker.text())
+    valkey.stop()
+
+
 def run(args: argparse.Namespace, folder: Path) -> None:
+    if args.starts:
+        starts(args, folder)
+        return
     valkey = Valkey(folder)
     settings, began = settings_of(args), time.monotonic()
     worker = Worker(folder, valkey.url, **settings)
