@@ -19,6 +19,7 @@ Quads = NDArray[np.float32]
 
 MAX_ASPECT = 4.0
 LINE_HEIGHT = 48
+INK, ROOM = 24, 40
 
 
 def parameters(threads: int) -> dict[str, Any]:
@@ -44,6 +45,23 @@ def pad_to_aspect(image: Pixels) -> Pixels:
         return image
     padded = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_CONSTANT, value=(255, 255, 255))
     return np.asarray(padded, dtype=np.uint8)
+
+
+def elongation(image: Pixels) -> float:
+    """How much longer than ``side`` the long side of a narrow picture may be: the area counts, not the length."""
+    aspect = min(MAX_ASPECT, max(image.shape[:2]) / min(image.shape[:2]))
+    return float(max(1.0, (aspect / 2) ** 0.5))
+
+
+def ink(image: Pixels) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of what differs from the picture's usual shade, with some room around it."""
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    marks = np.abs(grey.astype(np.int16) - int(np.median(grey))) > INK
+    columns, lines = np.flatnonzero(marks.any(axis=0)), np.flatnonzero(marks.any(axis=1))
+    if not len(columns):
+        return 0, 0, image.shape[1], image.shape[0]
+    left, top = max(0, int(columns[0]) - ROOM), max(0, int(lines[0]) - ROOM)
+    return left, top, int(columns[-1]) + ROOM, int(lines[-1]) + ROOM
 
 
 def shrink(image: Pixels, side: int) -> tuple[Pixels, float]:
@@ -75,8 +93,16 @@ class TextModels:
 
     def detect(self, image: Pixels, side: int) -> Quads:
         """Corners of the text lines of a BGR image, (n, 4, 2), clockwise from the top left, in its pixels."""
-        small, scale = shrink(image, side)
-        boxes = self._detector(pad_to_aspect(small)).boxes
+        quads = self._detect(image, side)
+        if len(quads):
+            return quads
+        # A few words on a very large or narrow page are lost in the white: look once more at what is not white.
+        left, top, right, bottom = ink(image)
+        return self._detect(np.ascontiguousarray(image[top:bottom, left:right]), side) + np.array([left, top], np.float32)
+
+    def _detect(self, image: Pixels, side: int) -> Quads:
+        small, scale = shrink(pad_to_aspect(image), round(side * elongation(image)))
+        boxes = self._detector(small).boxes
         if boxes is None:
             return np.zeros((0, 4, 2), np.float32)
         height, width = image.shape[:2]

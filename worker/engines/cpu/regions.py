@@ -10,6 +10,9 @@ from worker.engines.cpu.lines import Line, Row, line_height, union
 from worker.engines.cpu.tables import Cells, grid, is_table
 
 SURE = 0.6
+MOST = 0.6
+"""A region with more of the page's lines than this is the page itself: its text stays text."""
+
 TEXT_SHARE = 0.3
 """A region with more of its area under lines of text than this is no picture."""
 
@@ -62,7 +65,7 @@ def as_figure(hint: Hint, own: Sequence[Line], lines: Sequence[Line], size: tupl
     area = (hint.x1 - hint.x0) * (hint.y1 - hint.y0)
     written = sum(line.width * line.height for line in own)
     too_small = min(hint.x1 - hint.x0, hint.y1 - hint.y0) < 0.02 * max(size)
-    if too_small or written > TEXT_SHARE * area or (len(own) > 3 and len(own) > 0.6 * len(lines)):
+    if too_small or written > TEXT_SHARE * area or (own and len(own) > MOST * len(lines)):
         return None
     return Region("figure", (hint.x0, hint.y0, hint.x1, hint.y1), tuple(own))
 
