@@ -98,7 +98,8 @@ class TextModels:
             return quads
         # A few words on a very large or narrow page are lost in the white: look once more at what is not white.
         left, top, right, bottom = ink(image)
-        return self._detect(np.ascontiguousarray(image[top:bottom, left:right]), side) + np.array([left, top], np.float32)
+        inked = np.ascontiguousarray(image[top:bottom, left:right])
+        return self._detect(inked, side) + np.array([left, top], np.float32)
 
     def _detect(self, image: Pixels, side: int) -> Quads:
         small, scale = shrink(pad_to_aspect(image), round(side * elongation(image)))
