@@ -14,7 +14,7 @@ from PIL.Image import Image
 from shared.boxes import page_picture
 from shared.claims import Claim, Claims
 from shared.document import Figure, Page, PageStatus
-from shared.errors import EngineDead, InferenceError, PreprocessingError
+from shared.errors import EngineDead, InferenceError, OptionError, PreprocessingError
 from shared.helper import Blob
 from shared.page_range import parse
 from shared.settings import Settings
@@ -126,7 +126,7 @@ class Reading:
                 read = await self._consume(image)
         except TimeoutError:
             await self._store(failed(image.number, "timeout", attempt))
-        except InferenceError as error:
+        except (InferenceError, PreprocessingError, OptionError) as error:
             logger.warning("page %s of %s: %s", image.number, self._job.id, error)
             await self._store(failed(image.number, f"{error.code}: {error.detail}", attempt))
         except EngineDead:
