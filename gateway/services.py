@@ -13,7 +13,6 @@ from fastapi import Depends, Request
 from gateway.door import Door
 from gateway.hub import Hub
 from gateway.metrics import Metrics
-from gateway.tasks import stop
 from shared.connect import connect
 from shared.helper import Helper
 from shared.hooks import Hooks
@@ -21,6 +20,7 @@ from shared.settings import Settings
 from shared.signing import Signing
 from shared.ssrf import Guard
 from shared.store import Store
+from shared.tasks import stop
 from shared.uploads import Inspector
 
 logger = logging.getLogger(__name__)

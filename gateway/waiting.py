@@ -11,8 +11,8 @@ from typing import Annotated, Final
 from fastapi import Depends, Query, Request
 
 from gateway.services import Services
-from gateway.tasks import stop
 from shared.job import Job
+from shared.tasks import stop
 
 MOST: Final = 60
 LOOK: Final = 5.0  # seconds between two looks at a job of which nothing is heard

@@ -18,6 +18,7 @@ from shared.claims import Claim, Claims
 from shared.connect import Client, connect
 from shared.errors import EngineDead, StoreUnavailable
 from shared.settings import Settings
+from shared.tasks import stop
 from worker.engines import load_engine
 from worker.engines.base import Engine
 from worker.gates import FairGate
@@ -115,8 +116,7 @@ class Service:
         return "failed"
 
     async def _give_back(self, claim: Claim, reading: asyncio.Task[None]) -> None:
-        reading.cancel()
-        await asyncio.wait([reading])
+        await stop(reading)
         with suppress(StoreUnavailable):
             await self.claims.release(claim)
 
@@ -182,9 +182,7 @@ class Service:
             reading.cancel()
 
     async def close(self) -> None:
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.wait(self._loops)
+        await stop(*self._loops)
         await self.engine.close()
         await self.bench.renderer.close()
         with suppress(StoreUnavailable):
