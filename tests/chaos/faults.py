@@ -26,7 +26,15 @@ class House:
         data.mkdir()
         self.valkey = Valkey(data)
         url = self.valkey.url
-        common = {"lease": LEASE, "requeue_after": 5, "instant_seconds": 0.15, "drain_seconds": 5, "jobs_in_flight": 16}
+        # Workers are killed every few seconds here: three deaths are no proof against a page.
+        common = {
+            "page_attempts": 6,
+            "lease": LEASE,
+            "requeue_after": 5,
+            "instant_seconds": 0.15,
+            "drain_seconds": 5,
+            "jobs_in_flight": 16,
+        }
         engines = ("tests.engines.fixtures.kills_on_page:load", "tests.engines.fixtures.an_hour_off:load")
         self.workers = [
             Worker(folder, url, f"worker-{i}", engine=engine, pages_in_flight=8, **common)
