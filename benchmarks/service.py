@@ -98,7 +98,7 @@ async def overload(duration: float = 120) -> None:
     answers: Counter[int] = Counter()
     accepted: list[str] = []
     with house(instant_seconds=seconds, pages_in_flight=at_once, max_queue_jobs=200) as home:
-        async with httpx.AsyncClient(timeout=30, limits=httpx.Limits(max_connections=200)) as client:
+        async with httpx.AsyncClient(timeout=90, limits=httpx.Limits(max_connections=200)) as client:
 
             async def one(phase: str, seed: int) -> None:
                 began = time.perf_counter()
