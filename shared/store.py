@@ -7,6 +7,7 @@ Every method raises ``StoreUnavailable`` when Redis cannot serve.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from redis.exceptions import NoScriptError
 from ulid import ULID
 
 from shared.connect import Client, store_errors
@@ -35,19 +37,24 @@ def script_text(name: str) -> str:
     return "".join((folder / f"{part}.lua").read_text("utf-8") for part in parts)
 
 
+@cache
+def script_digest(name: str) -> str:
+    return hashlib.sha1(script_text(name).encode(), usedforsecurity=False).hexdigest()
+
+
 class Scripts:
     """Runs scripts by digest, and by text where Redis does not know them (after a restart)."""
 
     def __init__(self, redis: Client) -> None:
         self._redis = redis
-        self._known: dict[str, Any] = {}
 
     async def run(self, name: str, *args: str | bytes | int | float) -> Any:
-        script = self._known.get(name)
-        if script is None:
-            script = self._known[name] = self._redis.register_script(script_text(name))
         with store_errors():
-            return await script(keys=[], args=args)
+            try:
+                return await self._redis.evalsha(script_digest(name), 0, *args)
+            except NoScriptError:
+                # Not SCRIPT LOAD and the digest again: Redis may restart between the two.
+                return await self._redis.eval(script_text(name), 0, *args)
 
 
 def pairs(flat: Sequence[bytes]) -> dict[str, str]:

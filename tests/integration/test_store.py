@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from redis.exceptions import NoScriptError
 
 from shared.claims import Claim, Claims
 from shared.document import Page, PageStatus, Usage
@@ -356,6 +357,18 @@ async def test_workers_are_believed_for_a_while_only(store: Store, claims: Claim
 async def test_scripts_survive_a_server_that_forgot_them(store: Store, valkey: Valkey) -> None:
     await submit(store)
     valkey.client.script_flush()
+    assert await submit(store)
+
+
+async def test_a_script_runs_although_the_server_forgets_it_again_at_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restart between SCRIPT LOAD and EVALSHA once failed a job; the text goes along instead."""
+
+    async def forgotten(*_: Any) -> None:
+        raise NoScriptError("No matching script.")
+
+    monkeypatch.setattr(store.redis, "evalsha", forgotten)
     assert await submit(store)
 
 
