@@ -8,11 +8,14 @@ from __future__ import annotations
 import asyncio
 import os
 
-from shared.settings import Settings
-from worker.engines.cpu.engine import CpuEngine
-from worker.engines.cpu.layout import LayoutModel
-from worker.engines.cpu.reader import Reader
-from worker.engines.cpu.recognition import TextModels
+# onnxruntime's wheels report home unless they are told not to before they are imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+from shared.settings import Settings  # noqa: E402
+from worker.engines.cpu.engine import CpuEngine  # noqa: E402
+from worker.engines.cpu.layout import LayoutModel  # noqa: E402
+from worker.engines.cpu.reader import Reader  # noqa: E402
+from worker.engines.cpu.recognition import TextModels  # noqa: E402
 
 
 def build_reader(threads: int) -> Reader:
