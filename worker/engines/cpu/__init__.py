@@ -11,11 +11,11 @@ import os
 # onnxruntime's wheels report home unless they are told not to before they are imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-from shared.settings import Settings  # noqa: E402
-from worker.engines.cpu.engine import CpuEngine  # noqa: E402
-from worker.engines.cpu.layout import LayoutModel  # noqa: E402
-from worker.engines.cpu.reader import Reader  # noqa: E402
-from worker.engines.cpu.recognition import TextModels  # noqa: E402
+from shared.settings import Settings
+from worker.engines.cpu.engine import CpuEngine
+from worker.engines.cpu.layout import LayoutModel
+from worker.engines.cpu.reader import Reader
+from worker.engines.cpu.recognition import TextModels
 
 
 def build_reader(threads: int) -> Reader:
