@@ -104,7 +104,10 @@ class Claims:
         await self.scripts.run("release", claim.job.id, claim.token, message, after, int(forgive))
 
     async def reap(self, most: int = 100) -> int:
-        """Put back what dead workers held, resend what was never claimed, end what is overdue; how many."""
+        """Put back what dead workers held, resend what was never claimed, end what is overdue; how many.
+
+        Also takes jobs whose records have expired off their owners' lists.
+        """
         with store_errors():
             seconds, micro = await self.redis.time()
             due = await self.redis.zrangebyscore("open", "-inf", seconds + micro / 1e6, start=0, num=most)
@@ -113,6 +116,7 @@ class Claims:
             name = job_id.decode()
             verdict = await self.scripts.run("reap", name, celery_message(name), self.settings.requeue_after)
             reaped += verdict != b""
+        await self.scripts.run("sweep")
         return reaped
 
     async def announce(self, account: dict[str, Any]) -> None:

@@ -10,6 +10,8 @@
 --   hook:HID hash, hooks:ID list, hooks:due zset (more in hook.lua)                      rate:N pages ended in ten seconds
 
 local STREAM_LENGTH = 2000
+-- Ended jobs by when their record expires: 'OWNER ID'. Swept, so that the owners' lists do not outgrow the records.
+local ENDED = 'jobs:/ended'
 
 local function clock()
   local t = redis.call('TIME')
@@ -56,7 +58,8 @@ end
 -- The only way a job ends: record, counters, upload, event, webhook and expiry in one step.
 local function end_job(id, status, err, t)
   local key = 'job:' .. id
-  local f = redis.call('HMGET', key, 'pages_total', 'pages_done', 'pages_failed', 'bytes', 'rank', 'result_ttl', 'status')
+  local f = redis.call('HMGET', key, 'pages_total', 'pages_done', 'pages_failed', 'bytes', 'rank', 'result_ttl', 'status',
+    'owner')
   local left = tonumber(f[1]) - tonumber(f[2]) - tonumber(f[3])
   local ttl = tonumber(f[6])
   if f[7] == 'processing' then running(-1) end
@@ -78,6 +81,7 @@ local function end_job(id, status, err, t)
   for _, kind in ipairs({ 'pages:', 'marks:', 'img:', 'fig:', 'ev:' }) do redis.call('EXPIRE', kind .. id, ttl) end
   -- The record outlives its result, so that a late caller is told 410 and not 404.
   redis.call('EXPIRE', key, 2 * ttl)
+  redis.call('ZADD', ENDED, t + 2 * ttl, (f[8] or '') .. ' ' .. id)
 end
 
 local function fail_job(id, code, detail, t)

@@ -299,6 +299,15 @@ async def test_list_is_newest_first_by_cursor_and_only_the_callers(store: Store)
     assert [job.id for job in cancelled] == [mine[3]]
 
 
+async def test_a_job_whose_record_has_expired_leaves_the_list(store: Store, claims: Claims, valkey: Valkey) -> None:
+    ended, other = await submit(store, owner="me"), await submit(store, owner="me")
+    await store.cancel(ended)
+    valkey.client.zadd("jobs:/ended", {f"me {ended}": 1})
+    await claims.reap()
+    assert valkey.client.zrange("jobs:me", 0, -1) == [other.encode()]
+    assert valkey.client.zcard("jobs:/ended") == 0
+
+
 async def test_another_owners_job_is_not_found(store: Store) -> None:
     job_id = await submit(store, owner="a")
     assert (await store.job(job_id, "a")).id == job_id
