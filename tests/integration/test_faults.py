@@ -19,6 +19,12 @@ from tests.jobs import picture, png, submit, tiff
 from worker.engines.instant import answer
 
 
+async def _asking(valkey: Valkey) -> None:
+    """Until a worker waits in BRPOP for a message."""
+    while not any(client["cmd"] == "brpop" and "b" in client["flags"] for client in valkey.client.client_list()):
+        await asyncio.sleep(0.02)
+
+
 async def test_frozen_worker_that_was_handed_a_message_and_then_killed_loses_nothing(
     store: Store,
     start_worker: Callable[..., Worker],
@@ -27,11 +33,18 @@ async def test_frozen_worker_that_was_handed_a_message_and_then_killed_loses_not
     """Redis pops the message into a socket nobody reads: neither queued nor unacknowledged. The reaper resends it."""
     store.settings = make_settings(valkey.url, requeue_after=1)
     worker = start_worker(requeue_after=1).wait_ready()
-    worker.signal(signal.SIGSTOP)
-    ids = [await submit(store, png(seed), "image/png") for seed in range(3)]
-    async with asyncio.timeout(10):
-        while valkey.client.llen("ocr\x06\x163") == 3:
-            await asyncio.sleep(0.02)
+    ids: list[str] = []
+    handed = False
+    async with asyncio.timeout(30):
+        while not handed:
+            await _asking(valkey)
+            worker.signal(signal.SIGSTOP)
+            ids.append(await submit(store, png(len(ids)), "image/png"))
+            # A worker frozen between two of its BRPOPs, or whose BRPOP ended just now, is handed nothing: once more.
+            handed = valkey.client.llen("ocr\x06\x163") == 0
+            if not handed:
+                worker.signal(signal.SIGCONT)
+                await ended(store, ids[-1])
     worker.kill()
     start_worker(requeue_after=1)
     for job_id in ids:
