@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from worker.engines.cpu.recognition import Pixels, Quads, TextModels, crop
 
-DETECT_SIDE = 1200
 VOTERS = 16
 WITNESSES = 8
 SURE = 0.5
@@ -40,22 +39,22 @@ def longest(quads: Quads, count: int) -> Quads:
     return quads[np.argsort(-sides(quads)[0], kind="stable")[:count]]
 
 
-def quarter_turns(image: Pixels, models: TextModels, checkpoint: Callable[[], None]) -> int:
-    """How many clockwise quarter turns (0 to 3) make the page upright.
+def upright(image: Pixels, models: TextModels, checkpoint: Callable[[], None]) -> tuple[Pixels, int, Quads]:
+    """The page turned upright, by how many clockwise quarter turns (0 to 3), and the corners of its text lines.
 
     Tall lines tell a quarter turn; the line classifier's vote, or the recogniser's confidence, tells top from bottom.
+    Detection is the dearest step of a page: an upright page is looked at once.
     """
-    quads = models.detect(image, DETECT_SIDE)
-    if not len(quads):
-        return 0
-    sideways = mostly_tall(quads)
-    if sideways:
-        image = turned(image, 1)
-        quads = models.detect(image, DETECT_SIDE)
-    if not len(quads):
-        return 0
+    quarters, quads = 0, models.detect(image)
+    if mostly_tall(quads):
+        checkpoint()
+        quarters, image = 1, turned(image, 1)
+        quads = models.detect(image)
     checkpoint()
-    return int(sideways) + 2 * is_upside_down(image, quads, models, checkpoint)
+    if len(quads) and is_upside_down(image, quads, models, checkpoint):
+        quarters, image = quarters + 2, turned(image, 2)
+        quads = models.detect(image)
+    return image, quarters, quads
 
 
 def is_upside_down(image: Pixels, quads: Quads, models: TextModels, checkpoint: Callable[[], None]) -> bool:

@@ -15,11 +15,10 @@ from worker.engines.blank import is_blank
 from worker.engines.cpu.joining import mended
 from worker.engines.cpu.layout import Hint, LayoutModel
 from worker.engines.cpu.lines import Line
-from worker.engines.cpu.orientation import levelled, quarter_turns, tilt, turned
-from worker.engines.cpu.recognition import Pixels, Quads, TextModels, crop, shrink
+from worker.engines.cpu.orientation import levelled, tilt, upright
+from worker.engines.cpu.recognition import Quads, TextModels, crop, shrink
 from worker.engines.cpu.structure import Scene, compose
 
-DETECT_SIDE = 2000
 WORK_SIDE = 4000
 MIN_SCORE = 0.4
 Checkpoint = Callable[[], None]
@@ -82,21 +81,16 @@ class Reader:
         pixels = np.ascontiguousarray(np.asarray(page.image.convert("RGB"))[:, :, ::-1])
         work, scale = shrink(pixels, WORK_SIDE)
         del pixels
-        quarters = quarter_turns(work, self._text, checkpoint)
-        work, upright = turned(work, quarters), upright_image(page.image, quarters)
-        scene = self._look(work, scale, upright or page.image, page.number, checkpoint)
-        read = compose(scene)
-        if not read.blocks:
-            return skipped("blank")
-        return replace(read, upright=upright)
-
-    def _look(self, work: Pixels, scale: float, image: Image.Image, number: int, checkpoint: Checkpoint) -> Scene:
-        checkpoint()
-        quads = self._text.detect(work, DETECT_SIDE)
+        work, quarters, quads = upright(work, self._text, checkpoint)
+        image = upright_image(page.image, quarters)
         checkpoint()
         hints = [scaled(hint, scale) for hint in self._layout.find(work)]
         texts = self._text.recognise([crop(work, quad) for quad in quads], checkpoint)
-        return Scene(number, image, text_lines(quads, texts, scale, image.size), hints)
+        size = (image or page.image).size
+        read = compose(Scene(page.number, image or page.image, text_lines(quads, texts, scale, size), hints))
+        if not read.blocks:
+            return skipped("blank")
+        return replace(read, upright=image)
 
 
 def from_text_layer(page: PageImage) -> PageRead:

@@ -17,6 +17,7 @@ from shared.errors import EngineError, InferenceError
 Pixels = NDArray[np.uint8]
 Quads = NDArray[np.float32]
 
+DETECT_SIDE = 2000
 MAX_ASPECT = 4.0
 LINE_HEIGHT = 48
 INK, ROOM = 24, 40
@@ -91,18 +92,18 @@ class TextModels:
         self._detector, self._classifier = ocr._load_det_model(), ocr._load_cls_model()
         self._recogniser = ocr._load_rec_model()
 
-    def detect(self, image: Pixels, side: int) -> Quads:
+    def detect(self, image: Pixels) -> Quads:
         """Corners of the text lines of a BGR image, (n, 4, 2), clockwise from the top left, in its pixels."""
-        quads = self._detect(image, side)
+        quads = self._detect(image)
         if len(quads):
             return quads
         # A few words on a very large or narrow page are lost in the white: look once more at what is not white.
         left, top, right, bottom = ink(image)
         inked = np.ascontiguousarray(image[top:bottom, left:right])
-        return self._detect(inked, side) + np.array([left, top], np.float32)
+        return self._detect(inked) + np.array([left, top], np.float32)
 
-    def _detect(self, image: Pixels, side: int) -> Quads:
-        small, scale = shrink(pad_to_aspect(image), round(side * elongation(image)))
+    def _detect(self, image: Pixels) -> Quads:
+        small, scale = shrink(pad_to_aspect(image), round(DETECT_SIDE * elongation(image)))
         boxes = self._detector(small).boxes
         if boxes is None:
             return np.zeros((0, 4, 2), np.float32)
