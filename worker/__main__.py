@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import sys
+from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
-from shared.settings import Settings, explain
+from shared.settings import Settings
+from worker.command import run
 from worker.engines import jobs_in_flight
 
+if TYPE_CHECKING:
+    from celery import Celery
 
-def arguments(settings: Settings) -> list[str]:
-    """Celery's command line, as an operator would type it."""
-    return [
-        "worker", "--pool", "custom", "--concurrency", "1", "--prefetch-multiplier", str(jobs_in_flight(settings)),
-        "--queues", "ocr", "--hostname", f"ocr-{os.getpid()}@%h", "--loglevel", settings.log_level, "--task-events",
-        "--without-gossip", "--without-mingle",
-    ]  # fmt: skip
+
+def create(settings: Settings) -> Celery:
+    from worker.app import create_app
+
+    return create_app(settings)
 
 
 def main() -> None:
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        sys.exit(explain(error))
-    # Celery's own way to name a pool; it looks once, when its concurrency package is first imported.
-    os.environ["CELERY_CUSTOM_WORKER_POOL"] = "worker.pool:TaskPool"
-    from celery.bin.celery import celery
-
-    from worker.app import create_app
-
-    celery.params[0].default = create_app(settings)  # as Celery.start does, which drops the exit code
-    celery.main(args=arguments(settings), prog_name="celery")
+    run("ocr", "ocr", jobs_in_flight, create)
 
 
 if __name__ == "__main__":

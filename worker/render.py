@@ -6,7 +6,6 @@ another. So per page only two paths and a few numbers are pickled, and a killed 
 
 from __future__ import annotations
 
-import ctypes
 import math
 from dataclasses import dataclass
 from mmap import mmap
@@ -119,7 +118,7 @@ def _pdf_page(data: bytes | mmap, number: int, size: Size, text_layer: bool, ans
         width, height = page.get_size()
         bitmap = page.render(scale=scale(width, height, size), rev_byteorder=True)
         with Path(answer).open("r+b") as file:
-            file.write(ctypes.cast(bitmap.buffer, ctypes.POINTER(ctypes.c_ubyte * (bitmap.stride * bitmap.height)))[0])
+            file.write(bitmap.buffer)
         text = page.get_textpage().get_text_bounded()[:MAX_TEXT] if text_layer else None
         return Rendered(bitmap.width, bitmap.height, bitmap.stride, text)
 

@@ -381,3 +381,11 @@ async def test_https_is_spoken_with_whom_the_certificate_is_for(
     assert errors == ({None} if state == "delivered" else {"the receiver's certificate cannot be trusted"})
     assert len(receiver.calls) == (state == "delivered")
     receiver.close()
+
+
+async def test_a_sender_that_cannot_start_says_why_and_exits_non_zero(start: Callable[..., HookSender]) -> None:
+    """Its supervisor must see that: a sender with exit code 0 would count as one that was told to stop."""
+    sender = start(webhook_allow="intranet/99")
+    assert await asyncio.to_thread(sender.popen.wait, 30) not in (0, None)
+    assert "intranet/99" in sender.text()
+    assert " ready." not in sender.text()

@@ -8,6 +8,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from PIL import Image
 
@@ -92,6 +93,19 @@ async def test_a_pdf_page_is_rendered_at_the_set_resolution_with_its_text(render
     assert (page.image.size, page.image.mode, page.text_layer) == ((1224, 1584), "RGB", "Hello")
     assert page.image.getextrema()[0] == (0, 255)
     upload.close()
+
+
+async def test_a_long_pdf_needs_no_more_memory_than_a_short_one() -> None:
+    """A page's bitmap is gone when the next one is drawn: 40 of them would be 220 MiB."""
+    renderer = Renderer(settings(render_processes=1))
+    upload = await renderer.open(pdf([""]), PDF)
+    sizes = []
+    for _ in range(40):
+        (await renderer.page(upload, 1)).image.close()
+        sizes.append(max(child.memory_info().rss for child in psutil.Process().children()))
+    upload.close()
+    await renderer.close()
+    assert max(sizes) - sizes[4] < 30 * 2**20
 
 
 async def test_a_page_the_upload_lacks_is_a_preprocessing_error(renderer: Renderer) -> None:

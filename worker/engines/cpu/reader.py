@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from shared.document import Block, PageStatus, Usage
+from shared.document import PageStatus, Usage
 from worker.engines.base import PageImage, PageRead
 from worker.engines.blank import is_blank
 from worker.engines.cpu.joining import mended
@@ -18,6 +18,7 @@ from worker.engines.cpu.lines import Line
 from worker.engines.cpu.orientation import levelled, tilt, upright
 from worker.engines.cpu.recognition import Quads, TextModels, crop, shrink
 from worker.engines.cpu.structure import Scene, compose
+from worker.engines.text_layer import from_text_layer
 
 WORK_SIDE = 4000
 MIN_SCORE = 0.4
@@ -69,8 +70,8 @@ class Reader:
     def read(self, page: PageImage, checkpoint: Checkpoint) -> PageRead:
         """``checkpoint`` is called between the stages and before every line; what it raises goes through."""
         started = time.monotonic()
-        if page.text_layer and page.text_layer.strip():
-            return from_text_layer(page)
+        if given := from_text_layer(page):
+            return given
         if is_blank(page.image):
             return skipped("blank")
         read = self._read_picture(page, checkpoint)
@@ -91,10 +92,3 @@ class Reader:
         if not read.blocks:
             return skipped("blank")
         return replace(read, upright=image)
-
-
-def from_text_layer(page: PageImage) -> PageRead:
-    """The text that the PDF carries, paragraph by paragraph; the whole page is every block's box."""
-    paragraphs = [part.strip() for part in (page.text_layer or "").replace("\r\n", "\n").split("\n\n") if part.strip()]
-    blocks = tuple(Block(type="text", bbox=(0, 0, *page.image.size), text=text) for text in paragraphs)
-    return PageRead("\n\n".join(paragraphs), blocks)
