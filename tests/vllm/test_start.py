@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,11 @@ def test_an_engine_that_does_not_answer_is_given_up(host, monkeypatch):
     monkeypatch.setattr(proof, "SECONDS", 0.1)
     with pytest.raises(EngineNotReady, match="did not answer"):
         host.run(proof.prove(host.engine))
+
+
+def test_sockets_lie_in_a_folder_of_the_engines_own_and_go_with_it():
+    with hosted() as host:
+        folder = Path(os.environ[start.SOCKETS])
+        assert any(path.is_socket() for path in folder.iterdir())
+        assert host.engine.describe().state == "ready"
+    assert not folder.exists()

@@ -22,7 +22,8 @@ def noise(width, height):
 @pytest.fixture
 async def preprocessor():
     made = Preprocessor(1)
-    await made.warm()
+    made.start()
+    await made.started()
     yield made
     made.close()
 

@@ -11,6 +11,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 
 from shared.errors import EngineNotReady
 from shared.settings import Settings
+from worker.engines.deepseek import largest
 from worker.engines.deepseek.start import engine_args
 
 
@@ -19,6 +20,7 @@ def build(settings: Settings, stat_logger: Any) -> tuple[Any, list[BaseProcess]]
 
     Called on a thread that lives as long as the engine: its processes die with that thread.
     """
+    largest.register()
     before = set(multiprocessing.active_children())
     try:
         config = AsyncEngineArgs(**engine_args(settings)).create_engine_config()

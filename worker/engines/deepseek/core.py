@@ -1,7 +1,8 @@
 """What is loaded inside vLLM's own process (EngineCore), through its ``worker_extension_cls`` argument.
 
-Importing it ties the process to its parent and puts our encoder in the model's place. The parent leaves two numbers in
-the environment, the only way in before vLLM's own arguments are there: see ``start.environment``.
+Importing it ties the process to its parent and puts our encoder and our largest page in the place of the model's
+own. The parent leaves two numbers in the environment, the only way in before vLLM's own arguments are
+there: see ``start.environment``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from vllm.model_executor.models.deepseek_ocr import DeepseekOCRForCausalLM
 
-from worker.engines.deepseek import vision
+from worker.engines.deepseek import largest, vision
 from worker.engines.deepseek.parent import die_with_parent
 
 PARENT = "OCR_ENGINE_PARENT"
@@ -27,6 +28,7 @@ def install(parent: int, pages_at_once: int) -> None:
         return vision.embed(self, pages_at_once, **kwargs)
 
     die_with_parent(parent)
+    largest.register()
     DeepseekOCRForCausalLM.embed_multimodal = embed_multimodal
 
 

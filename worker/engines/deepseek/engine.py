@@ -12,6 +12,7 @@ import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from multiprocessing.process import BaseProcess
 from time import monotonic
 from typing import Any
 
@@ -39,6 +40,7 @@ from worker.engines.deepseek.inputs import Inputs
 from worker.engines.deepseek.ladder import LENGTH, REPETITION, Try
 from worker.engines.deepseek.preprocess import Preprocessor
 from worker.engines.deepseek.proof import prove
+from worker.engines.deepseek.start import remove_sockets_folder
 from worker.engines.deepseek.stats import Gpu, Stats
 from worker.engines.deepseek.watch import Watch
 from worker.engines.text_layer import from_text_layer
@@ -85,10 +87,10 @@ class Spent:
 class DeepSeekEngine:
     """Made by ``load``. All calls come from the loop it was made on."""
 
-    def __init__(self, settings: Settings, vllm: Any, watch: Watch, stats: Stats) -> None:
+    def __init__(self, settings: Settings, vllm: Any, preprocessor: Preprocessor, watch: Watch, stats: Stats) -> None:
         self._settings, self._vllm, self._watch, self._stats = settings, vllm, watch, stats
         self.inputs = Inputs(vllm.get_tokenizer(), settings.max_model_len)
-        self.preprocessor = Preprocessor(settings.preprocess_processes)
+        self.preprocessor = preprocessor
         self._gpu = Gpu(settings.cuda_device)
         self._patient = frozenset(self.inputs.tokens(TABLE))
         self._info = _info(settings)
@@ -232,6 +234,7 @@ class DeepSeekEngine:
         self._watch.close()
         self.preprocessor.close()
         self._vllm.shutdown()  # not in a thread: its own tasks would take the end for a crash
+        remove_sockets_folder()
 
 
 def _info(settings: Settings) -> EngineInfo:
@@ -250,11 +253,24 @@ def _info(settings: Settings) -> EngineInfo:
 async def load(settings: Settings) -> DeepSeekEngine:
     """See ``worker.engines.deepseek_ocr.load``."""
     stats = Stats()
-    async_llm, processes = build(settings, stats.logger_factory)
+    preprocessor = Preprocessor(settings.preprocess_processes)
+    try:
+        preprocessor.start()
+        async_llm, processes = build(settings, stats.logger_factory)
+        return await _proven(settings, async_llm, processes, preprocessor, stats)
+    except BaseException:
+        preprocessor.close()
+        remove_sockets_folder()
+        raise
+
+
+async def _proven(
+    settings: Settings, async_llm: Any, processes: list[BaseProcess], preprocessor: Preprocessor, stats: Stats
+) -> DeepSeekEngine:
     watch = Watch(async_llm, processes)
     try:
-        engine = DeepSeekEngine(settings, async_llm, watch, stats)
-        await engine.preprocessor.warm()
+        engine = DeepSeekEngine(settings, async_llm, preprocessor, watch, stats)
+        await preprocessor.started()
         await prove(engine)
     except BaseException:
         watch.close()

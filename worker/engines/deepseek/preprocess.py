@@ -10,7 +10,7 @@ import asyncio
 import mmap
 import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
@@ -39,14 +39,16 @@ class Preprocessor:
 
     def __init__(self, processes: int) -> None:
         self._processes = processes
-        self._pool = self._start()
+        self._pool = self._new_pool()
+        self._starting: list[Future[int]] = []
         self.pids: set[int] = set()
 
-    async def warm(self) -> None:
-        """Start every process now rather than on the first pages."""
-        loop = asyncio.get_running_loop()
-        answers = (loop.run_in_executor(self._pool, views.ready, number) for number in range(self._processes))
-        self.pids = set(await asyncio.gather(*answers))
+    def start(self) -> None:
+        """Have every process start now, beside what else has to start, rather than with the first pages."""
+        self._starting = [self._pool.submit(views.ready, number) for number in range(self._processes)]
+
+    async def started(self) -> None:
+        self.pids = set(await asyncio.gather(*map(asyncio.wrap_future, self._starting)))
 
     async def views(self, image: Image, mode: Mode) -> Views | None:
         """The views of a page, None if it is blank. Raises PreprocessingError."""
@@ -64,7 +66,7 @@ class Preprocessor:
             return await asyncio.get_running_loop().run_in_executor(pool, views.write_views, picture)
         except BrokenProcessPool as error:
             if pool is self._pool:
-                self._pool = self._start()
+                self._pool = self._new_pool()
             raise PreprocessingError("the process that prepared the page died") from error
         except (OSError, ValueError, MemoryError) as error:
             raise PreprocessingError("the page could not be prepared for the engine") from error
@@ -72,7 +74,7 @@ class Preprocessor:
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _start(self) -> ProcessPoolExecutor:
+    def _new_pool(self) -> ProcessPoolExecutor:
         """Spawned, not forked: this process has threads. Started from the loop's thread (see ``die_with_parent``)."""
         return ProcessPoolExecutor(
             self._processes,

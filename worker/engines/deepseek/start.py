@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,26 @@ def check_files(settings: Settings) -> None:
         raise EngineNotReady(f"MODEL_PATH: {folder} is of architecture {found}, not {ARCHITECTURE}")
 
 
+SOCKETS = "VLLM_RPC_BASE_PATH"
+"""vLLM's name for the folder of the sockets its processes talk through."""
+
+
+def make_sockets_folder() -> Path:
+    """A folder for vLLM's sockets that only this user can enter: whoever writes to them runs code in the engine.
+
+    What engines that were killed have left behind goes: vLLM itself would leave three sockets for each.
+    """
+    for old in Path(tempfile.gettempdir()).glob("ocr-engine-*"):
+        _, _, pid, *_ = [*old.name.split("-"), ""]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            shutil.rmtree(old, ignore_errors=True)  # another user's stays: that is theirs to remove
+    return Path(tempfile.mkdtemp(prefix=f"ocr-engine-{os.getpid()}-"))
+
+
+def remove_sockets_folder() -> None:
+    shutil.rmtree(os.environ[SOCKETS], ignore_errors=True)
+
+
 def environment(settings: Settings) -> None:
     """What vLLM and its processes read from the environment. The one place of the service that writes to it."""
     os.environ.update(ENVIRONMENT)
@@ -47,6 +69,7 @@ def environment(settings: Settings) -> None:
         HF_HUB_OFFLINE="1",
         TRANSFORMERS_OFFLINE="1",
         VLLM_NO_USAGE_STATS="1",
+        VLLM_RPC_BASE_PATH=str(make_sockets_folder()),
         # The encoder's batches come in many sizes: without it their freed blocks lie about beside the KV cache, beyond
         # the share of the GPU's memory that was asked for.
         PYTORCH_CUDA_ALLOC_CONF="expandable_segments:True",
