@@ -7,6 +7,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.renderers import hf
 from vllm.v1.engine.async_llm import AsyncLLM
 
 from shared.errors import EngineNotReady
@@ -21,6 +22,7 @@ def build(settings: Settings, stat_logger: Any) -> tuple[Any, list[BaseProcess]]
     Called on a thread that lives as long as the engine: its processes die with that thread.
     """
     largest.register()
+    _one_tokenizer_is_enough()
     before = set(multiprocessing.active_children())
     try:
         config = AsyncEngineArgs(**engine_args(settings)).create_engine_config()
@@ -28,6 +30,11 @@ def build(settings: Settings, stat_logger: Any) -> tuple[Any, list[BaseProcess]]
     except (RuntimeError, ValueError, OSError, TypeError) as error:
         raise EngineNotReady(f"vLLM cannot start: {_one_line(error)}") from error
     return engine, [child for child in multiprocessing.active_children() if child not in before]
+
+
+def _one_tokenizer_is_enough() -> None:
+    """vLLM deep-copies the tokenizer for threads that render prompts: seconds of every start. Ours come rendered."""
+    hf.maybe_make_thread_pool = lambda tokenizer, copies=1: tokenizer
 
 
 def _one_line(error: BaseException) -> str:

@@ -38,8 +38,8 @@ async def prove(engine: DeepSeekEngine) -> None:
         check_tokenizer(engine.inputs)
         async with asyncio.timeout(SECONDS):
             await read_one(engine, shapes()[0])
-            await asyncio.gather(*(read_one(engine, shape) for shape in shapes()[1:]))
-            await asyncio.gather(break_a_loop(engine), stop_a_loop(engine))
+            pages = (read_one(engine, shape) for shape in shapes()[1:])
+            await asyncio.gather(break_a_loop(engine), stop_a_loop(engine), *pages)
     except TimeoutError as error:
         raise EngineNotReady(f"the engine did not answer its first pages within {SECONDS:g} s") from error
     except ValueError as error:
