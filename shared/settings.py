@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     render_memory: int = Field(1024 * MIB, gt=0, description="address space of a render process")
     render_processes: int = Field(2, ge=1, description="render processes of a worker")
     render_ahead: int = Field(4, ge=1, description="pages rendered before the engine has a slot for them")
+    inspect_processes: int = Field(4, ge=1, description="uploads a gateway checks at once; started when needed")
     inspect_timeout: float = Field(20.0, gt=0, description="seconds the check of an upload may take")
     keep_page_images: bool = Field(True, description="keep each page's picture beside its result")
     page_image_quality: int = Field(70, ge=1, le=95, description="WebP quality of the kept page pictures")

@@ -179,11 +179,11 @@ FAILURES = Failures(
 
 
 class Inspector:
-    """The gateway's door: ``inspect`` with the limits of the settings, in one helper process."""
+    """The gateway's door: ``inspect`` with the limits of the settings, in helper processes."""
 
     def __init__(self, settings: Settings) -> None:
         self._limits, self._seconds = UploadLimits.of(settings), settings.inspect_timeout
-        self._helper = Helper(processes=1, memory=settings.render_memory)
+        self._helper = Helper(processes=settings.inspect_processes, memory=settings.render_memory)
 
     async def inspect(self, data: bytes, filename: str) -> UploadInfo:
         """As ``inspect``. A file that kills the child, or takes it too long, is refused as corrupt."""

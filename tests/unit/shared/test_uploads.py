@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
+import psutil
 import pytest
 from PIL import Image
 
@@ -92,6 +94,21 @@ async def test_the_corpus_through_a_helper() -> None:
     for name, error in {"invalid.pdf": CorruptFile, "graph-encrypted.pdf": EncryptedPdf}.items():
         with pytest.raises(error):
             await inspector.inspect((CORPUS / name).read_bytes(), name)
+    await inspector.close()
+
+
+async def test_an_upload_that_takes_long_holds_up_no_other() -> None:
+    inspector = Inspector(Settings(_env_file=None))
+    before = set(psutil.Process().children())
+    await inspector.inspect(picture("PNG", (4, 4)), "a.png")
+    child = next(new for new in set(psutil.Process().children()) - before if "spawn_main" in " ".join(new.cmdline()))
+    child.suspend()
+    held = asyncio.create_task(inspector.inspect(picture("PNG", (5, 5)), "b.png"))
+    await asyncio.sleep(0)
+    assert (await inspector.inspect(picture("PNG", (6, 6)), "c.png")).width == 6
+    assert not held.done()
+    child.resume()
+    assert (await held).width == 5
     await inspector.close()
 
 
