@@ -244,10 +244,7 @@ class Store:
     async def close_batch(self, batch_id: str, rejected: Sequence[Mapping[str, Any]]) -> None:
         """Write down which files were refused, and why."""
         with store_errors():
-            async with self.redis.pipeline(transaction=True) as pipe:
-                pipe.hset(f"batch:{batch_id}", "rejected", json.dumps(list(rejected)))
-                pipe.expire(f"batch:{batch_id}:jobs", self._batch_ttl)
-                await pipe.execute()
+            await self.redis.hset(f"batch:{batch_id}", "rejected", json.dumps(list(rejected)))
 
     async def drop_batch(self, batch_id: str) -> None:
         """Forget a batch into which no job went."""

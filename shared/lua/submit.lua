@@ -43,7 +43,12 @@ redis.call('ZADD', 'waiting:' .. rank, t, id)
 redis.call('ZADD', 'jobs:' .. ARGV[7], t, id)
 redis.call('ZREMRANGEBYSCORE', 'jobs:' .. ARGV[7], '-inf', t - tonumber(ARGV[17]))
 redis.call('EXPIRE', 'jobs:' .. ARGV[7], math.ceil(tonumber(ARGV[17])))
-if ARGV[11] ~= '' then redis.call('RPUSH', 'batch:' .. ARGV[11] .. ':jobs', id) end
+if ARGV[11] ~= '' then
+  local batch = 'batch:' .. ARGV[11]
+  redis.call('RPUSH', batch .. ':jobs', id)
+  -- A gateway may die between two files of a batch: its list must not outlive the batch.
+  redis.call('PEXPIRE', batch .. ':jobs', math.max(1, redis.call('PTTL', batch)))
+end
 emit(id, 'status', { status = 'queued' })
 push(rank, ARGV[3], false)
 check_at(id, t + tonumber(ARGV[15]))

@@ -345,6 +345,14 @@ async def test_webhook_is_due_once_whatever_is_repeated(store: Store, claims: Cl
     assert valkey.client.llen(f"hooks:{claim.job.id}") == 2
 
 
+async def test_a_batch_that_its_gateway_never_closed_goes_in_time(store: Store, valkey: Valkey) -> None:
+    batch = await store.create_batch("me")
+    await submit(store, owner="me", batch=batch)
+    of_the_list, of_the_batch = valkey.client.pttl(f"batch:{batch}:jobs"), valkey.client.pttl(f"batch:{batch}")
+    assert 0 < of_the_list <= store.settings.max_job_age * 1000 + 2000 * store.settings.result_ttl
+    assert abs(of_the_list - of_the_batch) < 60_000
+
+
 async def test_batch_lists_its_jobs_and_refusals(store: Store) -> None:
     batch = await store.create_batch("me")
     jobs = [await submit(store, owner="me", batch=batch) for _ in range(2)]
