@@ -280,16 +280,17 @@ class Store:
 
     async def retry_after(self) -> float:
         """Seconds until about a tenth of the queue has been read, from the pages of the last minute; 1 to 600."""
-        counters, rate = await self.counters(), await self.pages_per_second()
+        counters, rate = await self.counters(), await self.speed()
         return min(600.0, max(1.0, 0.1 * counters.get("pages", 0) / rate)) if rate else 30.0
 
-    async def pages_per_second(self) -> float:
-        """Pages that ended in the last minute, per second."""
+    async def speed(self) -> float:
+        """Pages of the last minute per second in which any was read; 0 when there were none."""
         now = time.time()  # a hint only; the buckets themselves are Redis's time
-        buckets = [f"rate:{int(now / 10) - i}" for i in range(7)]
+        buckets = [int(now / 10) - i for i in range(7)]
         with store_errors():
-            found = await self.redis.mget(buckets)
-        return sum(int(n) for n in found if n) / 60
+            pages = await self.redis.mget([f"rate:{bucket}" for bucket in buckets])
+            busy = await self.redis.mget([f"rate:busy:{bucket}" for bucket in buckets])
+        return per_second(sum(int(n) for n in pages if n), sum(float(seconds) for seconds in busy if seconds))
 
     async def oldest_queued(self) -> float:
         """Seconds the job that has waited longest has been waiting; 0 when none is."""
@@ -336,17 +337,21 @@ class Store:
         return [json.loads(account) for account in found if account]
 
 
+def per_second(count: int, seconds: float) -> float:
+    return count / seconds if seconds > 0 else 0.0
+
+
 def read_event(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Event:
     return Event(entry_id.decode(), fields[b"event"].decode(), json.loads(fields[b"data"]))
 
 
 def _viewed(reply: Sequence[Any]) -> Job:
-    record, marks, position, ahead, pages_open, running, ended, window, now = reply
+    record, marks, position, ahead, pages_open, running, ended, busy, now = reply
     fields = pairs(record)
     job = read_job(fields, pairs(marks), None, float(now))
     if job.finished:
         return job
-    rate = ended / float(window) if float(window) > 0 else 0.0
+    rate = per_second(ended, float(busy))
     # Running jobs share the engine page by page: this one's pages take as many turns as there are jobs.
     turns = min(pages_open, ahead + job.progress.pages_left * max(1, running))
     queue = Queue(position=position, pages_ahead=ahead, eta_seconds=round(turns / rate, 1) if rate else None)

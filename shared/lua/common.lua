@@ -5,9 +5,10 @@
 -- Keys (not for Redis Cluster, which Celery's transport does not support either):
 --   job:ID hash, the record          in:ID the upload's bytes         ev:ID stream of events
 --   pages:ID n -> result JSON        marks:ID n -> summary JSON       img:ID n -> page picture    fig:ID name -> JPEG
---   starts:ID n -> times begun       flight:ID n -> being read now
+--   starts:ID n -> times begun       flight:ID n -> being read since
 --   open zset id -> next check       waiting:RANK zset id -> order    counters hash               jobs:OWNER zset
---   hook:HID hash, hooks:ID list, hooks:due zset (more in hook.lua)                      rate:N pages ended in ten seconds
+--   hook:HID hash, hooks:ID list, hooks:due zset (more in hook.lua)
+--   rate:N pages ended in ten seconds, rate:busy:N seconds in which any page was read for them, rate:last when one ended
 
 local STREAM_LENGTH = 2000
 -- Ended jobs by when their record expires: 'OWNER ID'. Swept, so that the owners' lists do not outgrow the records.
@@ -18,8 +19,23 @@ local function clock()
   return tonumber(t[1]) + tonumber(t[2]) / 1e6
 end
 
+-- Seconds as text; Lua's own would drop what is below ten milliseconds.
+local function stamp(t)
+  return string.format('%.6f', t)
+end
+
 local function emit(id, event, data)
   redis.call('XADD', 'ev:' .. id, 'MAXLEN', '~', STREAM_LENGTH, '*', 'event', event, 'data', cjson.encode(data))
+end
+
+-- Pages that ended in the last minute, and the seconds in which they were read.
+local function speed(t)
+  local pages, busy, bucket = 0, 0, math.floor(t / 10)
+  for i = bucket - 6, bucket do
+    local found = redis.call('MGET', 'rate:' .. i, 'rate:busy:' .. i)
+    pages, busy = pages + tonumber(found[1] or 0), busy + tonumber(found[2] or 0)
+  end
+  return pages, busy
 end
 
 local function terminal(status)

@@ -7,6 +7,7 @@ if redis.call('HSETNX', 'marks:' .. id, n, ARGV[6]) == 0 then return 2 end
 redis.call('HSET', 'pages:' .. id, n, ARGV[5])
 if ARGV[7] ~= '' then redis.call('HSET', 'img:' .. id, n, ARGV[7]) end
 for i = 11, #ARGV, 2 do redis.call('HSET', 'fig:' .. id, ARGV[i], ARGV[i + 1]) end
+local began = tonumber(redis.call('HGET', 'flight:' .. id, n) or t)
 redis.call('HDEL', 'flight:' .. id, n)
 redis.call('HINCRBY', key, status == 'failed' and 'pages_failed' or 'pages_done', 1)
 if status == 'degraded' then redis.call('HINCRBY', key, 'pages_degraded', 1) end
@@ -16,9 +17,13 @@ redis.call('HINCRBYFLOAT', key, 'engine_seconds', ARGV[10])
 redis.call('HINCRBY', 'counters', 'pages', -1)
 redis.call('HINCRBY', 'counters', 'fin:' .. redis.call('HGET', key, 'rank'), 1)
 redis.call('HINCRBY', 'counters', 'pages:' .. status, 1)
-local bucket = 'rate:' .. math.floor(t / 10)
-redis.call('INCR', bucket)
-redis.call('EXPIRE', bucket, 90)
+-- Since the page before ended, or this one began: time in which nothing was read says nothing of the speed.
+local last, bucket = tonumber(redis.call('GET', 'rate:last') or 0), math.floor(t / 10)
+redis.call('INCRBYFLOAT', 'rate:busy:' .. bucket, stamp(math.max(0, t - math.max(began, last))))
+redis.call('INCR', 'rate:' .. bucket)
+redis.call('SET', 'rate:last', stamp(t), 'EX', 90)
+redis.call('EXPIRE', 'rate:' .. bucket, 90)
+redis.call('EXPIRE', 'rate:busy:' .. bucket, 90)
 local f = redis.call('HMGET', key, 'pages_total', 'pages_done', 'pages_failed')
 local event = cjson.decode(ARGV[6])
 event.page = tonumber(n)

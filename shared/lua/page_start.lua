@@ -2,6 +2,6 @@
 local id, n = ARGV[1], ARGV[3]
 if not holds(id, ARGV[2]) then return 0 end
 -- Repeated after a lost reply it must not count twice: being in flight already is this very start.
-if redis.call('HSETNX', 'flight:' .. id, n, 1) == 0 then return tonumber(redis.call('HGET', 'starts:' .. id, n)) end
+if redis.call('HSETNX', 'flight:' .. id, n, stamp(clock())) == 0 then return tonumber(redis.call('HGET', 'starts:' .. id, n)) end
 emit(id, 'page.started', { page = tonumber(n) })
 return redis.call('HINCRBY', 'starts:' .. id, n, 1)

@@ -1,4 +1,5 @@
--- ARGV: id  -> {} | {record, marks, position, pages ahead, pages open, running, pages in the window, window seconds}
+-- ARGV: id  -> {} | {record, marks, position, pages ahead, pages open, running, pages of the last minute, the seconds
+--              they took, now}
 local id, t = ARGV[1], clock()
 local key = 'job:' .. id
 local status = redis.call('HGET', key, 'status')
@@ -22,11 +23,6 @@ if status == 'queued' then
   end
   position = position + 1
 end
-local pages, first, bucket = 0, nil, math.floor(t / 10)
-for i = bucket - 6, bucket do
-  local n = tonumber(redis.call('GET', 'rate:' .. i) or 0)
-  if n > 0 and not first then first = i * 10 end
-  pages = pages + n
-end
+local pages, busy = speed(t)
 return { redis.call('HGETALL', key), redis.call('HGETALL', 'marks:' .. id), position, ahead, tonumber(counts[1] or 0),
-  tonumber(counts[2] or 0), pages, tostring(first and t - first or 0), tostring(t) }
+  tonumber(counts[2] or 0), pages, tostring(busy), tostring(t) }

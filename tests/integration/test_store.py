@@ -325,11 +325,40 @@ async def test_position_and_pages_ahead_respect_priority(store: Store, claims: C
     claim = await claims.claim(normal, "t")
     assert claim is not None
     await claims.start(claim, "x")
+    await claims.page_start(claim, 1)
     await claims.page_end(claim, page(1))
     queue = (await store.job(low)).queue
     assert queue is not None
     assert (queue.position, queue.pages_ahead) == (2, 4)
     assert queue.eta_seconds is not None
+
+
+async def test_the_estimate_counts_the_time_in_which_pages_were_read(
+    store: Store, claims: Claims, valkey: Valkey
+) -> None:
+    """A service that idled for most of the last minute is not slow: two pages at once, and one after a pause."""
+    claim = await claimed(store, claims, 8)
+    seconds, microseconds = valkey.client.time()
+    now = seconds + microseconds / 1e6
+
+    async def read(number: int, began: float) -> None:
+        await claims.page_start(claim, number)
+        valkey.client.hset(f"flight:{claim.job.id}", str(number), now - began)
+        await claims.page_end(claim, page(number))
+
+    await read(1, began=4)
+    await read(2, began=4)  # beside the first: adds nothing
+    busy = sum(float(valkey.client.get(key)) for key in valkey.client.keys("rate:busy:*"))
+    assert 4 <= busy < 6
+    valkey.client.set("rate:last", now - 30)
+    await read(3, began=2)
+    busy = sum(float(valkey.client.get(key)) for key in valkey.client.keys("rate:busy:*"))
+    assert 6 <= busy < 9
+    queue = (await store.job(claim.job.id)).queue
+    assert queue is not None
+    assert queue.eta_seconds is not None
+    assert 5 * 6 / 3 <= queue.eta_seconds < 5 * 9 / 3
+    assert 3 / 9 < await store.speed() <= 3 / 6
 
 
 async def test_webhook_is_due_once_whatever_is_repeated(store: Store, claims: Claims, valkey: Valkey) -> None:
