@@ -17,7 +17,7 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
 from shared.document import Document, Page, PageStatus
-from shared.formats.parsing import MAX_FORMULA, parser
+from shared.formats.parsing import MAX_FORMULA, only_markup, parser
 
 CSS = """
 :root{color-scheme:light dark}
@@ -156,7 +156,10 @@ class _Renderer(RendererHTML):
     math_block_label = amsmath = math_block
 
     def html_block(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
-        return _CELL_MATH.sub(_cell_math, tokens[index].content)
+        return _CELL_MATH.sub(_cell_math, only_markup(tokens[index].content))
+
+    def html_inline(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+        return only_markup(tokens[index].content)
 
     def td_open(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
         # The page's CSP allows no style attribute.

@@ -2,6 +2,7 @@ r"""Markdown as the engines write it: tables (HTML too), math as ``$``, ``$$``, 
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 from markdown_it import MarkdownIt
@@ -11,6 +12,12 @@ from mdit_py_plugins.amsmath import amsmath_plugin
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
 MAX_FORMULA = 4000  # characters; a longer one is no formula
+_TAGS = (
+    "table|thead|tbody|tfoot|tr|td|th|caption|colgroup|col|br|hr|p|div|span|center|b|i|u|s|em|strong|sub|sup|small|mark|"
+    "del|ins|code|pre|kbd|blockquote|ul|ol|li|dl|dt|dd|h[1-6]|a|img"
+)
+_ATTRIBUTE = r"""\s+[\w:-]+\s*=\s*(?:"[^"<]*"|'[^'<]*'|[^\s"'<>=`]+)"""
+_NOT_MARKUP = re.compile(rf"<(?!/?(?:{_TAGS})(?:{_ATTRIBUTE}){{0,20}}\s*/?>)", re.IGNORECASE)
 _CLOSING = {r"\(": r"\)", r"\[": r"\]"}
 
 
@@ -21,6 +28,14 @@ def parser() -> MarkdownIt:
     md.inline.ruler.before("escape", "bracket_math", _inline_math)
     md.block.ruler.before("paragraph", "bracket_math", _block_math, {"alt": ["paragraph", "list", "blockquote"]})
     return md
+
+
+def only_markup(html: str) -> str:
+    """HTML in which every ``<`` that begins none of the tags engines write is text: ``a<b and c>d``, ``<package>``.
+
+    A page may show anything; what looks like a tag would be lost, or would take the rest of the page along.
+    """
+    return _NOT_MARKUP.sub("&lt;", html)
 
 
 def _inline_math(state: StateInline, silent: bool) -> bool:

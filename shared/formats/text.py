@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from markdown_it.token import Token
 
 from shared.document import Document
-from shared.formats.parsing import parser
+from shared.formats.parsing import only_markup, parser
 
 _ENDS = {"paragraph_close": "\n\n", "heading_close": "\n\n", "tr_close": "\n", "table_close": "\n", "hr": "\n"}
 _CELLS = {"th_close": "\t", "td_close": "\t"}
@@ -32,7 +32,7 @@ def _pieces(tokens: Sequence[Token]) -> Iterator[str]:
         if token.type == "inline":
             yield from _inline(token.children or [])
         elif token.type == "html_block":
-            yield strip_tags(token.content) + "\n\n"
+            yield strip_tags(only_markup(token.content)) + "\n\n"
         elif token.content:
             yield token.content.strip("\n") + "\n\n"
         elif token.type == "paragraph_close" and token.hidden:
@@ -46,7 +46,7 @@ def _inline(tokens: Sequence[Token]) -> Iterator[str]:
         if token.type in {"softbreak", "hardbreak"}:
             yield "\n"
         elif token.type == "html_inline":
-            yield "\n" if token.content.lower().startswith("<br") else ""
+            yield strip_tags(only_markup(token.content))
         else:
             yield token.content
 
@@ -55,19 +55,15 @@ class _Stripper(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.kept: list[str] = []
-        self._hidden = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._hidden += tag in {"script", "style"}
         self.kept.append("\n" if tag in {"br", "p", "div"} else "")
 
     def handle_endtag(self, tag: str) -> None:
-        self._hidden -= tag in {"script", "style"} and self._hidden > 0
         self.kept.append({"td": "\t", "th": "\t", "tr": "\n", "p": "\n", "div": "\n"}.get(tag, ""))
 
     def handle_data(self, data: str) -> None:
-        if not self._hidden:
-            self.kept.append(data)
+        self.kept.append(data)
 
 
 def strip_tags(html: str) -> str:
