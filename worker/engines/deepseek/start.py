@@ -50,10 +50,20 @@ def make_sockets_folder() -> Path:
     What engines that were killed have left behind goes: vLLM itself would leave three sockets for each.
     """
     for old in Path(tempfile.gettempdir()).glob("ocr-engine-*"):
-        _, _, pid, *_ = [*old.name.split("-"), ""]
-        if pid.isdigit() and not Path("/proc", pid).exists():
+        _, _, pid, began, *_ = [*old.name.split("-"), "", ""]
+        if pid.isdigit() and _began(pid) != began:
             shutil.rmtree(old, ignore_errors=True)  # another user's stays: that is theirs to remove
-    return Path(tempfile.mkdtemp(prefix=f"ocr-engine-{os.getpid()}-"))
+    own = str(os.getpid())
+    return Path(tempfile.mkdtemp(prefix=f"ocr-engine-{own}-{_began(own)}-"))
+
+
+def _began(pid: str) -> str | None:
+    """When a process began, in ticks since the machine's start; None if there is none. In containers ids come again."""
+    try:
+        status = Path("/proc", pid, "stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return status.rpartition(")")[2].split()[19]
 
 
 def remove_sockets_folder() -> None:
