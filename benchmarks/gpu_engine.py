@@ -1,6 +1,6 @@
-"""The DeepSeek-OCR engine in this process, against stock vLLM in the same run, on a model folder without weights.
+"""The DeepSeek-OCR engine in this process, against stock vLLM in the same run, on a stand-in for the model.
 
-    python3 tests/vllm/make_model.py MODEL --full-size [--tokenizer FILE]
+    python3 tests/vllm/make_model.py MODEL --full-size [--weights] [--tokenizer FILE]
     python3 -m benchmarks.gpu_engine MODEL [--in-flight 1,16,64,256] [--stock 256] [--pages-per-slot 2]
     make test-engine's environment, without a GPU:  python -m benchmarks.gpu_engine MODEL --tiny
 
@@ -27,6 +27,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
@@ -43,6 +44,11 @@ TINY_ARGS = {
 }
 DISTINCT_PAGES = 16
 SOLO_TOKENS = 900
+
+
+def weights_of(model: str) -> dict[str, Any]:
+    """vLLM makes random weights where the folder holds none."""
+    return {} if any(Path(model).glob("*.safetensors")) else {"load_format": "dummy"}
 
 
 @dataclass(frozen=True)
@@ -297,7 +303,7 @@ def parsed() -> argparse.Namespace:
 def settings_of(args: argparse.Namespace) -> Settings:
     slots = max([*args.in_flight, args.stock, 1])
     small = {"max_model_len": 4096, "max_num_batched_tokens": 4096, "preprocess_processes": 1} if args.tiny else {}
-    kind = TINY_ARGS if args.tiny else {"load_format": "dummy"}
+    kind = TINY_ARGS if args.tiny else weights_of(args.model)
     values: dict[str, Any] = {
         "model_path": args.model,
         "max_num_seqs": slots,

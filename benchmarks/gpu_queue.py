@@ -25,7 +25,7 @@ from typing import Any
 import httpx
 from PIL import Image, ImageDraw
 
-from benchmarks.gpu_engine import DISTINCT_PAGES, TINY_ARGS, WANTED, draw_page, lengths, say
+from benchmarks.gpu_engine import DISTINCT_PAGES, TINY_ARGS, WANTED, draw_page, lengths, say, weights_of
 from benchmarks.gpu_engine import load as load_endless
 from shared.options import Options
 from shared.settings import Settings
@@ -171,7 +171,7 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
         "preprocess_processes": min(8, cores),
         "max_pages": 10_000,
         **small,
-        "vllm_args": json.dumps({**(TINY_ARGS if args.tiny else {"load_format": "dummy"}), **args.vllm_args}),
+        "vllm_args": json.dumps({**(TINY_ARGS if args.tiny else weights_of(args.model)), **args.vllm_args}),
     }
 
 

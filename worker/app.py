@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
+from celery.signals import worker_process_shutdown, worker_shutting_down
 
 from shared.message import QUEUE, TASK
 from shared.settings import Settings
@@ -22,7 +22,7 @@ _service: Service | None = None
 def create_app(settings: Settings) -> Celery:
     app = application("ocr", settings, QUEUE, jobs_in_flight(settings))
     app.task(name=TASK)(read)
-    worker_process_init.connect(lambda **_: _start(settings), weak=False)
+    pool.on_init(lambda: _start(settings))
     worker_shutting_down.connect(_drain)
     worker_process_shutdown.connect(_close)
     return app

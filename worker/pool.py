@@ -32,6 +32,8 @@ from celery.exceptions import Ignore, SoftTimeLimitExceeded, WorkerShutdown, Wor
 from celery.utils.log import get_logger
 from celery.worker import state
 
+from shared.errors import OCRError
+
 T = TypeVar("T")
 logger = get_logger(__name__)
 _tracing = threading.local()  # .task: the Running whose trace runs in this thread
@@ -40,6 +42,23 @@ _pool: TaskPool | None = None
 EXIT_NOT_READY = 70  # sysexits.h: EX_SOFTWARE
 EXIT_ENGINE_DEAD = 71
 CLOSE_SECONDS = 20.0
+
+
+def on_init(start: Callable[[], object]) -> None:
+    """Call ``start`` at ``worker_process_init``.
+
+    An error of ours is answered, not raised: Celery logs a traceback for what is raised, and where an operator has to
+    mend something its one line is all there is to say.
+    """
+
+    def receiver(**_: Any) -> OCRError | None:
+        try:
+            start()
+        except OCRError as error:
+            return error
+        return None
+
+    signals.worker_process_init.connect(receiver, weak=False)
 
 
 def on_loop(coroutine: Coroutine[Any, Any, T], *, ending: bool = False) -> T:

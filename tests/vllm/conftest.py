@@ -129,8 +129,10 @@ def hosted(**changes: Any) -> Iterator[Host]:
     host = Host(loop)
     try:
         host.engine = host.run(_load(settings(**changes)))
-        yield host
-        host.run(host.engine.close())
+        try:
+            yield host
+        finally:
+            host.run(host.engine.close())
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(30)

@@ -62,6 +62,20 @@ def another_engine_works_in_this_process():
         assert host.read(page())[1].markdown == "again"
 
 
+def test_what_ended_vllms_own_process_is_said():
+    with hosted() as host, host.saying("never said"):
+        plain = host.engine.sampling
+
+        def beyond_the_vocabulary(*args, **more):
+            params = plain(*args, **more)
+            params.extra_args["force_ids"] = [1 << 40]
+            return params
+
+        host.engine.sampling = beyond_the_vocabulary
+        with pytest.raises(EngineDead, match="IndexError: index 1099511627776 is out of bounds"):
+            host.read(page())
+
+
 ORPHAN = """
     import asyncio, sys
     sys.path[:0] = {paths!r}

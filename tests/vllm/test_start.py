@@ -3,14 +3,18 @@
 import asyncio
 import json
 import os
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from deepseek_ocr.tokens import BOS
 from shared.errors import EngineNotReady
-from tests.vllm.conftest import TEST_ARGS, hosted, settings
-from worker.engines.deepseek import proof, start
+from shared.options import Options
+from tests.vllm import make_model
+from tests.vllm.conftest import TEST_ARGS, hosted, page, settings
+from worker.engines.deepseek import files, proof, start
 
 
 def one_line(raised):
@@ -18,11 +22,34 @@ def one_line(raised):
     return str(raised.value)
 
 
-def model_folder(folder, **changes):
-    config = {"architectures": ["DeepseekOCRForCausalLM"], **changes}
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "tokenizer.json").write_text("{}")
-    return settings(model_path=str(folder))
+REAL = {name: value for name, value in TEST_ARGS.items() if name != "load_format"}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A model folder with weights under the names of the published checkpoint."""
+    folder = tmp_path_factory.mktemp("weights")
+    make_model.write(folder, make_model.packaged_tokenizer(), full_size=False, vocabulary=2000, weights=True)
+    return folder
+
+
+@pytest.fixture
+def model(tmp_path, weights):
+    """The same folder, to be harmed."""
+    for file in weights.iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    return tmp_path
+
+
+def replace(file, content):
+    file.unlink(missing_ok=True)
+    file.write_bytes(content)
+
+
+def refusal(folder, **more):
+    with pytest.raises(EngineNotReady) as raised:
+        files.check(folder, **more)
+    return one_line(raised)
 
 
 def test_a_folder_without_a_model_is_named_with_the_way_to_get_one(tmp_path):
@@ -32,18 +59,85 @@ def test_a_folder_without_a_model_is_named_with_the_way_to_get_one(tmp_path):
     assert "hf download deepseek-ai/DeepSeek-OCR" in one_line(raised)
 
 
-def test_a_model_of_another_architecture_is_refused(tmp_path):
-    values = model_folder(tmp_path, architectures=["LlamaForCausalLM"])
-    with pytest.raises(EngineNotReady) as raised:
-        start.check_files(values)
-    assert "LlamaForCausalLM" in one_line(raised)
+def test_a_model_of_another_architecture_is_refused(model):
+    replace(model / "config.json", b'{"architectures": ["LlamaForCausalLM"]}')
+    assert "LlamaForCausalLM" in refusal(model)
 
 
-def test_a_folder_without_weights_is_refused(tmp_path):
-    values = model_folder(tmp_path).model_copy(update={"vllm_args": {}})
+def test_a_configuration_that_is_not_json_is_refused(model):
+    replace(model / "config.json", b"version https://git-lfs.github.com/spec/v1")
+    assert "config.json is not JSON" in refusal(model)
+
+
+def test_a_folder_without_weights_is_refused(model):
+    (model / "model.safetensors").unlink()
+    assert "no weights" in refusal(model)
+    files.check(model, weights=False)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [lambda whole: whole[:-1], lambda whole: whole[:100], lambda _: b"", lambda _: b"version https://git-lfs"],
+    ids=["its end is missing", "its head is cut", "it is empty", "a pointer of git-lfs"],
+)
+def test_weights_that_are_not_whole_are_refused(model, broken):
+    whole = (model / "model.safetensors").read_bytes()
+    replace(model / "model.safetensors", broken(whole))
+    assert "model.safetensors is not whole" in refusal(model)
+    assert "hf download" in refusal(model)
+
+
+def test_a_shard_that_the_index_names_is_missed(model):
+    index = {"weight_map": {"lm_head.weight": "model-00001-of-000001.safetensors"}}
+    replace(model / files.INDEX, json.dumps(index).encode())
+    assert "model-00001-of-000001.safetensors is missing" in refusal(model)
+
+
+async def beginning(host, of, characters=40):
+    """Of what the model says of a page: random weights never come to an end."""
+    text = ""
+    async with aclosing(host.engine.read(of, Options())) as pieces:
+        async for piece in pieces:
+            text += piece if isinstance(piece, str) else ""
+            if len(text) >= characters:
+                return text[:characters]
+    raise AssertionError(f"ended with {text!r}")
+
+
+def test_the_checkpoints_weights_are_loaded_and_read_pages(weights):
+    """vLLM itself refuses names it does not know, and weights that were named by nobody."""
+    with hosted(model_path=str(weights), vllm_args=REAL) as host:
+        first, second, again = (host.run(beginning(host, page(number))) for number in (1, 2, 1))
+        assert first == again
+        assert first != second
+
+
+def test_what_failed_in_vllms_own_process_is_said(model):
+    tensors = load_file(model / "model.safetensors")
+    del tensors["model.projector.layers.bias"]
+    (model / "model.safetensors").unlink()
+    save_file(tensors, model / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(EngineNotReady) as raised, hosted(model_path=str(model), vllm_args=REAL):
+        pass
+    assert "vLLM cannot start: ValueError: " in one_line(raised)
+    assert "projector.layers.bias" in one_line(raised)
+
+
+def gpu(monkeypatch, used, total=80):
+    memory = {"used": used << 30, "total": total << 30}
+    monkeypatch.setattr("worker.engines.deepseek.stats.Gpu.memory", lambda _: memory)
+
+
+def test_the_share_of_the_gpus_memory_leaves_room_for_what_vllm_does_not_count(monkeypatch):
+    gpu(monkeypatch, used=40)
+    assert start.memory_share(settings()) == pytest.approx(0.5 - 2.5 / 80)
+
+
+def test_a_gpu_whose_memory_others_hold_is_refused(monkeypatch):
+    gpu(monkeypatch, used=41)
     with pytest.raises(EngineNotReady) as raised:
-        start.check_files(values)
-    assert "no weights" in one_line(raised)
+        start.memory_share(settings())
+    assert "39.0 of 80.0 GiB free, GPU_MEMORY_UTILIZATION=0.5 asks for 40.0" in one_line(raised)
 
 
 def test_an_argument_vllm_does_not_have_is_refused():

@@ -6,7 +6,7 @@ import re
 from typing import Any, Final
 
 from celery import Celery
-from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
+from celery.signals import worker_process_shutdown, worker_shutting_down
 
 from shared.hooks import QUEUE, TASK, Lease
 from shared.settings import Settings
@@ -21,7 +21,7 @@ _service: Service | None = None
 def create_app(settings: Settings) -> Celery:
     app = application("ocr-hooks", settings, QUEUE, settings.webhook_in_flight)
     app.task(name=TASK)(send)
-    worker_process_init.connect(lambda **_: _start(settings), weak=False)
+    pool.on_init(lambda: _start(settings))
     worker_shutting_down.connect(_drain)
     worker_process_shutdown.connect(_close)
     return app

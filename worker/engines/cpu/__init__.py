@@ -19,7 +19,7 @@ from worker.engines.cpu.recognition import TextModels
 
 
 def build_reader(threads: int) -> Reader:
-    """Load all models; raises ``EngineDead`` where one is missing or not the one expected."""
+    """Load all models; raises ``EngineNotReady`` where one is missing or not the one expected."""
     return Reader(TextModels(threads), LayoutModel(threads))
 
 

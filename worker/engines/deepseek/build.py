@@ -12,7 +12,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 
 from shared.errors import EngineNotReady
 from shared.settings import Settings
-from worker.engines.deepseek import largest
+from worker.engines.deepseek import cause, largest
 from worker.engines.deepseek.start import engine_args
 
 
@@ -21,6 +21,7 @@ def build(settings: Settings, stat_logger: Any) -> tuple[Any, list[BaseProcess]]
 
     Called on a thread that lives as long as the engine: its processes die with that thread.
     """
+    cause.keep()
     largest.register()
     _one_tokenizer_is_enough()
     before = set(multiprocessing.active_children())
@@ -28,14 +29,10 @@ def build(settings: Settings, stat_logger: Any) -> tuple[Any, list[BaseProcess]]
         config = AsyncEngineArgs(**engine_args(settings)).create_engine_config()
         engine = AsyncLLM.from_vllm_config(config, stat_loggers=[stat_logger], disable_log_stats=True)
     except (RuntimeError, ValueError, OSError, TypeError) as error:
-        raise EngineNotReady(f"vLLM cannot start: {_one_line(error)}") from error
+        raise EngineNotReady(f"vLLM cannot start: {cause.kept() or cause.one_line(error)}") from error
     return engine, [child for child in multiprocessing.active_children() if child not in before]
 
 
 def _one_tokenizer_is_enough() -> None:
     """vLLM deep-copies the tokenizer for threads that render prompts: seconds of every start. Ours come rendered."""
     hf.maybe_make_thread_pool = lambda tokenizer, copies=1: tokenizer
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:500] or type(error).__name__

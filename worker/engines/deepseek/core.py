@@ -12,7 +12,7 @@ from typing import Any
 
 from vllm.model_executor.models.deepseek_ocr import DeepseekOCRForCausalLM
 
-from worker.engines.deepseek import largest, vision
+from worker.engines.deepseek import cause, largest, vision
 from worker.engines.deepseek.parent import die_with_parent
 
 PARENT = "OCR_ENGINE_PARENT"
@@ -28,6 +28,7 @@ def install(parent: int, pages_at_once: int) -> None:
         return vision.embed(self, pages_at_once, **kwargs)
 
     die_with_parent(parent)
+    cause.keep()
     largest.register()
     DeepseekOCRForCausalLM.embed_multimodal = embed_multimodal
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from deepseek_ocr.engine import ARCHITECTURE, ENGINE_ARGS, ENVIRONMENT
+from deepseek_ocr.engine import ENGINE_ARGS, ENVIRONMENT
 from shared.errors import EngineNotReady
 from shared.settings import Settings
 
@@ -21,23 +20,6 @@ HEADROOM = 5 << 29
 
 STREAM_INTERVAL = 4
 """Tokens of a page between two looks at it (its first comes at once): about 100 ms when the engine is full."""
-
-
-def check_files(settings: Settings) -> None:
-    """Is this a folder with DeepSeek-OCR in it? Raises EngineNotReady with one line that says what is missing."""
-    folder = Path(settings.model_path)
-    for name in ("config.json", "tokenizer.json"):
-        if not (folder / name).is_file():
-            raise EngineNotReady(
-                f"MODEL_PATH: {folder} has no {name}; get the model with: "
-                f"hf download deepseek-ai/DeepSeek-OCR --local-dir {folder}"
-            )
-    dummy = str(settings.vllm_args.get("load_format", "")).startswith("dummy")
-    if not dummy and not any(folder.glob("*.safetensors")):
-        raise EngineNotReady(f"MODEL_PATH: {folder} has no weights (*.safetensors)")
-    found = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures")
-    if found != [ARCHITECTURE]:
-        raise EngineNotReady(f"MODEL_PATH: {folder} is of architecture {found}, not {ARCHITECTURE}")
 
 
 SOCKETS = "VLLM_RPC_BASE_PATH"
@@ -93,12 +75,25 @@ def memory_share(settings: Settings) -> float:
     """What vLLM is told, so that the device's memory in use stays within ``gpu_memory_utilization``.
 
     vLLM fills its share with the KV cache after a trial with pictures of one size; contexts, graphs and batches of
-    other sizes come on top.
+    other sizes come on top. Raises EngineNotReady if others hold too much of it.
     """
     from worker.engines.deepseek.stats import Gpu
 
-    total = Gpu(settings.cuda_device).memory().get("total")
-    return settings.gpu_memory_utilization - (HEADROOM / total if total else 0.0)
+    memory, share = Gpu(settings.cuda_device).memory(), settings.gpu_memory_utilization
+    if not memory:
+        return share
+    free, wanted = memory["total"] - memory["used"], share * memory["total"]
+    if free < wanted:
+        raise EngineNotReady(
+            f"GPU {settings.cuda_device} has {free / 2**30:.1f} of {memory['total'] / 2**30:.1f} GiB free, "
+            f"GPU_MEMORY_UTILIZATION={share:g} asks for {wanted / 2**30:.1f}: lower it, or end what holds the rest"
+        )
+    return share - HEADROOM / memory["total"]
+
+
+def dummy_weights(settings: Settings) -> bool:
+    """Asked for in place of the model's own, to measure speed."""
+    return str(settings.vllm_args.get("load_format", "")).startswith("dummy")
 
 
 def graph_sizes(most: int) -> list[int]:

@@ -12,6 +12,7 @@ from typing import Any
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from shared.errors import EngineDead
+from worker.engines.deepseek import cause
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +67,8 @@ class Watch:
     def declare_dead(self, reason: str) -> EngineDead:
         """From now on no page is read. What is left of the engine is killed, so that no memory stays held."""
         if self.died is None:
-            self.died = reason
+            why = cause.kept()
+            self.died = reason = f"{reason} ({why})" if why else reason
             logger.critical("the engine is dead: %s", reason)
             for process in self._processes:
                 process.kill()
