@@ -53,8 +53,10 @@ bench: $(DEV_READY) ## throughput and latency through HTTP and queue, with the i
 bench-quality: $(DEV_READY) ## character and word errors on known documents, beside tesseract
 	@$(PY) -m benchmarks.quality
 
-bench-gpu: ## the DeepSeek-OCR engine on this machine's GPU
-	@python3 -m benchmarks.gpu_engine
+bench-gpu: MODEL_PATH = $(or $(MODEL),/models/deepseek-ai/DeepSeek-OCR)
+bench-gpu: ## DeepSeek-OCR on this machine's GPU: in process, stock vLLM, through HTTP and queue  [MODEL=folder]
+	@mkdir -p build && set -o pipefail && python3 -m benchmarks.gpu_engine "$(MODEL_PATH)" | tee build/gpu-engine.jsonl \
+		&& python3 -m benchmarks.gpu_queue "$(MODEL_PATH)" --engine build/gpu-engine.jsonl
 
 images: $(DEV_READY) ## build both container images for real and read a page through them (root, buildah)
 	@bash deploy/images/build.sh

@@ -66,6 +66,16 @@ WANTED: ContextVar[int | None] = ContextVar("WANTED", default=None)
 Read = Callable[[Image.Image, int], Awaitable[Result]]
 
 
+SAID = '{"case"'
+"""How a line of ours begins: vLLM's processes also write to standard output."""
+
+
+def said(text: str) -> dict[str, Any]:
+    """What was measured, by its case."""
+    found = [json.loads(line) for line in text.splitlines() if line.startswith(SAID)]
+    return {case["case"]: case for case in found}
+
+
 def say(case: str, **numbers: Any) -> None:
     print(json.dumps({"case": case, **numbers}, ensure_ascii=False), flush=True)
 
@@ -243,6 +253,24 @@ async def measure_stock(args: argparse.Namespace, settings: Settings, pages: lis
     return rate
 
 
+def stock_apart(args: argparse.Namespace) -> float:
+    """In a process of its own: ours has put parts of its own in the place of vLLM's. Returns pages per second."""
+    command = [
+        sys.executable, "-m", "benchmarks.gpu_engine", args.model, "--in-flight", "", "--stock", str(args.stock),
+        "--pages-per-slot", str(args.pages_per_slot), "--solo", str(args.solo), "--solo-tokens", str(args.solo_tokens),
+        "--longest", str(args.longest), "--gpu-memory", str(args.gpu_memory), *(["--tiny"] if args.tiny else []),
+        "--vllm-args", json.dumps(args.vllm_args),
+    ]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        printed = child.stdout.read()
+    if child.returncode:
+        raise SystemExit(f"stock vLLM ended with {child.returncode}:\n{printed[-3000:]}")
+    for case in said(printed).values():
+        say(**case)
+    return float(said(printed)[f"stock: {args.stock} in flight"]["pages_per_s"])
+
+
 def memory(engine: Any) -> dict[str, float]:
     return {k: round(v / 2**30, 2) for k, v in engine.describe().metrics.items() if k.startswith("gpu_memory")}
 
@@ -327,8 +355,10 @@ async def run(args: argparse.Namespace) -> None:
         args.start = "warm"
     ours = await measure_ours(args, settings, pages) if args.in_flight else 0.0
     gc.collect()
-    theirs = await measure_stock(args, settings, pages) if args.stock else 0.0
-    if ours and theirs:
+    if not args.stock:
+        return
+    theirs = stock_apart(args) if ours else await measure_stock(args, settings, pages)
+    if ours:
         say("ours against stock", at=[args.in_flight[-1], args.stock], times=round(ours / theirs, 2))
 
 

@@ -25,7 +25,7 @@ from typing import Any
 import httpx
 from PIL import Image, ImageDraw
 
-from benchmarks.gpu_engine import DISTINCT_PAGES, TINY_ARGS, WANTED, draw_page, lengths, say, weights_of
+from benchmarks.gpu_engine import DISTINCT_PAGES, TINY_ARGS, WANTED, draw_page, lengths, said, say, weights_of
 from benchmarks.gpu_engine import load as load_endless
 from shared.options import Options
 from shared.settings import Settings
@@ -152,7 +152,7 @@ async def measure(args: argparse.Namespace, url: str) -> None:
 
 
 def compare(args: argparse.Namespace, rate: float, first: float) -> None:
-    cases = {case["case"]: case for case in map(json.loads, args.engine.read_text().splitlines()) if "case" in case}
+    cases = said(args.engine.read_text(encoding="utf-8"))
     alone, ours = cases["ours: one page alone"], cases[f"ours: {args.in_flight} in flight"]
     say("queue against in process", pages_per_s=round(rate / ours["pages_per_s"], 3),
         first_text_later=round(first - alone["first_token"], 3))  # fmt: skip
