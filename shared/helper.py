@@ -51,9 +51,13 @@ class Blob:
         while rest:
             rest = rest[os.write(self._fd, rest) :]
 
-    def read(self) -> bytes:
-        size = os.fstat(self._fd).st_size
-        return os.pread(self._fd, size, 0)
+    @property
+    def size(self) -> int:
+        return os.fstat(self._fd).st_size
+
+    def map(self) -> mmap.mmap:
+        """What was written, not copied; it outlives ``close``."""
+        return mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ)
 
     def close(self) -> None:
         if self._fd >= 0:

@@ -6,6 +6,7 @@ another. So per page only two paths and a few numbers are pickled, and a killed 
 
 from __future__ import annotations
 
+import asyncio
 import math
 from dataclasses import dataclass
 from mmap import mmap
@@ -19,6 +20,7 @@ from shared.helper import Blob, Failures, Helper, mapped
 from shared.settings import Settings
 from shared.sniff import PDF
 from shared.uploads import UploadLimits, check_side, frames, inspect_blob, open_image, open_pdf
+from worker import pixels
 from worker.engines.base import PageImage
 
 MAX_PIXELS = 16_000_000  # of a rendered PDF page, whatever its shape
@@ -54,8 +56,9 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What a child says of the raw RGB bytes that it wrote: width, height, bytes per row."""
+    """What a child says of the pixels that it wrote: their first byte, width and height, bytes per row."""
 
+    begin: int
     width: int
     height: int
     stride: int
@@ -87,11 +90,17 @@ class Renderer:
         with Blob() as answer:
             work = (upload.blob.path, upload.media_type, number, self._size, text_layer, answer.path)
             done = await self._helper.run(render, *work, timeout=self._seconds, failures=FAILURES)
-            image = Image.frombytes("RGB", (done.width, done.height), answer.read(), "raw", "RGB", done.stride)
+            memory = answer.map()
+        image = await asyncio.to_thread(_taken, memory, done)
         return PageImage(number, image, done.text)
 
     async def close(self) -> None:
         await self._helper.close()
+
+
+def _taken(memory: mmap, done: Rendered) -> Image.Image:
+    with memory:
+        return pixels.read(memory, done.begin, done.width, done.height, done.stride)
 
 
 def pages_of(upload: Upload) -> int:
@@ -120,7 +129,7 @@ def _pdf_page(data: bytes | mmap, number: int, size: Size, text_layer: bool, ans
         with Path(answer).open("r+b") as file:
             file.write(bitmap.buffer)
         text = page.get_textpage().get_text_bounded()[:MAX_TEXT] if text_layer else None
-        return Rendered(bitmap.width, bitmap.height, bitmap.stride, text)
+        return Rendered(0, bitmap.width, bitmap.height, bitmap.stride, text)
 
 
 def scale(width: float, height: float, size: Size) -> float:
@@ -130,8 +139,9 @@ def scale(width: float, height: float, size: Size) -> float:
 
 
 def _write(image: Image.Image, answer: str) -> Rendered:
-    Path(answer).write_bytes(image.tobytes())
-    return Rendered(image.width, image.height, image.width * 3, None)
+    with Path(answer).open("r+b") as file:
+        begin = pixels.write(image, file)
+    return Rendered(begin, image.width, image.height, image.width * pixels.CHANNELS, None)
 
 
 def picture(data: bytes | mmap, kind: str, number: int, side: int) -> Image.Image:
@@ -140,7 +150,9 @@ def picture(data: bytes | mmap, kind: str, number: int, side: int) -> Image.Imag
         for page in frames(image, kind):
             check_side(image, side)
             if page == number:
-                return rgb(ImageOps.exif_transpose(image))
+                ImageOps.exif_transpose(image, in_place=True)
+                image.load()  # what is RGB already is returned as it is, out of the block that closes its file
+                return rgb(image)
     raise PreprocessingError(f"there is no page {number}")
 
 
@@ -152,7 +164,7 @@ def rgb(image: Image.Image) -> Image.Image:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")
         return Image.alpha_composite(white, layer).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

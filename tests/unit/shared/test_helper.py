@@ -75,7 +75,7 @@ async def test_a_cancelled_call_ends_its_work(helper: Helper) -> None:
     child = psutil.Process(await helper.run(work.pid, timeout=10, failures=FAILURES))
     with Blob() as begun:
         call = asyncio.ensure_future(helper.run(work.say_and_sleep, begun.path, 60, timeout=60, failures=FAILURES))
-        while not begun.read():
+        while not begun.size:
             await asyncio.sleep(0.01)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -102,7 +102,8 @@ async def test_a_blob_goes_to_a_child_and_an_answer_comes_back(helper: Helper) -
     with Blob(b"x" * MIB) as blob, Blob() as answer:
         assert await helper.run(work.length, blob.path, timeout=10, failures=FAILURES) == MIB
         await helper.run(work.answer, answer.path, b"hello", timeout=10, failures=FAILURES)
-        assert answer.read() == b"hello"
+        with answer.map() as memory:
+            assert memory[:] == b"hello"
 
 
 PARENT = """

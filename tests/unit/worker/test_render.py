@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import AsyncIterator
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,19 @@ def test_scale_is_capped_in_side_and_area() -> None:
     size = Size(dpi=144, side=4000, image_side=6400)
     assert scale(612, 792, size) == 2
     assert max(8400 * scale(8400, 8400, size), 1e6 * scale(1e6, 1, size)) <= 4000.001
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["upright", "turned"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "1"])
+async def test_every_pixel_comes_through(renderer: Renderer, mode: str, turned: bool) -> None:
+    image = Image.effect_noise((101, 57), 90).convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = 6 if turned else 1
+    with closing(await renderer.open(saved(image, "PNG", exif=exif), PNG)) as upload:
+        page = await renderer.page(upload, 1)
+    expected = image.convert("RGB")
+    assert page.image.mode == "RGB"
+    assert page.image.tobytes() == (expected.transpose(Image.Transpose.ROTATE_270) if turned else expected).tobytes()
 
 
 async def test_frames_of_a_tiff_are_pages(renderer: Renderer) -> None:

@@ -21,7 +21,8 @@ from deepseek_ocr.modes import TILE
 from deepseek_ocr.tokens import BOS, GROUNDING, IMAGE, MARKUP, REF, REF_END
 from shared.errors import BadPrompt, PromptTooLong
 from worker.engines.deepseek.preprocess import Views
-from worker.engines.deepseek.views import CHANNELS, tile_count
+from worker.engines.deepseek.views import tile_count
+from worker.pixels import CHANNELS
 
 ALLOWED = (GROUNDING, REF, REF_END)
 """Special tokens a prompt may hold besides its one picture."""

@@ -13,13 +13,15 @@ import os
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from pathlib import Path
 
 from PIL.Image import Image
 
 from deepseek_ocr.modes import Grid, Mode
 from shared.errors import PreprocessingError
+from worker import pixels
 from worker.engines.deepseek import views
-from worker.engines.deepseek.views import CHANNELS, Picture
+from worker.engines.deepseek.views import Picture
 
 PAGE = mmap.PAGESIZE
 
@@ -53,10 +55,10 @@ class Preprocessor:
     async def views(self, image: Image, mode: Mode) -> Views | None:
         """The views of a page, None if it is blank. Raises PreprocessingError."""
         grid = mode.grid(*image.size)
-        offset = _aligned(image.width * image.height * CHANNELS)
+        offset = _aligned(pixels.HEAD + image.width * image.height * pixels.CHANNELS)
         with _Memory(offset + views.views_size(mode, grid)) as memory:
-            await asyncio.to_thread(memory.put, image)
-            picture = Picture(memory.path, image.width, image.height, offset, mode.name)
+            begin = await asyncio.to_thread(memory.put, image)
+            picture = Picture(memory.path, begin, image.width, image.height, offset, mode.name)
             written = await self._run(picture)
         return Views(memory.map, offset, mode, grid) if written else None
 
@@ -93,8 +95,9 @@ class _Memory:
         self.map = mmap.mmap(self._file, size)
         self.path = f"/proc/{os.getpid()}/fd/{self._file}"
 
-    def put(self, image: Image) -> None:
-        self.map[: image.width * image.height * CHANNELS] = image.tobytes()
+    def put(self, image: Image) -> int:
+        with Path(self.path).open("r+b") as file:
+            return pixels.write(image, file)
 
     def __enter__(self) -> _Memory:
         return self

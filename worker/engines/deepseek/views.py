@@ -15,17 +15,17 @@ from PIL import Image
 
 from deepseek_ocr.modes import MODES, Grid, Mode
 from deepseek_ocr.tiling import tiles, whole
+from worker import pixels
 from worker.engines.blank import is_blank
 from worker.engines.deepseek.parent import die_with_parent
-
-CHANNELS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A page in a file of shared memory: ``width`` x ``height`` RGB from byte 0, room for its views from ``offset``."""
+    """A page in a file of shared memory: ``width`` x ``height`` pixels from ``begin``, its views from ``offset``."""
 
     path: str
+    begin: int
     width: int
     height: int
     offset: int
@@ -34,7 +34,7 @@ class Picture:
 
 def views_size(mode: Mode, grid: Grid) -> int:
     """Bytes of the views of a page cut into ``grid``."""
-    return CHANNELS * (mode.base**2 + tile_count(grid) * (mode.tile or 0) ** 2)
+    return pixels.CHANNELS * (mode.base**2 + tile_count(grid) * (mode.tile or 0) ** 2)
 
 
 def tile_count(grid: Grid) -> int:
@@ -44,16 +44,11 @@ def tile_count(grid: Grid) -> int:
 def write_views(picture: Picture) -> bool:
     """Write the views beside the picture; False for a blank page, which needs none."""
     with Path(picture.path).open("r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
-        image = _image(memory, picture)
+        image = pixels.read(memory, picture.begin, picture.width, picture.height)
         if is_blank(image):
             return False
         _write(memory, picture.offset, image, MODES[picture.mode])
     return True
-
-
-def _image(memory: mmap.mmap, picture: Picture) -> Image.Image:
-    pixels = memory[: picture.width * picture.height * CHANNELS]
-    return Image.frombytes("RGB", (picture.width, picture.height), pixels)
 
 
 def _write(memory: mmap.mmap, offset: int, image: Image.Image, mode: Mode) -> None:

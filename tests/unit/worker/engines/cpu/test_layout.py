@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import EngineDead
+from shared.errors import EngineNotReady
 from worker.engines.cpu import layout
 
 
@@ -19,7 +19,7 @@ def put(monkeypatch: pytest.MonkeyPatch, folder: Path | None) -> None:
 
 def test_a_missing_wheel_is_an_error_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     put(monkeypatch, None)
-    with pytest.raises(EngineDead, match=r"requirements-models\.lock"):
+    with pytest.raises(EngineNotReady, match=r"requirements-models\.lock"):
         layout.model_file()
 
 
@@ -27,7 +27,7 @@ def test_another_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "layout_cdla.onnx").write_bytes(b"another model")
     put(monkeypatch, tmp_path)
-    with pytest.raises(EngineDead, match="not the file"):
+    with pytest.raises(EngineNotReady, match="not the file"):
         layout.model_file()
 
 
