@@ -6,6 +6,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 RUN_READY := $(VENV)/.ready-run
 DEV_READY := $(VENV)/.ready-dev
+GPU_VENV := .venv-gpu
+GPU_READY := $(GPU_VENV)/.ready
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --progress-bar off --no-deps
 THIS := $(PIP) --no-build-isolation -e . -e ./DeepSeek-OCR-master
 
@@ -28,8 +30,15 @@ $(DEV_READY): requirements-dev.lock requirements-models.lock pyproject.toml | $(
 	@$(PIP) -r requirements-dev.lock >&2 && $(PIP) -r requirements-models.lock >&2 && $(THIS) >&2
 	@touch $@ $(RUN_READY)
 
-run: $(RUN_READY) ## start everything here and read a document  [PORT=8000 FILE=x.pdf ONCE=1]
-	@exec $(PY) -m deploy.local $(if $(PORT),--port $(PORT)) $(if $(FILE),--file "$(FILE)") $(if $(ONCE),--once)
+$(GPU_READY): requirements-worker-vllm.lock | $(PY)
+	@echo "installing vLLM for the worker into $(GPU_VENV) (once, several minutes: torch and CUDA are 5 GB)" >&2
+	@$(PYTHON) -m venv $(GPU_VENV)
+	@$(GPU_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $< >&2
+	@touch $@
+
+run: $(RUN_READY) $(if $(GPU),$(GPU_READY)) ## start everything here and read a document  [PORT=8000 FILE=x.pdf ONCE=1 GPU=1]
+	@$(if $(GPU),ENGINE=deepseek-ocr) exec $(PY) -m deploy.local $(if $(PORT),--port $(PORT)) $(if $(FILE),--file "$(FILE)") \
+		$(if $(ONCE),--once) $(if $(GPU),--worker-python $(GPU_VENV)/bin/python)
 
 test: $(DEV_READY) ## everything that must hold: linters, types, walls, tests
 	@$(MAKE) --no-print-directory lint
@@ -65,6 +74,6 @@ lock: $(DEV_READY) ## resolve every lock anew from pyproject.toml
 	@bash deploy/lock.sh
 
 clean: ## remove what was built and every local run's data
-	rm -rf $(VENV) .venv-vllm data build dist
+	rm -rf $(VENV) $(GPU_VENV) .venv-vllm* data build dist
 
 .PHONY: help run test lint test-engine chaos soak bench bench-quality bench-gpu images lock clean

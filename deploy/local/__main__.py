@@ -1,4 +1,4 @@
-"""``python -m deploy.local [--port N] [--file PATH] [--once]``: what ``make run`` does.
+"""``python -m deploy.local [--port N] [--file PATH] [--once] [--worker-python PATH]``: what ``make run`` does.
 
 Starts everything, waits until it is ready, reads one document, prints its Markdown to stdout and everything else to
 stderr, and serves until INT or TERM. With ``--once`` it ends after the document. Exit codes: 0; 1 it could not be done,
@@ -30,6 +30,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, help="of the gateway (PORT); default 8000, any free one with --once")
     parser.add_argument("--file", help="document to read (FILE); default: the sample")
     parser.add_argument("--once", action="store_true", help="print the document's Markdown, stop everything (ONCE)")
+    parser.add_argument(
+        "--worker-python", default=sys.executable, help="interpreter that runs the worker (GPU=1: that of .venv-gpu)"
+    )
     return parser.parse_args()
 
 

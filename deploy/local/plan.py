@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from dataclasses import dataclass
@@ -54,8 +55,10 @@ class Plan:
         return f"http://{LOOPBACK}:{self.flower_port}"
 
 
-def make_plan(settings: Settings, folder: Folder, host: str, port: int, *, once: bool) -> Plan:
-    """``once``: no more than one document needs."""
+def make_plan(
+    settings: Settings, folder: Folder, host: str, port: int, *, once: bool, worker_python: str = sys.executable
+) -> Plan:
+    """``once``: no more than one document needs. ``worker_python``: an interpreter that has the engine's packages."""
     valkey_port = free_port()
     redis_url = f"redis://{LOOPBACK}:{valkey_port}/0"
     drain = settings.drain_seconds if "drain_seconds" in settings.model_fields_set else DRAIN_SECONDS
@@ -63,7 +66,7 @@ def make_plan(settings: Settings, folder: Folder, host: str, port: int, *, once:
     programs = [
         Program("valkey", _valkey(valkey_port), {}, folder.valkey),
         Program("gateway", (sys.executable, "-m", "gateway"), ours),
-        Program("worker", (sys.executable, "-m", "worker"), ours | QUIET),
+        Program("worker", (worker_python, "-m", "worker"), ours | QUIET | {"PYTHONPATH": _path()}),
     ]
     flower_port = None if once else free_port(FLOWER_PORT)
     if flower_port is not None:
@@ -71,6 +74,12 @@ def make_plan(settings: Settings, folder: Folder, host: str, port: int, *, once:
         programs.append(Program("flower", _flower(flower_port), {"CELERY_BROKER_URL": redis_url}))
     key = first_key(settings.api_keys.get_secret_value())
     return Plan(host, port, valkey_port, flower_port, drain + STOP_SECONDS, key, tuple(programs))
+
+
+def _path() -> str:
+    """A worker's other interpreter has the packages, but not this checkout."""
+    ours = [str(ROOT), str(ROOT / "DeepSeek-OCR-master" / "src")]
+    return os.pathsep.join([*ours, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def first_key(keys: str) -> str | None:

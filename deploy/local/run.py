@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -29,12 +30,15 @@ NOT_EVERY_PAGE = 3
 def run(given: argparse.Namespace, signals: Signals) -> int:
     """The exit code. Raises ``Failure``, or ``Stopped`` where a signal came before the work was done."""
     console, path, settings = Console(), _document(given.file), _settings()
+    if shutil.which(given.worker_python) is None:
+        raise Failure(f"{given.worker_python} is no program that could run the worker")
     host = LOOPBACK if given.once else settings.host
     port = given.port or (free_port() if given.once else settings.port)
     require_free(port, host)
     folder = Folder.for_once() if given.once else Folder.of_port(port)
     try:
-        house = House(make_plan(settings, folder, host, port, once=given.once), folder)
+        plan = make_plan(settings, folder, host, port, once=given.once, worker_python=given.worker_python)
+        house = House(plan, folder)
         try:
             signals.arm()
             return _live(house, path, console, once=given.once)

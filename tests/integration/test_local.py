@@ -163,6 +163,22 @@ def test_an_engine_that_does_not_load_ends_it_and_says_why(launch):
     assert run.nothing_left()
 
 
+def test_the_worker_may_have_an_interpreter_of_its_own(launch, tmp_path):
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\ntouch {tmp_path}/ran\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    run = launch("--once", "--worker-python", str(python))
+    assert run.wait() == 0
+    assert run.out.count("# A page") == 2
+    assert (tmp_path / "ran").exists()
+
+
+def test_an_interpreter_that_is_not_there_is_one_line(launch):
+    run = launch("--once", "--worker-python", ".venv-gpu/bin/nothing")
+    assert run.wait() == 1
+    assert run.err == ".venv-gpu/bin/nothing is no program that could run the worker\n"
+
+
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed here")
 def test_what_an_operator_can_mend_is_said_in_one_line(launch):
     run = launch("--once", engine="deepseek-ocr")

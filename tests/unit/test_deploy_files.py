@@ -38,7 +38,7 @@ TEXTS = tuple(
 PROFILES = ("cpu", "gpu")
 MADE_LATER = {"deploy/.env"}
 # Libraries of one engine, imported where that engine is chosen.
-VLLM_ONLY = {"vllm", "torch", "torchvision", "transformers"}
+VLLM_ONLY = {"safetensors", "vllm", "torch", "torchvision", "transformers"}
 CPU_ONLY = {"rapidocr", "onnxruntime", "rapid_layout"}
 # What shared.formats takes to make HTML, which only the gateway does.
 GATEWAY_ONLY = {"markdown_it", "mdit_py_plugins", "nh3", "latex2mathml"}
