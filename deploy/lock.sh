@@ -27,7 +27,7 @@ same="--constraint requirements-dev.lock"
   compile requirements-gateway.lock $anywhere $same --extra gateway
   compile requirements-worker-cpu.lock $anywhere $same $(extras worker cpu)
   compile requirements-flower.lock $anywhere $same --extra flower
-  # One platform only: the GPU image. Its own versions, for vLLM pins what others leave open.
-  compile requirements-worker-vllm.lock --python-version 3.12 --python-platform x86_64-manylinux_2_35 \
-    --constraint deploy/vllm-constraints.txt --no-emit-package deepseek-ocr $(extras worker vllm) "$@"
+  # Of the GPU image and of make run GPU=1. Its own versions, for vLLM pins what others leave open.
+  compile requirements-worker-vllm.lock $anywhere --constraint deploy/vllm-constraints.txt \
+    --no-emit-package deepseek-ocr $(extras worker vllm) "$@"
 }
