@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
+from vllm.platforms import current_platform
 
 from deepseek_ocr.tokens import BOS
 from shared.errors import EngineNotReady
@@ -138,6 +139,13 @@ def test_a_gpu_whose_memory_others_hold_is_refused(monkeypatch):
     with pytest.raises(EngineNotReady) as raised:
         start.memory_share(settings())
     assert "39.0 of 80.0 GiB free, GPU_MEMORY_UTILIZATION=0.5 asks for 40.0" in one_line(raised)
+
+
+def test_a_machine_without_a_gpu_is_told_so(monkeypatch):
+    monkeypatch.setattr(type(current_platform), "is_unspecified", lambda _: True)
+    with pytest.raises(EngineNotReady) as raised, hosted(cuda_device="3"):
+        pass
+    assert one_line(raised).startswith("vLLM finds no GPU here that it can use (CUDA_DEVICE=3)")
 
 
 def test_an_argument_vllm_does_not_have_is_refused():

@@ -24,5 +24,6 @@ ENGINE_ARGS: dict[str, Any] = {
 """Of ``AsyncEngineArgs``. Both budgets are set because its own defaults (128, 2048) starve the model; the caches are
 off because no two pages share a prefix. ``max_num_batched_tokens`` must not be below 1024: a page may take 933."""
 
-ENVIRONMENT = {"VLLM_USE_V2_MODEL_RUNNER": "0"}
-"""Before the engine starts: vLLM 0.31 to 0.33 refuse the model's logits processor on the other runner."""
+ENVIRONMENT = {"VLLM_USE_V2_MODEL_RUNNER": "0", "VLLM_USE_FLASHINFER_SAMPLER": "0"}
+"""Before the engine starts. vLLM 0.31 to 0.33 refuse the model's logits processor on the other runner. FlashInfer's
+sampler is compiled at start, with CUDA's own compiler, for top-k and top-p: neither is used."""

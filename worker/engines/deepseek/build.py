@@ -7,6 +7,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.platforms import current_platform
 from vllm.renderers import hf
 from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -21,6 +22,10 @@ def build(settings: Settings, stat_logger: Any) -> tuple[Any, list[BaseProcess]]
 
     Called on a thread that lives as long as the engine: its processes die with that thread.
     """
+    if current_platform.is_unspecified():
+        raise EngineNotReady(
+            f"vLLM finds no GPU here that it can use (CUDA_DEVICE={settings.cuda_device}); see nvidia-smi"
+        )
     cause.keep()
     largest.register()
     _one_tokenizer_is_enough()
