@@ -19,8 +19,12 @@ class Keep(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
-        if error is not None:
+        if error is None:
+            return
+        try:
             _file().write_text(f"{type(error).__name__}: {one_line(error)}", encoding="utf-8")
+        except OSError:  # the folder goes with the engine: what failed must not be hidden by that
+            self.handleError(record)
 
 
 def keep() -> None:
