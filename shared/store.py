@@ -7,6 +7,7 @@ Every method raises ``StoreUnavailable`` when Redis cannot serve.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import time
@@ -24,9 +25,14 @@ from shared.document import Page
 from shared.errors import AlreadyFinished, IdempotencyMismatch, NotFound, QueueFull, RateLimited
 from shared.job import RANKS, Job, NewJob, Queue, read_job, record_fields
 from shared.message import celery_message
+from shared.options import TERMINAL
 from shared.settings import Settings
 
 ANONYMOUS = "anonymous"
+LIST_CHUNK = 500
+"""Ids of a list that are looked at in one step."""
+LOOKUPS = 20
+"""Jobs that are looked up side by side: a list must not take every connection of a gateway."""
 
 
 @cache
@@ -138,19 +144,18 @@ class Store:
     ) -> tuple[list[Job], str | None]:
         """Newest first, and the cursor of the next page (None at the end). The cursor is a job id."""
         found: list[Job] = []
-        ids = await self._ids_after(owner, cursor)
-        async for job_id in ids:
-            try:
-                job = await self.job(job_id, owner)
-            except NotFound:
-                continue  # deleted or expired; the index is trimmed at the next submission
-            if status is None or job.status == status:
-                if len(found) == limit:
-                    return found, found[-1].id
-                found.append(job)
+        async for ids in await self._ids_after(owner, cursor):
+            candidates = await self._perhaps(ids, status)
+            for at in range(0, len(candidates), LOOKUPS):
+                for job in await asyncio.gather(*(self._listed(one, owner) for one in candidates[at : at + LOOKUPS])):
+                    if job is None or (status is not None and job.status != status):
+                        continue
+                    if len(found) == limit:
+                        return found, found[-1].id
+                    found.append(job)
         return found, None
 
-    async def _ids_after(self, owner: str, cursor: str | None) -> AsyncIterator[str]:
+    async def _ids_after(self, owner: str, cursor: str | None) -> AsyncIterator[list[str]]:
         key, start = f"jobs:{owner}", 0
         if cursor is not None:
             with store_errors():
@@ -159,18 +164,39 @@ class Store:
                 raise NotFound("The cursor is no longer valid")
             start = int(rank) + 1
 
-        async def ids() -> AsyncIterator[str]:
+        async def ids() -> AsyncIterator[list[str]]:
             at = start
             while True:
                 with store_errors():
-                    chunk = await self.redis.zrevrange(key, at, at + 99)
+                    chunk = await self.redis.zrevrange(key, at, at + LIST_CHUNK - 1)
                 if not chunk:
                     return
-                for job_id in chunk:
-                    yield job_id.decode()
+                yield [job_id.decode() for job_id in chunk]
                 at += len(chunk)
 
         return ids()
+
+    async def _perhaps(self, ids: list[str], status: str | None) -> list[str]:
+        """Those that may be in this state, looked up in one step; an open job may turn out to be overdue."""
+        if status is None:
+            return ids
+        with store_errors():
+            async with self.redis.pipeline(transaction=False) as pipe:
+                for job_id in ids:
+                    pipe.hget(f"job:{job_id}", "status")
+                states = await pipe.execute()
+        return [
+            job_id
+            for job_id, state in zip(ids, states, strict=True)
+            if state is not None and (state.decode() == status or state.decode() not in TERMINAL)
+        ]
+
+    async def _listed(self, job_id: str, owner: str) -> Job | None:
+        """None for one that was deleted or has expired; the index is trimmed at the next submission."""
+        try:
+            return await self.job(job_id, owner)
+        except NotFound:
+            return None
 
     async def cancel(self, job_id: str) -> None:
         """Raises ``AlreadyFinished`` and ``NotFound``. A worker reading it sees the cancel at its next heartbeat."""

@@ -299,6 +299,27 @@ async def test_list_is_newest_first_by_cursor_and_only_the_callers(store: Store)
     assert [job.id for job in cancelled] == [mine[3]]
 
 
+async def test_a_list_of_one_state_looks_up_few_others(store: Store, valkey: Valkey) -> None:
+    mine = [await submit(store, owner="me") for _ in range(60)]
+    for job_id in mine[1:]:
+        await store.cancel(job_id)
+    before = valkey.client.info("commandstats")["cmdstat_evalsha"]["calls"]
+    queued, end = await store.jobs("me", status="queued")
+    assert ([job.id for job in queued], end) == (mine[:1], None)
+    assert valkey.client.info("commandstats")["cmdstat_evalsha"]["calls"] == before + 1
+    cancelled, cursor = await store.jobs("me", status="cancelled", limit=50)
+    rest, end = await store.jobs("me", status="cancelled", limit=50, cursor=cursor)
+    assert [job.id for job in cancelled + rest] == mine[:0:-1]
+    assert (len(cancelled), end) == (50, None)
+
+
+async def test_an_overdue_job_is_listed_as_what_it_is(store: Store) -> None:
+    overdue = await submit(store, owner="me", deadline=1e-6)
+    assert await store.jobs("me", status="queued") == ([], None)
+    failed, _ = await store.jobs("me", status="failed")
+    assert [job.id for job in failed] == [overdue]
+
+
 async def test_a_job_whose_record_has_expired_leaves_the_list(store: Store, claims: Claims, valkey: Valkey) -> None:
     ended, other = await submit(store, owner="me"), await submit(store, owner="me")
     await store.cancel(ended)
