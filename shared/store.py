@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
+import re
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.exceptions import NoScriptError
 from ulid import ULID
@@ -31,6 +33,7 @@ from shared.settings import Settings
 ANONYMOUS = "anonymous"
 LIST_CHUNK = 500
 """Ids of a list that are looked at in one step."""
+CURSOR = re.compile(r"([0-9]{1,12}\.[0-9]{1,9})-([0-9A-HJKMNP-TV-Z]{26})")
 LOOKUPS = 20
 """Jobs that are looked up side by side: a list must not take every connection of a gateway."""
 
@@ -94,6 +97,24 @@ class Batch:
     rejected: tuple[dict[str, Any], ...]
 
 
+class Place(NamedTuple):
+    """Where a job stands in its owner's list; as text, a cursor."""
+
+    moment: float
+    job_id: str
+
+    def __str__(self) -> str:
+        return f"{self.moment!r}-{self.job_id}"
+
+    @classmethod
+    def of(cls, cursor: str | None) -> Place:
+        if cursor is None:
+            return cls(math.inf, "")
+        if (found := CURSOR.fullmatch(cursor)) is None:
+            raise NotFound("There is no such cursor")
+        return cls(float(found[1]), found[2])
+
+
 class Store:
     """What the gateway asks of Redis. ``owner`` is the caller's key id, ``anonymous`` without keys."""
 
@@ -142,56 +163,51 @@ class Store:
     async def jobs(
         self, owner: str, *, status: str | None = None, limit: int = 50, cursor: str | None = None
     ) -> tuple[list[Job], str | None]:
-        """Newest first, and the cursor of the next page (None at the end). The cursor is a job id."""
+        """Newest first, and the cursor of the next page (None at the end). Raises ``NotFound`` for another cursor."""
         found: list[Job] = []
-        async for ids in await self._ids_after(owner, cursor):
-            candidates = await self._perhaps(ids, status)
-            for at in range(0, len(candidates), LOOKUPS):
-                for job in await asyncio.gather(*(self._listed(one, owner) for one in candidates[at : at + LOOKUPS])):
-                    if job is None or (status is not None and job.status != status):
-                        continue
-                    if len(found) == limit:
-                        return found, found[-1].id
-                    found.append(job)
+        last = Place.of(cursor)
+        async for place, job in self._listed(owner, status, last):
+            if len(found) == limit:
+                return found, str(last)
+            found.append(job)
+            last = place
         return found, None
 
-    async def _ids_after(self, owner: str, cursor: str | None) -> AsyncIterator[list[str]]:
-        key, start = f"jobs:{owner}", 0
-        if cursor is not None:
-            with store_errors():
-                rank = await self.redis.zrevrank(key, cursor)
-            if rank is None:
-                raise NotFound("The cursor is no longer valid")
-            start = int(rank) + 1
+    async def _listed(self, owner: str, status: str | None, after: Place) -> AsyncIterator[tuple[Place, Job]]:
+        while places := await self._places_after(owner, after):
+            candidates = await self._perhaps(places, status)
+            for at in range(0, len(candidates), LOOKUPS):
+                some = candidates[at : at + LOOKUPS]
+                jobs = await asyncio.gather(*(self._job_if_there(place.job_id, owner) for place in some))
+                for place, job in zip(some, jobs, strict=True):
+                    if job is not None and status in (None, job.status):
+                        yield place, job
+            after = places[-1]
 
-        async def ids() -> AsyncIterator[list[str]]:
-            at = start
-            while True:
-                with store_errors():
-                    chunk = await self.redis.zrevrange(key, at, at + LIST_CHUNK - 1)
-                if not chunk:
-                    return
-                yield [job_id.decode() for job_id in chunk]
-                at += len(chunk)
+    async def _places_after(self, owner: str, place: Place) -> list[Place]:
+        """By moment and id, not by rank: jobs come and go while a list is walked, the one at its cursor too."""
+        with store_errors():
+            found = await self.redis.zrevrangebyscore(
+                f"jobs:{owner}", place.moment, "-inf", start=0, num=LIST_CHUNK, withscores=True
+            )
+        return [there for name, score in found if (there := Place(score, name.decode())) < place]
 
-        return ids()
-
-    async def _perhaps(self, ids: list[str], status: str | None) -> list[str]:
+    async def _perhaps(self, places: list[Place], status: str | None) -> list[Place]:
         """Those that may be in this state, looked up in one step; an open job may turn out to be overdue."""
         if status is None:
-            return ids
+            return places
         with store_errors():
             async with self.redis.pipeline(transaction=False) as pipe:
-                for job_id in ids:
-                    pipe.hget(f"job:{job_id}", "status")
+                for place in places:
+                    pipe.hget(f"job:{place.job_id}", "status")
                 states = await pipe.execute()
         return [
-            job_id
-            for job_id, state in zip(ids, states, strict=True)
+            place
+            for place, state in zip(places, states, strict=True)
             if state is not None and (state.decode() == status or state.decode() not in TERMINAL)
         ]
 
-    async def _listed(self, job_id: str, owner: str) -> Job | None:
+    async def _job_if_there(self, job_id: str, owner: str) -> Job | None:
         """None for one that was deleted or has expired; the index is trimmed at the next submission."""
         try:
             return await self.job(job_id, owner)

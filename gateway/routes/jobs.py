@@ -69,7 +69,7 @@ async def list_jobs(
     try:
         jobs, cursor = await house.store.jobs(who.owner, status=status, limit=limit, cursor=cursor)
     except NotFound:
-        raise BadOption("cursor is not, or no longer, one that was given out") from None
+        raise BadOption("cursor is not one that was given out") from None
     base = base_url(house, request)
     return json_answer(
         {"items": [view.brief(job, base).model_dump(mode="json") for job in jobs], "next_cursor": cursor}

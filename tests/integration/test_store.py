@@ -299,6 +299,20 @@ async def test_list_is_newest_first_by_cursor_and_only_the_callers(store: Store)
     assert [job.id for job in cancelled] == [mine[3]]
 
 
+async def test_a_list_can_be_walked_while_its_jobs_go_and_come(store: Store) -> None:
+    mine = [await submit(store, owner="me") for _ in range(6)]
+    seen, cursor = [], None
+    while True:
+        jobs, cursor = await store.jobs("me", limit=2, cursor=cursor)
+        for job in jobs:
+            seen.append(job.id)
+            await store.delete(job.id)
+        await submit(store, owner="me")
+        if cursor is None:
+            break
+    assert seen == mine[::-1]
+
+
 async def test_a_list_of_one_state_looks_up_few_others(store: Store, valkey: Valkey) -> None:
     mine = [await submit(store, owner="me") for _ in range(60)]
     for job_id in mine[1:]:
