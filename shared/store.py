@@ -152,9 +152,12 @@ class Store:
             raise IdempotencyMismatch()
         return Submitted(value, verdict == "replay")
 
-    async def job(self, job_id: str, owner: str | None = None) -> Job:
-        """The job with its place in the queue. Raises ``NotFound`` also for another owner's job (None: any)."""
-        reply = await self.scripts.run("view", job_id)
+    async def job(self, job_id: str, owner: str | None = None, *, pages: bool = True) -> Job:
+        """The job with its place in the queue. Raises ``NotFound`` also for another owner's job (None: any).
+
+        ``pages``: with what became of each page, which may be thousands; else ``Job.pages`` is empty.
+        """
+        reply = await self.scripts.run("view", job_id, int(pages))
         job = _viewed(reply) if reply else None
         if job is None or (owner is not None and job.owner != owner):
             raise NotFound("There is no such job")
@@ -163,7 +166,10 @@ class Store:
     async def jobs(
         self, owner: str, *, status: str | None = None, limit: int = 50, cursor: str | None = None
     ) -> tuple[list[Job], str | None]:
-        """Newest first, and the cursor of the next page (None at the end). Raises ``NotFound`` for another cursor."""
+        """Newest first, without ``pages``, and the cursor of the next page (None at the end).
+
+        Raises ``NotFound`` for a cursor that is none of ours.
+        """
         found: list[Job] = []
         last = Place.of(cursor)
         async for place, job in self._listed(owner, status, last):
@@ -175,13 +181,10 @@ class Store:
 
     async def _listed(self, owner: str, status: str | None, after: Place) -> AsyncIterator[tuple[Place, Job]]:
         while places := await self._places_after(owner, after):
-            candidates = await self._perhaps(places, status)
-            for at in range(0, len(candidates), LOOKUPS):
-                some = candidates[at : at + LOOKUPS]
-                jobs = await asyncio.gather(*(self._job_if_there(place.job_id, owner) for place in some))
-                for place, job in zip(some, jobs, strict=True):
-                    if job is not None and status in (None, job.status):
-                        yield place, job
+            candidates = {place.job_id: place for place in await self._perhaps(places, status)}
+            async for job in self._looked_up(list(candidates), owner):
+                if status in (None, job.status):
+                    yield candidates[job.id], job
             after = places[-1]
 
     async def _places_after(self, owner: str, place: Place) -> list[Place]:
@@ -207,12 +210,15 @@ class Store:
             if state is not None and (state.decode() == status or state.decode() not in TERMINAL)
         ]
 
-    async def _job_if_there(self, job_id: str, owner: str) -> Job | None:
-        """None for one that was deleted or has expired; the index is trimmed at the next submission."""
-        try:
-            return await self.job(job_id, owner)
-        except NotFound:
-            return None
+    async def _looked_up(self, ids: Sequence[str], owner: str) -> AsyncIterator[Job]:
+        """In their order, without ``pages``; left out: what was deleted or has expired."""
+        for at in range(0, len(ids), LOOKUPS):
+            some = (self.job(job_id, owner, pages=False) for job_id in ids[at : at + LOOKUPS])
+            for found in await asyncio.gather(*some, return_exceptions=True):
+                if isinstance(found, Job):
+                    yield found
+                elif not isinstance(found, NotFound):
+                    raise found
 
     async def cancel(self, job_id: str) -> None:
         """Raises ``AlreadyFinished`` and ``NotFound``. A worker reading it sees the cancel at its next heartbeat."""
@@ -225,6 +231,10 @@ class Store:
     async def delete(self, job_id: str) -> None:
         """Cancel if needed, then forget job, upload and result. Nothing happens when there is none."""
         await self.scripts.run("delete", job_id)
+
+    async def jobs_of(self, batch: Batch) -> list[Job]:
+        """Those that are still there, without ``pages``."""
+        return [job async for job in self._looked_up(batch.job_ids, batch.owner)]
 
     # -- results
 

@@ -118,12 +118,8 @@ def batch_id(owner: str, key: str | None) -> str:
 
 
 async def _view(house: Services, request: Request, batch: Batch) -> dict[str, Any]:
-    base, jobs = base_url(house, request), []
-    for job_id in batch.job_ids:
-        try:
-            jobs.append(view.brief(await house.store.job(job_id, batch.owner), base).model_dump(mode="json"))
-        except NotFound:
-            continue
+    base = base_url(house, request)
+    jobs = [view.brief(job, base).model_dump(mode="json") for job in await house.store.jobs_of(batch)]
     return {
         "id": batch.id,
         "object": "ocr.batch",

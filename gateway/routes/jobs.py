@@ -100,7 +100,7 @@ async def get_job(job_id: str, request: Request, house: House, who: Who, wait: W
 )  # fmt: skip
 async def cancel_job(job_id: str, request: Request, house: House, who: Who) -> Response:
     """Stop it, queued or running. Pages that were read stay readable."""
-    await house.store.job(job_id, who.owner)
+    await house.store.job(job_id, who.owner, pages=False)
     await house.store.cancel(job_id)
     return job_answer(house, request, await house.store.job(job_id, who.owner), 202)
 
@@ -108,7 +108,7 @@ async def cancel_job(job_id: str, request: Request, house: House, who: Who) -> R
 @router.delete("/{job_id}", status_code=204, summary="Forget a job", responses=answers(404))
 async def delete_job(job_id: str, house: House, who: Who) -> Response:
     """Cancel it if needed, then forget job, upload and result."""
-    job = await house.store.job(job_id, who.owner)
+    job = await house.store.job(job_id, who.owner, pages=False)
     if not job.finished:
         await _cancel_first(house, job_id)
     await house.store.delete(job_id)

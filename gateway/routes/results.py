@@ -113,7 +113,7 @@ async def get_page_image(
 )
 async def get_figure(job_id: str, name: str, house: House, who: Who) -> Response:
     """A figure by the name it has in the Markdown: ``images/<page>_<i>.jpg``."""
-    job = await house.store.job(job_id, who.owner)
+    job = await house.store.job(job_id, who.owner, pages=False)
     if job.expired:
         raise ResultExpired()
     figure = await house.store.figure(job.id, name)

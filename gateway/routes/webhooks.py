@@ -82,7 +82,7 @@ def _secret(known: signing.Secrets) -> Response:
 )
 async def list_deliveries(job_id: str, house: House, who: Who) -> Response:
     """Every webhook of the job as it stands, and every try."""
-    await house.store.job(job_id, who.owner)
+    await house.store.job(job_id, who.owner, pages=False)
     hooks = [
         {**hook.model_dump(), "created_at": view.timestamp(hook.created_at), "next_at": view.timestamp(hook.next_at)}
         for hook in await house.hooks.webhooks(job_id)
@@ -100,7 +100,7 @@ async def list_deliveries(job_id: str, house: House, who: Who) -> Response:
 )  # fmt: skip
 async def redeliver(job_id: str, number: Annotated[int, Path(ge=1, le=1_000_000)], house: House, who: Who) -> Response:
     """The webhook of that delivery, at once, with the same id and bytes; tried again by the schedule if it fails."""
-    await house.store.job(job_id, who.owner)
+    await house.store.job(job_id, who.owner, pages=False)
     await house.hooks.send_again(job_id, number)
     answer = await list_deliveries(job_id, house, who)
     answer.status_code = 202

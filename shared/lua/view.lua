@@ -1,5 +1,5 @@
--- ARGV: id  -> {} | {record, marks, position, pages ahead, pages open, running, pages of the last minute, the seconds
---              they took, now}
+-- ARGV: id, '1' with marks  -> {} | {record, marks, position, pages ahead, pages open, running, pages of the last
+--                               minute, the seconds they took, now}
 local id, t = ARGV[1], clock()
 local key = 'job:' .. id
 local status = redis.call('HGET', key, 'status')
@@ -24,5 +24,6 @@ if status == 'queued' then
   position = position + 1
 end
 local pages, busy = speed(t)
-return { redis.call('HGETALL', key), redis.call('HGETALL', 'marks:' .. id), position, ahead, tonumber(counts[1] or 0),
+local marks = ARGV[2] == '1' and redis.call('HGETALL', 'marks:' .. id) or {}
+return { redis.call('HGETALL', key), marks, position, ahead, tonumber(counts[1] or 0),
   tonumber(counts[2] or 0), pages, tostring(busy), tostring(t) }

@@ -299,6 +299,14 @@ async def test_list_is_newest_first_by_cursor_and_only_the_callers(store: Store)
     assert [job.id for job in cancelled] == [mine[3]]
 
 
+async def test_a_list_carries_no_pages_and_a_job_does(store: Store, claims: Claims) -> None:
+    claim = await claimed(store, claims, pages=2)
+    await claims.page_end(claim, page(1))
+    (listed,), _ = await store.jobs("anonymous")
+    assert (listed.progress.pages_done, listed.pages) == (1, ())
+    assert [mark.number for mark in (await store.job(claim.job.id)).pages] == [1]
+
+
 async def test_a_list_can_be_walked_while_its_jobs_go_and_come(store: Store) -> None:
     mine = [await submit(store, owner="me") for _ in range(6)]
     seen, cursor = [], None
