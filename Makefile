@@ -36,8 +36,10 @@ $(GPU_READY): requirements-worker-vllm.lock | $(PY)
 	@$(GPU_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $< >&2
 	@touch $@
 
+# As it was typed: a file's name may hold anything.
+run: override export FILE := $(value FILE)
 run: $(RUN_READY) $(if $(GPU),$(GPU_READY)) ## start everything here and read a document  [PORT=8000 FILE=x.pdf ONCE=1 GPU=1]
-	@$(if $(GPU),ENGINE=deepseek-ocr) exec $(PY) -m deploy.local $(if $(PORT),--port $(PORT)) $(if $(FILE),--file "$(FILE)") \
+	@$(if $(GPU),ENGINE=deepseek-ocr) exec $(PY) -m deploy.local $(if $(PORT),--port $(PORT)) $(if $(FILE),--file "$$FILE") \
 		$(if $(ONCE),--once) $(if $(GPU),--worker-python $(GPU_VENV)/bin/python)
 
 test: $(DEV_READY) ## everything that must hold: linters, types, walls, tests

@@ -29,6 +29,7 @@ class FairGate:
         self._held: Counter[str] = Counter()
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         self._passes: dict[str, float] = {}
+        self._now = 0.0  # the highest pass that was let in
         self._weights: dict[str, int] = {}
         self._last: dict[str, int] = {}  # when a job was last let in, to settle equal passes
         self._entries = 0
@@ -51,7 +52,10 @@ class FairGate:
         if self._closed:
             raise GateClosed
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._passes.setdefault(key, min(self._passes.values(), default=0.0))
+        if not self._waiting.get(key):
+            # A newcomer is one turn behind who was let in last: at that one's own place, a stream of newcomers would
+            # keep every job from its second page. Turns nobody waited for are not made up for.
+            self._passes[key] = max(self._passes.get(key, self._now + 1 / weight), self._now)
         self._weights[key] = weight
         self._waiting.setdefault(key, deque()).append(turn)
         self._admit()
@@ -86,6 +90,7 @@ class FairGate:
                 self._held[key] += 1
                 self._entries += 1
                 self._last[key] = self._entries
+                self._now = max(self._now, self._passes[key])
                 self._passes[key] += 1 / self._weights[key]
                 turn.set_result(None)
 

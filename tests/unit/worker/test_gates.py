@@ -71,6 +71,23 @@ async def test_a_late_comer_does_not_catch_up_on_turns_it_never_waited_for() -> 
     assert crowd.order[-6:].count("new") == 3
 
 
+@pytest.mark.parametrize(("document", "others", "turns"), [(16, 1, 1), (4, 4, 2), (1, 16, 17)])
+async def test_a_stream_of_newcomers_keeps_nobody_from_its_next_page(document: int, others: int, turns: int) -> None:
+    gate = FairGate(1)
+    crowd = Crowd(gate)
+    crowd.wants("document", 6, weight=document)
+    await settle()
+    for number in range(100):
+        if number == 0 or crowd.order[-1] != "document":  # there is always one newcomer that waits
+            crowd.wants(f"new {number}", weight=others)
+            await settle()
+        gate.leave(crowd.order[-1])
+        await settle()
+    places = [at for at, key in enumerate(crowd.order) if key == "document"]
+    assert len(places) >= min(6, 100 // turns)
+    assert max(b - a for a, b in zip(places, places[1:], strict=False)) <= turns
+
+
 async def test_reserve_is_for_jobs_that_hold_nothing() -> None:
     gate = FairGate(4, reserve=1)
     crowd = Crowd(gate)
