@@ -282,16 +282,28 @@ class Store:
 
     # -- batches
 
-    async def create_batch(self, owner: str, batch_id: str | None = None) -> str:
-        """A new, empty batch, kept as long as a job and its result can be. One that exists already stays as it is."""
+    async def create_batch(self, owner: str, batch_id: str | None = None, fingerprint: str = "") -> str:
+        """A new, empty batch, kept as long as a job and its result can be. One that exists already stays as it is.
+
+        Raises ``IdempotencyMismatch`` if that one was made of something else.
+        """
         batch_id = batch_id or str(ULID())
+        fields = {"owner": owner, "created": time.time(), "rejected": "[]", "fingerprint": fingerprint}
         with store_errors():
             async with self.redis.pipeline(transaction=True) as pipe:
-                for name, value in {"owner": owner, "created": time.time(), "rejected": "[]"}.items():
+                for name, value in fields.items():
                     pipe.hsetnx(f"batch:{batch_id}", name, value)
                 pipe.expire(f"batch:{batch_id}", self._batch_ttl)
                 await pipe.execute()
+        await self.check_batch(batch_id, fingerprint)
         return batch_id
+
+    async def check_batch(self, batch_id: str, fingerprint: str) -> None:
+        """Raises ``IdempotencyMismatch`` if there is such a batch, made of something else."""
+        with store_errors():
+            found = await self.redis.hget(f"batch:{batch_id}", "fingerprint")
+        if found is not None and found.decode() != fingerprint:
+            raise IdempotencyMismatch()
 
     async def close_batch(self, batch_id: str, rejected: Sequence[Mapping[str, Any]]) -> None:
         """Write down which files were refused, and why."""

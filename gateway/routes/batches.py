@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
@@ -25,6 +26,8 @@ from shared.filenames import clean_filename
 from shared.store import Batch
 
 router = APIRouter(prefix="/api/v1/batches", tags=["batches"])
+
+CHUNK: Final = 1 << 20  # bytes of a file that are in memory while it is hashed
 
 
 class Rejected(BaseModel):
@@ -78,11 +81,15 @@ class Intake:
     def __init__(self, house: Services, wishes: Wishes, who: Caller, key: str | None, asked: str) -> None:
         self.id = batch_id(who.owner, key)
         self._house, self._wishes, self._who, self._key, self._asked = house, wishes, who, key, asked
+        self._fingerprint = ""
         self._jobs = 0
         self._rejected: list[dict[str, Any]] = []
         self._first: OCRError | None = None
 
     async def take(self, form: Form) -> None:
+        if self._key:
+            self._fingerprint = await fingerprint(form.files, self._wishes)
+            await self._house.store.check_batch(self.id, self._fingerprint)
         for at, file in enumerate(form.files):
             await self._take(file, f"{at}/{len(form.files)}")
         if not self._jobs and self._first is not None:
@@ -94,7 +101,7 @@ class Intake:
         try:
             upload = await take_in(self._house, file, self._wishes.pages)
             if not self._jobs:
-                await self._house.store.create_batch(self._who.owner, self.id)
+                await self._house.store.create_batch(self._who.owner, self.id, self._fingerprint)
             key = f"batch:{self._key}:{place}" if self._key else None
             sender = Sender(self._who.owner, key, self.id, self._who.page_quota)
             await submit(self._house, upload, self._wishes, sender)
@@ -108,6 +115,18 @@ class Intake:
         self._first = self._first or error
         verdict = {"filename": clean_filename(file.filename or ""), "problem": describe(error, self._asked)}
         self._rejected.append(verdict)
+
+
+async def fingerprint(files: Sequence[UploadFile], wishes: Wishes) -> str:
+    """Of all files in their order, and what is wished of them: what an Idempotency-Key of a batch stands for."""
+    whole = hashlib.sha256(wishes.fingerprint().encode())
+    for file in files:
+        one = hashlib.sha256()
+        while part := await file.read(CHUNK):
+            one.update(part)
+        await file.seek(0)
+        whole.update(one.digest())
+    return whole.hexdigest()
 
 
 def batch_id(owner: str, key: str | None) -> str:

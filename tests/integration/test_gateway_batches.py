@@ -84,6 +84,25 @@ async def test_the_same_key_and_files_give_the_first_batch_again(api: httpx.Asyn
     problem(await send(api, *files[::-1], headers={"Idempotency-Key": "k"}), 422, "idempotency-mismatch")
 
 
+@pytest.mark.parametrize(
+    "others",
+    [
+        [("a.png", png(1)), ("b.png", png(2)), ("c.png", png(3))],
+        [("a.png", png(1))],
+        [("bad.png", b"no")],
+        [("bad.png", b"no"), ("a.png", png(1))],
+    ],
+    ids=["one more", "one less", "nothing good", "at another place"],
+)
+async def test_other_files_under_the_same_key_leave_the_batch_alone(
+    api: httpx.AsyncClient, others: list[tuple[str, bytes]]
+) -> None:
+    first = (await send(api, ("a.png", png(1)), ("b.png", png(2)), headers={"Idempotency-Key": "k"})).json()
+    problem(await send(api, *others, headers={"Idempotency-Key": "k"}), 422, "idempotency-mismatch")
+    assert (await api.get(f"{BATCHES}/{first['id']}")).json() == first
+    assert len((await api.get(JOBS)).json()["items"]) == 2
+
+
 @pytest.mark.parametrize("batch_id", ["01JD0000000000000000000000", "x", "x:jobs"])
 async def test_an_unknown_batch_is_404(api: httpx.AsyncClient, batch_id: str) -> None:
     await send(api, ("a.png", png(1)))
