@@ -7,6 +7,7 @@ refused. Sizes are bytes, times seconds. ``docs/settings.md`` is checked against
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -119,7 +120,9 @@ class Settings(BaseSettings):
     preprocess_processes: int = Field(4, ge=1, description="processes that turn pictures into the engine's input")
     encoder_pages: int = Field(8, ge=1, le=64, description="pages whose pictures the GPU encodes together")
     engine_stall: float = Field(60.0, gt=0, description="seconds without a token before the engine counts as hung")
-    vllm_args: dict[str, Any] = Field({}, description="further arguments of vLLM's AsyncEngineArgs, as JSON")
+    vllm_args: Annotated[dict[str, Any], NoDecode] = Field(
+        {}, description="further arguments of vLLM's AsyncEngineArgs, as JSON"
+    )
 
     @field_validator("webhook_secret")
     @classmethod
@@ -143,6 +146,12 @@ class Settings(BaseSettings):
     @classmethod
     def _comma_separated(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("vllm_args", mode="before")
+    @classmethod
+    def _json(cls, value: object) -> object:
+        """Decoded here, and not by pydantic-settings, so that a fault is one among the others."""
+        return json.loads(value) if isinstance(value, str) else value
 
 
 def explain(error: ValidationError) -> str:

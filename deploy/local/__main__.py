@@ -25,9 +25,15 @@ def main() -> int:
         return 128 + end.number if isinstance(end, Stopped) else 1
 
 
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: 1 to 65535")
+    return int(text)
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser("make run", description="Run the whole service on this machine.")
-    parser.add_argument("--port", type=int, help="of the gateway (PORT); default 8000, any free one with --once")
+    parser.add_argument("--port", type=_port, help="of the gateway (PORT); default 8000, any free one with --once")
     parser.add_argument("--file", help="document to read (FILE); default: the sample")
     parser.add_argument("--once", action="store_true", help="print the document's Markdown, stop everything (ONCE)")
     parser.add_argument(

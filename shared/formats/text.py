@@ -35,6 +35,10 @@ def _pieces(tokens: Sequence[Token]) -> Iterator[str]:
             yield strip_tags(only_markup(token.content)) + "\n\n"
         elif token.content:
             yield token.content.strip("\n") + "\n\n"
+        elif token.type == "list_item_open":
+            yield (
+                f"{token.info}{token.markup} " if token.info else ""
+            )  # a number is what the page says, a bullet a mark
         elif token.type == "paragraph_close" and token.hidden:
             yield "\n"
         else:

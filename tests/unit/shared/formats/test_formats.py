@@ -212,6 +212,7 @@ def test_many_unclosed_formulas_are_text() -> None:
         ("**a** _b_ [c](d)", "a b c"),
         ("<table><tr><td>1</td><td>2</td></tr></table>", "1\t2"),
         ("a<br>b", "a\nb"),
+        ("1. one\n2. two\n\n- three", "1. one\n2. two\n\nthree"),
         ("```\ncode\n```", "code"),
         ("x &amp; y", "x & y"),
         ("<script>alert(1)</script>", "<script>alert(1)</script>"),
