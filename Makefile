@@ -8,7 +8,8 @@ RUN_READY := $(VENV)/.ready-run
 DEV_READY := $(VENV)/.ready-dev
 GPU_VENV := .venv-gpu
 GPU_READY := $(GPU_VENV)/.ready
-PIP := $(PY) -m pip install --quiet --disable-pip-version-check --progress-bar off --no-deps
+INSTALL := -m pip install --quiet --disable-pip-version-check --progress-bar off --no-deps
+PIP := $(PY) $(INSTALL)
 THIS := $(PIP) --no-build-isolation -e . -e ./DeepSeek-OCR-master
 
 help: ## list these targets
@@ -33,7 +34,7 @@ $(DEV_READY): requirements-dev.lock requirements-models.lock pyproject.toml | $(
 $(GPU_READY): requirements-worker-vllm.lock | $(PY)
 	@echo "installing vLLM for the worker into $(GPU_VENV) (once, several minutes: torch and CUDA are 5 GB)" >&2
 	@$(PYTHON) -m venv $(GPU_VENV)
-	@$(GPU_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $< >&2
+	@$(GPU_VENV)/bin/python $(INSTALL) --require-hashes -r $< >&2
 	@touch $@
 
 # As it was typed: a file's name may hold anything.

@@ -266,9 +266,10 @@ def stock_apart(args: argparse.Namespace) -> float:
         printed = child.stdout.read()
     if child.returncode:
         raise SystemExit(f"stock vLLM ended with {child.returncode}:\n{printed[-3000:]}")
-    for case in said(printed).values():
+    cases = said(printed)
+    for case in cases.values():
         say(**case)
-    return float(said(printed)[f"stock: {args.stock} in flight"]["pages_per_s"])
+    return float(cases[f"stock: {args.stock} in flight"]["pages_per_s"])
 
 
 def memory(engine: Any) -> dict[str, float]:

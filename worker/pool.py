@@ -6,7 +6,8 @@
   events and acknowledgements stay Celery's), while the work runs on the one event loop: in flight =
   prefetch count = 1 x ``worker_prefetch_multiplier``.
 * ``worker_process_init`` is sent before the consumer connects, so no job is taken until the engine is ready; a handler
-  that raises ends the worker with exit code 70 (Celery itself would only log it and serve without an engine).
+  that raises or answers an error ends the worker with exit code 70 (Celery itself would only log it and serve without
+  an engine).
 * Callbacks run on the consumer's thread, so a message's state is touched by one thread only.
 * Revoking a running task, time limits and a cold shutdown cancel its coroutine.
 """

@@ -36,9 +36,8 @@ def _pieces(tokens: Sequence[Token]) -> Iterator[str]:
         elif token.content:
             yield token.content.strip("\n") + "\n\n"
         elif token.type == "list_item_open":
-            yield (
-                f"{token.info}{token.markup} " if token.info else ""
-            )  # a number is what the page says, a bullet a mark
+            # A number is what the page says, a bullet a mark.
+            yield f"{token.info}{token.markup} " if token.info else ""
         elif token.type == "paragraph_close" and token.hidden:
             yield "\n"
         else:
