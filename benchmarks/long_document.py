@@ -14,9 +14,9 @@ from typing import Any
 
 import httpx
 
-from benchmarks.house import House, house
+from benchmarks.processes import House, house
 from benchmarks.soak import MIB, sample
-from tests.jobs import png
+from tools.jobs import png
 
 
 class Peak:

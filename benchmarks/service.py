@@ -15,9 +15,9 @@ from typing import Any
 
 import httpx
 
-from benchmarks.house import house, quantile
-from shared.options import Options
-from tests.jobs import picture, png, tiff
+from benchmarks.processes import house, quantile
+from shared.contract.options import Options
+from tools.jobs import picture, png, tiff
 from worker.engines.base import PageImage
 from worker.engines.instant import InstantEngine
 

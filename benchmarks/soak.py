@@ -14,8 +14,8 @@ from collections.abc import Iterable
 import httpx
 import psutil
 
-from benchmarks.house import House, house
-from tests.jobs import png, tiff
+from benchmarks.processes import House, house
+from tools.jobs import png, tiff
 
 MIB = 2**20
 AT_ONCE = 16

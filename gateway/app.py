@@ -13,10 +13,11 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from gateway import docs, openapi, problems, security
-from gateway.edge import Edge
-from gateway.routes import batches, events, health, jobs, ocr, results, tokens, webhooks
+from gateway.api import batches, events, health, jobs, ocr, openapi, problems, results, tokens, webhooks
+from gateway.auth import openapi_security as security
+from gateway.middleware import Edge
 from gateway.services import Services
+from gateway.web import docs
 from shared.settings import Settings
 
 EXPOSED = (

@@ -10,18 +10,18 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from gateway.door import Door
-from gateway.hub import Hub
+from gateway.auth.authenticator import Door
 from gateway.metrics import Metrics
-from shared.connect import connect
-from shared.helper import Helper
-from shared.hooks import Hooks
+from gateway.streaming.event_hub import Hub
+from shared.sandbox import Helper
 from shared.settings import Settings
-from shared.signing import Signing
-from shared.ssrf import Guard
-from shared.store import Store
+from shared.ssrf_guard import Guard
+from shared.store.connect import connect
+from shared.store.jobs import Store
+from shared.store.webhook_secrets import Signing
+from shared.store.webhooks import Hooks
 from shared.tasks import stop
-from shared.uploads import Inspector
+from shared.upload_check import Inspector
 
 logger = logging.getLogger(__name__)
 

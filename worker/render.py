@@ -1,6 +1,6 @@
 """One page of an upload -> one RGB picture, made in a process that may die of it.
 
-The upload's bytes lie in a memfd that the children map (``shared.helper.Blob``); the picture comes back through
+The upload's bytes lie in a memfd that the children map (``shared.sandbox.Blob``); the picture comes back through
 another. So per page only two paths and a few numbers are pickled, and a killed worker leaves no file.
 """
 
@@ -16,10 +16,10 @@ import pypdfium2
 from PIL import Image, ImageOps
 
 from shared.errors import FileValidationError, PreprocessingError, RenderMemory, RenderTimeout
-from shared.helper import Blob, Failures, Helper, mapped
+from shared.sandbox import Blob, Failures, Helper, mapped
 from shared.settings import Settings
 from shared.sniff import PDF
-from shared.uploads import UploadLimits, check_side, frames, inspect_blob, open_image, open_pdf
+from shared.upload_check import UploadLimits, check_side, frames, inspect_blob, open_image, open_pdf
 from worker import pixels
 from worker.engines.base import PageImage
 

@@ -14,16 +14,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from shared.claims import Claim, Claims
-from shared.connect import Client, connect
 from shared.errors import EngineDead, StoreUnavailable
 from shared.settings import Settings
+from shared.store.connect import Client, connect
 from shared.tasks import stop
+from worker.claims import Claim, Claims
 from worker.engines import load_engine
 from worker.engines.base import Engine
-from worker.gates import FairGate
-from worker.outflow import Outflow
-from worker.reading import Bench, ClaimLost, Reading
+from worker.event_buffer import Outflow
+from worker.fair_queue import FairGate
+from worker.job_runner import Bench, ClaimLost, Reading
 from worker.render import Renderer
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import argparse
 import sys
 
 from deploy.local.failure import Failure
-from deploy.local.stopping import Signals, Stopped
+from deploy.local.signals import Signals, Stopped
 
 
 def main() -> int:

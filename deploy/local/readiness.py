@@ -9,8 +9,8 @@ import httpx
 import redis
 
 from deploy.local.console import Console
-from deploy.local.plan import Plan
 from deploy.local.ports import LOOPBACK
+from deploy.local.programs import Plan
 from deploy.local.watch import Watch
 
 LOOK_SECONDS = 0.1

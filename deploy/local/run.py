@@ -13,12 +13,12 @@ from pydantic import ValidationError
 from deploy.local.console import Console
 from deploy.local.failure import Failure
 from deploy.local.folder import ROOT, Folder
-from deploy.local.house import House
-from deploy.local.plan import make_plan
 from deploy.local.ports import LOOPBACK, free_port, require_free
+from deploy.local.programs import make_plan
 from deploy.local.readiness import wait_ready
-from deploy.local.reading import faults, read
-from deploy.local.stopping import Signals, Stopped
+from deploy.local.sample import faults, read
+from deploy.local.signals import Signals, Stopped
+from deploy.local.stack import House
 from deploy.local.watch import Watch
 from shared.settings import Settings, explain
 

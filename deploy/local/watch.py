@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deploy.local.console import Console
 from deploy.local.failure import Failure
-from deploy.local.house import House
+from deploy.local.stack import House
 
 SPAWNED = re.compile(r"spawned: '(\w+)' with pid (\d+)")
 EXITED = re.compile(r"exited: (\w+) \((.+); (?:not )?expected\)")

@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from shared.signing import new_secret
+from shared.store.webhook_secrets import new_secret
 from tests.conftest import Valkey
-from tests.house import Gateway, HookSender, Process, Worker
+from tools.processes import Gateway, HookSender, Process, Worker
 
 KEY = "the-only-key-there-is-7f3a9c2e51d80b46"
 REDIS_PASSWORD = "the-store-opens-with-this-19d2c7"

@@ -12,8 +12,8 @@ import pytest
 
 from tests.attack.conftest import KEY, REDIS_PASSWORD, House
 from tests.conftest import ROOT, wait_until
-from tests.jobs import png, tiff
-from tests.receiver import Receiver, verifies
+from tools.jobs import png, tiff
+from tools.receiver import Receiver, verifies
 
 JOBS = "/api/v1/jobs"
 INSIDE = re.compile(

@@ -9,7 +9,7 @@ import httpx
 import psutil
 import pytest
 
-from shared.options import TERMINAL
+from shared.contract.options import TERMINAL
 from tests.attack.conftest import House
 from tests.conftest import wait_until
 from tests.hostile.make import ANY, TAKEN, Case, cases

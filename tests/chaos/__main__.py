@@ -12,9 +12,9 @@ from pathlib import Path
 
 import httpx
 
-from shared.connect import connect
 from shared.errors import StoreUnavailable
-from shared.store import Store
+from shared.store.connect import connect
+from shared.store.jobs import Store
 from tests.chaos.checker import verdict
 from tests.chaos.faults import House
 from tests.chaos.plan import Planned, plan

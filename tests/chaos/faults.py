@@ -12,7 +12,7 @@ from pathlib import Path
 from redis.exceptions import RedisError
 
 from tests.conftest import Valkey
-from tests.house import Gateway, Process, Worker
+from tools.processes import Gateway, Process, Worker
 
 LEASE = 3.0
 

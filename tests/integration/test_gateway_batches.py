@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import Valkey, make_settings
 from tests.integration.conftest import Script, client_of
 from tests.integration.test_gateway_jobs import JOBS, problem, stored
-from tests.jobs import png, tiff
+from tools.jobs import png, tiff
 
 BATCHES = "/api/v1/batches"
 

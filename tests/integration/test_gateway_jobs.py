@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import Valkey, make_settings
 from tests.integration.conftest import Script, client_of
-from tests.jobs import png, tiff
+from tools.jobs import png, tiff
 
 JOBS = "/api/v1/jobs"
 

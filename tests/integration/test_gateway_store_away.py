@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import Valkey, make_settings
 from tests.integration.conftest import Kept, client_of
 from tests.integration.test_gateway_jobs import JOBS, job_of
-from tests.jobs import png
+from tools.jobs import png
 
 FILE = {"file": ("a.png", png(1))}
 ROUTES = [

@@ -14,18 +14,18 @@ from typing import Any
 
 import pytest
 
-from shared.claims import Claims
-from shared.connect import connect
-from shared.hooks import Delivery, Hooks, WebhookState
-from shared.job import Webhook
-from shared.options import Options
-from shared.signing import Signing, new_secret
-from shared.store import Store
-from shared.webhook_body import LARGEST, build_body
+from shared.contract.job import Webhook
+from shared.contract.options import Options
+from shared.store.connect import connect
+from shared.store.jobs import Store
+from shared.store.webhook_secrets import Signing, new_secret
+from shared.store.webhooks import Delivery, Hooks, WebhookState
 from tests.conftest import Valkey, free_port, make_settings, wait_until
-from tests.house import HookSender, Worker
-from tests.jobs import png, submit
-from tests.receiver import OK, Receiver, verifies
+from tools.jobs import png, submit
+from tools.processes import HookSender, Worker
+from tools.receiver import OK, Receiver, verifies
+from worker.claims import Claims
+from worker.webhooks.payload import LARGEST, build_body
 
 QUICK = {"webhook_schedule": "0,0.05,0.05,0.05,0.05,0.05,0.05", "webhook_breaker_seconds": "0.05"}
 SECRET = new_secret()

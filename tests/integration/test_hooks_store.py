@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from shared.claims import Claims
-from shared.connect import connect
+from shared.contract.job import Webhook
 from shared.errors import NotFound, RateLimited
-from shared.hooks import AGAIN_MOST, Due, Ended, Hooks, Lease, Outcome
-from shared.job import Webhook
-from shared.store import Store
+from shared.store.connect import connect
+from shared.store.jobs import Store
+from shared.store.webhooks import AGAIN_MOST, Due, Ended, Hooks, Lease, Outcome
 from tests.conftest import Valkey, make_settings
-from tests.jobs import submit
+from tools.jobs import submit
+from worker.claims import Claims
 
 URL = "https://example.org/hook"
 FAILED = Ended(Outcome.FAILED, 0.1, 500)

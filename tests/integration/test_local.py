@@ -18,7 +18,7 @@ import pytest
 
 from deploy.local import run as local_run
 from tests.conftest import ROOT, free_port, wait_until
-from tests.house import environment
+from tools.processes import environment
 
 SECONDS = 90
 DAMAGED = b"%PDF-1.7\nnothing that follows makes sense\n"

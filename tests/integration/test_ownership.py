@@ -10,12 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
-from shared.hooks import Ended, Hooks, Outcome
-from shared.keys import Keys
-from shared.store import Store
+from gateway.auth.api_keys import Keys
+from shared.store.jobs import Store
+from shared.store.webhooks import Ended, Hooks, Outcome
 from tests.conftest import Valkey
 from tests.integration.conftest import Kept, Script, client_of
-from tests.jobs import png, tiff
+from tools.jobs import png, tiff
 
 HOOK = {"webhook_url": "https://93.184.215.14/hook"}
 # Routes that name no job: what each of them tells a caller is looked at below.

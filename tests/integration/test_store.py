@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from redis.exceptions import NoScriptError
 
-from shared.claims import Claim, Claims
-from shared.document import Page, PageStatus, Usage
+from shared.contract.document import Page, PageStatus, Usage
+from shared.contract.job import Input, NewJob, Webhook
+from shared.contract.options import Options
 from shared.errors import AlreadyFinished, IdempotencyMismatch, NotFound, QueueFull, StoreUnavailable
-from shared.job import Input, NewJob, Webhook
-from shared.options import Options
-from shared.store import Store
+from shared.store.jobs import Store
 from tests.conftest import Valkey, make_settings
+from worker.claims import Claim, Claims
 
 
 def new_job(pages: int = 1, **more: Any) -> NewJob:

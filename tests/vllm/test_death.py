@@ -10,8 +10,8 @@ import textwrap
 import psutil
 import pytest
 
+from shared.contract.options import Options
 from shared.errors import EngineDead
-from shared.options import Options
 from tests.conftest import wait_until
 from tests.vllm.conftest import ROOT, TEST_ARGS, hosted, page
 

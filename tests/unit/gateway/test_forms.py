@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 from fastapi import Request
 
-from gateway.forms import MAX_DEPTH, idempotency_key, read_flag, read_metadata, read_prompt, read_webhook, read_wishes
+from gateway.api.forms import (
+    MAX_DEPTH,
+    idempotency_key,
+    read_flag,
+    read_metadata,
+    read_prompt,
+    read_webhook,
+    read_wishes,
+)
 from shared.errors import BadOption, BadPrompt, BadWebhookUrl, PromptTooLong
 from tests.conftest import make_settings
 

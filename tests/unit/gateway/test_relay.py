@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.relay import Relay
-from shared.document import Document, Page, PageStatus
-from shared.formats.markdown import markdown
+from gateway.formats.markdown import markdown
+from gateway.streaming.text_stream import Relay
+from shared.contract.document import Document, Page, PageStatus
 
 
 def told(pieces: list[dict[str, Any]]) -> str:

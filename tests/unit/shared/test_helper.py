@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from shared.errors import CorruptFile, EncryptedPdf, ImageTooLarge, PreprocessingError
-from shared.helper import Blob, Failures, Helper
+from shared.sandbox import Blob, Failures, Helper
 from tests.unit.shared import helper_work as work
 
 ROOT = Path(__file__).parents[3]
@@ -67,7 +67,7 @@ async def test_a_child_killed_while_it_sends_an_answer_wedges_nobody(
 ) -> None:
     with pytest.raises(CorruptFile):
         await helper.run(work.die_with_the_locks, timeout=10, failures=FAILURES)
-    monkeypatch.setattr("shared.helper.START_SECONDS", 4.0)
+    monkeypatch.setattr("shared.sandbox.START_SECONDS", 4.0)
     assert await helper.run(work.pid, timeout=10, failures=FAILURES)
 
 
@@ -108,7 +108,7 @@ async def test_a_blob_goes_to_a_child_and_an_answer_comes_back(helper: Helper) -
 
 PARENT = """
 import asyncio
-from shared.helper import Failures, Helper
+from shared.sandbox import Failures, Helper
 from tests.unit.shared import helper_work as work
 failures = Failures(RuntimeError, RuntimeError, RuntimeError)
 async def main():

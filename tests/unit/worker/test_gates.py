@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from worker.gates import FairGate, GateClosed
+from worker.fair_queue import FairGate, GateClosed
 
 
 async def settle() -> None:
