@@ -1,4 +1,4 @@
-"""Writes docs/settings.md from ``shared.settings``: ``python -m tools.settings_page``. A test checks that it was done."""
+"""Write docs/settings.md from ``shared.settings``: ``python -m tools.settings_page``. A test checks that it was run."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from standardwebhooks.webhooks import Webhook
+from standardwebhooks.webhooks import WebhookTarget
 
 from shared.contract.job import ANONYMOUS
 from shared.errors import Forbidden
@@ -40,11 +40,11 @@ def signature_headers(known: Secrets, webhook_id: str, body: bytes, now: datetim
     return {
         "webhook-id": webhook_id,
         "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": " ".join(Webhook(one).sign(webhook_id, now, body.decode()) for one in used),
+        "webhook-signature": " ".join(WebhookTarget(one).sign(webhook_id, now, body.decode()) for one in used),
     }
 
 
-class Signing:
+class WebhookSecrets:
     def __init__(self, redis: Client, settings: Settings) -> None:
         self._scripts = Scripts(redis)
         self._given = settings.webhook_secret.get_secret_value() if settings.webhook_secret else None

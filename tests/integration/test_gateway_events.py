@@ -16,11 +16,12 @@ from gateway.services import Services
 from gateway.streaming.event_hub import Reader
 from shared.store.connect import connect
 from shared.store.jobs import Event, Store
-from tests.conftest import Valkey, make_settings
+from tests.conftest import make_settings
 from tests.integration.conftest import Script
 from tests.integration.test_gateway_jobs import JOBS, job_of, problem
-from tools.jobs import png, tiff
 from tools.processes import Gateway
+from tools.uploads import png, tiff
+from tools.valkey import Valkey
 from worker.claims import Claims
 
 

@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from deploy.local import run as local_run
-from tests.conftest import ROOT, free_port, wait_until
 from tools.processes import environment
+from tools.valkey import ROOT, free_port, wait_until
 
 SECONDS = 90
 DAMAGED = b"%PDF-1.7\nnothing that follows makes sense\n"
