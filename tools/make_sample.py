@@ -172,4 +172,4 @@ def assembled(objects: list[bytes]) -> bytes:
 
 
 if __name__ == "__main__":
-    Path(__file__).with_name("sample.pdf").write_bytes(pdf())
+    (Path(__file__).parents[1] / "docs" / "sample.pdf").write_bytes(pdf())
