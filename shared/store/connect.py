@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, TypeVar
@@ -33,8 +34,9 @@ UNREACHABLE: Final = (exceptions.ConnectionError, exceptions.TimeoutError, OSErr
 # First words of refusals that pass without anybody changing what was asked. Such a command or script did nothing.
 PASSING: Final = (
     "BUSY", "CLUSTERDOWN", "EXECABORT", "LOADING", "MASTERDOWN", "MISCONF", "NOPERM", "NOREPLICAS", "OOM", "READONLY",
-    "TRYAGAIN", "UNKILLABLE",
+    "TRYAGAIN", "UNBLOCKED", "UNKILLABLE",
 )  # fmt: skip
+PASSING_WORD: Final = re.compile(rf"(?:^|[^A-Za-z])({'|'.join(PASSING)})\b")  # pipelines and scripts put it in words
 CODES: Final[tuple[tuple[type[exceptions.RedisError], str], ...]] = (
     # redis-py takes the first word off these.
     (exceptions.OutOfMemoryError, "OOM"), (exceptions.ReadOnlyError, "READONLY"),
@@ -49,8 +51,8 @@ def code_of(error: exceptions.RedisError) -> str:
     for kind, code in CODES:
         if isinstance(error, kind):
             return code
-    text = str(error)
-    return next((code for code in PASSING if text.startswith(code) or f" -{code} " in text or f" {code} " in text), "")
+    found = PASSING_WORD.search(str(error))
+    return found[1] if found else ""
 
 
 def passes(error: exceptions.RedisError) -> bool:
