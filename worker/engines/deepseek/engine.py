@@ -29,9 +29,10 @@ from deepseek_ocr.repetition import RepetitionGuard
 from deepseek_ocr.tokens import TABLE
 from shared.contract.document import Block, PageStatus, Usage, figure_name
 from shared.contract.options import Options
+from shared.contract.worker_status import EngineStatus
 from shared.errors import InferenceError
 from shared.settings import Settings
-from worker.engines.base import EngineInfo, PageImage, PageRead, Piece, Restarted
+from worker.engines.base import PageImage, PageRead, Piece, Restarted
 from worker.engines.deepseek import ladder
 from worker.engines.deepseek.asked import mode_for, prompt_for
 from worker.engines.deepseek.build import build
@@ -210,9 +211,9 @@ class DeepSeekEngine:
             spent.usage(),
         )
 
-    # -- its own account
+    # -- its own report
 
-    def describe(self) -> EngineInfo:
+    def describe(self) -> EngineStatus:
         memory = self._gpu.memory()
         metrics = {
             **self._stats.metrics(idle=not self._watch.reading),
@@ -237,8 +238,8 @@ class DeepSeekEngine:
         remove_sockets_folder()
 
 
-def _info(settings: Settings) -> EngineInfo:
-    return EngineInfo(
+def _info(settings: Settings) -> EngineStatus:
+    return EngineStatus(
         name="deepseek-ocr",
         model=MODEL,
         slots=settings.max_num_seqs,
