@@ -43,4 +43,4 @@ def page() -> str:
 
 
 if __name__ == "__main__":
-    Path(__file__).with_suffix(".md").write_text(page())
+    (Path(__file__).parents[1] / "docs" / "settings.md").write_text(page())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from standardwebhooks.webhooks import WebhookTarget
+from standardwebhooks.webhooks import Webhook
 
 from shared.contract.job import ANONYMOUS
 from shared.errors import Forbidden
@@ -40,7 +40,7 @@ def signature_headers(known: Secrets, webhook_id: str, body: bytes, now: datetim
     return {
         "webhook-id": webhook_id,
         "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": " ".join(WebhookTarget(one).sign(webhook_id, now, body.decode()) for one in used),
+        "webhook-signature": " ".join(Webhook(one).sign(webhook_id, now, body.decode()) for one in used),
     }
 
 
