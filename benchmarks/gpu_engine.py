@@ -32,7 +32,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from shared.options import Options
+from shared.contract.options import Options
 from shared.settings import Settings
 from worker.engines.base import PageImage, PageRead, Piece
 

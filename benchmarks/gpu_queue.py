@@ -27,10 +27,10 @@ from PIL import Image, ImageDraw
 
 from benchmarks.gpu_engine import DISTINCT_PAGES, TINY_ARGS, WANTED, draw_page, lengths, said, say, weights_of
 from benchmarks.gpu_engine import load as load_endless
-from shared.options import Options
+from shared.contract.options import Options
 from shared.settings import Settings
-from tests.conftest import Valkey
-from tests.house import Gateway, Worker
+from tools.processes import Gateway, Worker
+from tools.valkey import Valkey
 from worker.engines.base import PageImage, Piece
 
 BITS = 12

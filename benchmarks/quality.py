@@ -30,7 +30,7 @@ import pypdfium2
 from PIL import Image
 from rapidfuzz.distance import Levenshtein
 
-from shared.options import Options
+from shared.contract.options import Options
 from shared.settings import Settings
 from worker.engines import loader
 from worker.engines.base import Engine, PageImage, PageRead

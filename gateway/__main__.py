@@ -11,11 +11,11 @@ import uvicorn
 from pydantic import ValidationError
 from uvicorn.supervisors import Multiprocess
 
-from gateway.door import refusal
-from shared.keys import given_keys
+from gateway.auth.api_keys import given_keys
+from gateway.auth.authenticator import refusal
 from shared.settings import Settings
 from shared.sniff import allowed_types
-from shared.ssrf import Rules
+from shared.ssrf_guard import Rules
 
 GRACE_SECONDS = 8  # for answers under way; within the ten seconds most supervisors give
 

@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable
 
 from pydantic import ValidationError
 
-from shared.connect import connect
+from gateway.auth.api_keys import Keys, given_keys
+from shared.contract.view import timestamp
 from shared.errors import OCRError
-from shared.keys import Keys, given_keys
 from shared.settings import Settings, explain
-from shared.view import timestamp
+from shared.store.connect import connect
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

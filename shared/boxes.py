@@ -7,7 +7,7 @@ from io import BytesIO
 
 from PIL import Image, ImageDraw, ImageFont
 
-from shared.document import Page
+from shared.contract.document import Page
 
 _COLOURS = {
     "title": "#c62828",

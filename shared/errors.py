@@ -21,7 +21,7 @@ OCRError
     ├── InferenceError       the engine refused or failed one page; it goes on with others
     └── EngineDead           the engine is gone; its pages go back to the queue
 
-HTTP statuses are given at the edge, in ``gateway.problems``.
+HTTP statuses are given at the edge, in ``gateway.api.problems``.
 """
 
 from __future__ import annotations

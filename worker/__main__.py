@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared.settings import Settings
-from worker.command import run
+from worker.broker.command import run
 from worker.engines import jobs_in_flight
 
 if TYPE_CHECKING:

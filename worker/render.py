@@ -1,6 +1,6 @@
 """One page of an upload -> one RGB picture, made in a process that may die of it.
 
-The upload's bytes lie in a memfd that the children map (``shared.helper.Blob``); the picture comes back through
+The upload's bytes lie in a memfd that the children map (``shared.sandbox.Blob``); the picture comes back through
 another. So per page only two paths and a few numbers are pickled, and a killed worker leaves no file.
 """
 
@@ -16,10 +16,10 @@ import pypdfium2
 from PIL import Image, ImageOps
 
 from shared.errors import FileValidationError, PreprocessingError, RenderMemory, RenderTimeout
-from shared.helper import Blob, Failures, Helper, mapped
+from shared.sandbox import Blob, Failures, SandboxPool, mapped
 from shared.settings import Settings
 from shared.sniff import PDF
-from shared.uploads import UploadLimits, check_side, frames, inspect_blob, open_image, open_pdf
+from shared.upload_check import UploadLimits, check_side, frames, inspect_blob, open_image, open_pdf
 from worker import pixels
 from worker.engines.base import PageImage
 
@@ -71,13 +71,13 @@ class Renderer:
     def __init__(self, settings: Settings) -> None:
         self._limits, self._seconds = UploadLimits.of(settings), settings.render_timeout
         self._size = Size(settings.render_dpi, settings.render_max_side, settings.max_image_side)
-        self._helper = Helper(processes=settings.render_processes, memory=settings.render_memory)
+        self._sandbox = SandboxPool(processes=settings.render_processes, memory=settings.render_memory)
 
     async def open(self, data: bytes, media_type: str) -> Upload:
         """Take the bytes over and count their pages; raises ``FileValidationError`` or ``PreprocessingError``."""
         blob = Blob(data)
         try:
-            info = await self._helper.run(
+            info = await self._sandbox.run(
                 inspect_blob, blob.path, "upload", self._limits, timeout=self._seconds, failures=FAILURES
             )
         except BaseException:
@@ -89,13 +89,13 @@ class Renderer:
         """The picture of page ``number`` (from 1); raises ``PreprocessingError``, whose ``code`` is the reason."""
         with Blob() as answer:
             work = (upload.blob.path, upload.media_type, number, self._size, text_layer, answer.path)
-            done = await self._helper.run(render, *work, timeout=self._seconds, failures=FAILURES)
+            done = await self._sandbox.run(render, *work, timeout=self._seconds, failures=FAILURES)
             memory = answer.map()
         image = await asyncio.to_thread(_taken, memory, done)
         return PageImage(number, image, done.text)
 
     async def close(self) -> None:
-        await self._helper.close()
+        await self._sandbox.close()
 
 
 def _taken(memory: mmap, done: Rendered) -> Image.Image:

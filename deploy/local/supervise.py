@@ -12,7 +12,7 @@ import sys
 
 from supervisor import supervisord
 
-from deploy.local.leash import die_with_parent
+from deploy.local.parent_death import die_with_parent
 
 
 def main(parent: str, config: str, folder: str | None = None) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from shared.errors import NotFound
-from shared.store import Event, Store
+from shared.store.jobs import Event, Store
 from tests.chaos.plan import Planned
 
 

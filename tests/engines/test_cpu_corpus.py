@@ -12,7 +12,7 @@ from PIL import Image
 from rapidfuzz.distance import Levenshtein
 
 from benchmarks.quality import normalised, without_markdown
-from shared.options import Options
+from shared.contract.options import Options
 from shared.settings import Settings
 from worker.engines import loader
 from worker.engines.base import Engine, PageImage, PageRead

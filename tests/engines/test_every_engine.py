@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 from PIL import Image, ImageDraw, ImageFont
 
-from shared.document import PageStatus
-from shared.options import Options
+from shared.contract.document import PageStatus
+from shared.contract.options import Options
 from shared.settings import Settings
 from worker.engines import REGISTRY, loader
 from worker.engines.base import Engine, EngineInfo, PageImage, PageRead, Piece, Restarted

@@ -14,11 +14,11 @@ from PIL import Image
 
 from deepseek_ocr.page import PageReader
 from deepseek_ocr.tokens import MARKUP
-from shared.document import Block, Document, Page, PageStatus
+from gateway.formats.html import html
+from shared.contract.document import Block, Document, Page, PageStatus
 from shared.errors import FileValidationError
-from shared.formats.html import html
 from shared.sniff import media_type
-from shared.uploads import Inspector
+from shared.upload_check import Inspector
 from tests.conftest import make_settings
 from tests.hostile.make import pdf
 

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from shared.errors import FileValidationError, OCRError, PreprocessingError
 from shared.settings import Settings
-from shared.uploads import Inspector
+from shared.upload_check import Inspector
 from tests.hostile.make import ANY, SEED, TAKEN, Case, cases, pdf
 from worker.render import Renderer
 

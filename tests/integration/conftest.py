@@ -11,12 +11,13 @@ import httpx
 import pytest
 
 from gateway.app import create_app
-from shared.claims import Claim, Claims
-from shared.document import Block, Page, PageStatus, Usage
+from shared.contract.document import Block, Page, PageStatus, Usage
 from shared.settings import Settings
-from shared.uploads import Inspector
-from tests.conftest import Valkey, make_settings
-from tests.house import Gateway
+from shared.upload_check import Inspector
+from tests.conftest import make_settings
+from tools.processes import Gateway
+from tools.valkey import Valkey
+from worker.claims import Claim, Claims
 
 
 class Script:

@@ -19,13 +19,13 @@ from typing import Any
 
 import pytest
 
-from shared.formats.html import CSP
-from shared.store import Store
-from tests.conftest import Valkey
-from tests.house import Gateway, Worker
+from gateway.formats.html import CSP
+from shared.store.jobs import Store
 from tests.integration.conftest import Script
-from tests.jobs import picture, png, submit
 from tests.unit.shared.formats.test_formats import PROBES
+from tools.processes import Gateway, Worker
+from tools.uploads import picture, png, submit
+from tools.valkey import Valkey
 from worker.engines.instant import answer
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

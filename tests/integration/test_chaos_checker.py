@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from shared.claims import Claim, Claims
-from shared.document import Page, PageStatus
-from shared.options import Options
-from shared.store import Store
+from shared.contract.document import Page, PageStatus
+from shared.contract.options import Options
+from shared.store.jobs import Store
 from tests.chaos.checker import verdict
 from tests.chaos.plan import Planned
-from tests.conftest import Valkey
 from tests.integration.test_store import new_job
-from tests.jobs import picture
+from tools.uploads import picture
+from tools.valkey import Valkey
+from worker.claims import Claim, Claims
 from worker.engines.instant import answer
 
 

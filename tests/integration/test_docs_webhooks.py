@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from shared.signing import Secrets, new_secret, signature_headers
-from tests.conftest import ROOT
+from shared.store.webhook_secrets import Secrets, new_secret, signature_headers
+from tools.valkey import ROOT
 
 BODY = b'{"type": "job.succeeded", "data": {"id": "01J", "urls": {"result": "http://x/r"}}}'
 

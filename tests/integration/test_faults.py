@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from shared.connect import connect
 from shared.errors import QueueFull
-from shared.store import Store
-from tests.conftest import Valkey, make_settings
-from tests.house import Worker
+from shared.store.connect import connect
+from shared.store.jobs import Store
+from tests.conftest import make_settings
 from tests.integration.waiting import FIXTURES, ended, names, until, until_event
-from tests.jobs import picture, png, submit, tiff
+from tools.processes import Worker
+from tools.uploads import picture, png, submit, tiff
+from tools.valkey import Valkey
 from worker.engines.instant import answer
 
 

@@ -12,16 +12,17 @@ import httpx
 import pytest
 from httpx_sse import ServerSentEvent, aconnect_sse
 
-from gateway.hub import Reader
 from gateway.services import Services
-from shared.claims import Claims
-from shared.connect import connect
-from shared.store import Event, Store
-from tests.conftest import Valkey, make_settings
-from tests.house import Gateway
+from gateway.streaming.event_hub import Reader
+from shared.store.connect import connect
+from shared.store.jobs import Event, Store
+from tests.conftest import make_settings
 from tests.integration.conftest import Script
 from tests.integration.test_gateway_jobs import JOBS, job_of, problem
-from tests.jobs import png, tiff
+from tools.processes import Gateway
+from tools.uploads import png, tiff
+from tools.valkey import Valkey
+from worker.claims import Claims
 
 
 @pytest.fixture
@@ -169,7 +170,7 @@ async def test_an_id_that_is_none_is_refused(http: httpx.AsyncClient, last: str)
 async def test_a_silent_stream_is_kept_alive_by_pings(
     api: httpx.AsyncClient, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.sse.PING_SECONDS", 0.2)
+    monkeypatch.setattr("gateway.streaming.sse.PING_SECONDS", 0.2)
     job_id = await job_of(api)
     claim = await script.take(job_id)
 

@@ -12,13 +12,13 @@ from typing import Any
 import httpx
 import pytest
 
-from shared.document import PageStatus
-from shared.store import Store
-from tests.conftest import Valkey
-from tests.house import Gateway
+from shared.contract.document import PageStatus
+from shared.store.jobs import Store
 from tests.integration.conftest import Script
 from tests.integration.test_gateway_jobs import JOBS, newest, problem, stored
-from tests.jobs import png, tiff
+from tools.processes import Gateway
+from tools.uploads import png, tiff
+from tools.valkey import Valkey
 
 OCR = "/api/v1/ocr"
 Play = Callable[[str], Awaitable[None]]

@@ -12,7 +12,7 @@ import httpcore
 import pytest
 
 from shared.settings import Settings
-from shared.ssrf import Blocked, Guard, GuardedBackend, Unresolved
+from shared.ssrf_guard import Blocked, Guard, GuardedBackend, Unresolved
 from tests.conftest import make_settings
 
 NAMES = {

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from docs.transcript import BLOCK, PAGES, Shell, steps
-from tests.conftest import Valkey
-from tests.house import Gateway, Worker
+from tools.processes import Gateway, Worker
+from tools.transcript import BLOCK, PAGES, Shell, steps
+from tools.valkey import Valkey
 
 
 @pytest.fixture(scope="module")

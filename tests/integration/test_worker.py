@@ -13,16 +13,17 @@ from typing import Any
 
 import pytest
 
-from shared.connect import connect
+from shared.contract.job import Input, NewJob
+from shared.contract.options import Options
 from shared.errors import NotFound
-from shared.job import Input, NewJob
-from shared.message import celery_message
-from shared.options import Options
-from shared.store import Store
-from tests.conftest import ROOT, Valkey, make_settings
-from tests.house import Worker, environment
+from shared.store.connect import connect
+from shared.store.jobs import Store
+from shared.store.message import celery_message
+from tests.conftest import make_settings
 from tests.integration.waiting import FIXTURES, ended, names, until, until_counter, until_event
-from tests.jobs import picture, png, submit, tiff
+from tools.processes import Worker, environment
+from tools.uploads import picture, png, submit, tiff
+from tools.valkey import ROOT, Valkey
 from worker.engines.instant import answer
 
 

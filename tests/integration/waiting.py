@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from shared.job import Job
-from shared.store import Store
+from shared.contract.job import Job
+from shared.store.jobs import Store
 
 FIXTURES = "tests.engines.fixtures"
 

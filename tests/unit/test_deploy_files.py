@@ -40,7 +40,7 @@ MADE_LATER = {"deploy/.env"}
 # Libraries of one engine, imported where that engine is chosen.
 VLLM_ONLY = {"safetensors", "vllm", "torch", "torchvision", "transformers"}
 CPU_ONLY = {"rapidocr", "onnxruntime", "rapid_layout"}
-# What shared.formats takes to make HTML, which only the gateway does.
+# What gateway.formats takes to make HTML, which only the gateway does.
 GATEWAY_ONLY = {"markdown_it", "mdit_py_plugins", "nh3", "latex2mathml"}
 # Variables of programs that are not ours.
 NOT_SETTINGS = {

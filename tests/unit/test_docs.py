@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from docs.settings import page
 from shared.settings import Settings
+from tools.settings_page import page
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -16,7 +16,7 @@ TEXTS = sorted([*DOCS.glob("*.md"), *(DOCS / "decisions").glob("*.md"), ROOT / "
 
 
 def test_settings_page_is_what_the_code_says() -> None:
-    assert (DOCS / "settings.md").read_text() == page(), "run: python -m docs.settings"
+    assert (DOCS / "settings.md").read_text() == page(), "run: python -m tools.settings_page"
 
 
 def test_every_setting_has_a_meaning() -> None:

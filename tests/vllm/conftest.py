@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import pytest
 from PIL import Image, ImageDraw
 
-from shared.options import Options
+from shared.contract.options import Options
 from shared.settings import Settings
 from worker.engines.base import PageImage, PageRead, Piece
 

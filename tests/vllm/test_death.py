@@ -10,10 +10,10 @@ import textwrap
 import psutil
 import pytest
 
+from shared.contract.options import Options
 from shared.errors import EngineDead
-from shared.options import Options
-from tests.conftest import wait_until
 from tests.vllm.conftest import ROOT, TEST_ARGS, hosted, page
+from tools.valkey import wait_until
 
 LONG = " ".join(f"{i * 7919 % 100003}" for i in range(4000))
 

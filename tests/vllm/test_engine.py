@@ -14,9 +14,9 @@ from vllm.renderers.inputs.preprocess import parse_model_prompt
 
 from deepseek_ocr.modes import GUNDAM, MODES
 from deepseek_ocr.prompts import DOCUMENT, FREE_OCR
-from shared.document import PageStatus
+from shared.contract.document import PageStatus
+from shared.contract.options import Options
 from shared.errors import BadPrompt, PromptTooLong
-from shared.options import Options
 from tests.vllm.conftest import page
 from worker.engines.base import PageImage, PageRead, Restarted
 

@@ -14,10 +14,10 @@ import httpx
 import psutil
 import pytest
 
-from tests.conftest import Valkey, wait_until
-from tests.house import Gateway, Worker
 from tests.vllm.conftest import TEST_ARGS, page
-from worker.pool import EXIT_ENGINE_DEAD
+from tools.processes import Gateway, Worker
+from tools.valkey import Valkey, wait_until
+from worker.broker.pool import EXIT_ENGINE_DEAD
 
 ANSWER = (
     "<|ref|>title<|/ref|><|det|>[[100, 50, 900, 100]]<|/det|>\n# Rechnung 4711 — 発票 😀\n\n"

@@ -7,7 +7,7 @@ from vllm.multimodal.utils import group_and_batch_mm_kwargs
 from vllm.transformers_utils.processors.deepseek_ocr import DeepseekOCRProcessor
 
 from deepseek_ocr.modes import GUNDAM
-from shared.document import PageStatus
+from shared.contract.document import PageStatus
 from tests.vllm.conftest import hosted, page
 from tests.vllm.test_encoder import Model
 from worker.engines.deepseek import vision

@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from vllm.platforms import current_platform
 
 from deepseek_ocr.tokens import BOS
+from shared.contract.options import Options
 from shared.errors import EngineNotReady
-from shared.options import Options
 from tests.vllm import make_model
 from tests.vllm.conftest import TEST_ARGS, hosted, page, settings
 from worker.engines.deepseek import files, proof, start

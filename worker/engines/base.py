@@ -13,8 +13,8 @@ from typing import Protocol
 
 from PIL.Image import Image
 
-from shared.document import Block, Box, PageStatus, Shortfall, Usage
-from shared.options import Options
+from shared.contract.document import Block, Box, PageStatus, Shortfall, Usage
+from shared.contract.options import Options
 
 
 @dataclass(frozen=True, slots=True)

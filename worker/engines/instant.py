@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator
 
 from PIL import Image
 
-from shared.document import Block, PageStatus, Usage
-from shared.options import Options
+from shared.contract.document import Block, PageStatus, Usage
+from shared.contract.options import Options
 from shared.settings import Settings
 from worker.engines.base import EngineInfo, PageImage, PageRead, Piece
 

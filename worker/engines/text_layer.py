@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.document import Block
+from shared.contract.document import Block
 from worker.engines.base import PageImage, PageRead
 
 

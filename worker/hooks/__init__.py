@@ -1,1 +1,1 @@
-"""The senders of webhooks: a Celery worker of their own, with no engine in it. ``python -m worker.hooks``."""
+"""The former name of ``worker.webhooks``, kept for one release so that older deployment files go on working."""

@@ -2,8 +2,8 @@ import pytest
 
 from deepseek_ocr.modes import GUNDAM, TINY
 from deepseek_ocr.prompts import DOCUMENT, FREE_OCR, OTHER_IMAGE
+from shared.contract.options import Options
 from shared.errors import BadPrompt
-from shared.options import Options
 from worker.engines.deepseek.asked import mode_for, prompt_for
 
 

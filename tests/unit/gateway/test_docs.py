@@ -6,13 +6,14 @@ import re
 
 import pytest
 
+from gateway.api.events import OWN, STORED
+from gateway.api.forms import FIELDS, WEBHOOK_EVENTS
+from gateway.api.problems import STATUS
 from gateway.app import create_app
-from gateway.forms import FIELDS, WEBHOOK_EVENTS
-from gateway.problems import STATUS
-from gateway.routes.events import OWN, STORED
-from shared.formats import Format
-from shared.view import JobView
-from tests.conftest import ROOT, make_settings
+from gateway.formats import Format
+from shared.contract.view import JobView
+from tests.conftest import make_settings
+from tools.valkey import ROOT
 
 TEXT = (ROOT / "docs" / "api.md").read_text()
 INSIDE = {"inference-failed", "render-failed", "render-timeout", "render-memory", "engine-dead"}

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from gateway.env_example import render
 from shared.settings import Settings
-from tests.conftest import ROOT
+from tools.env_example import render
+from tools.valkey import ROOT
 
 EXAMPLE = ROOT / ".env.example"
 
 
 def test_the_example_is_what_the_settings_make_it() -> None:
-    assert EXAMPLE.read_text() == render(), "run: python -m gateway.env_example > .env.example"
+    assert EXAMPLE.read_text() == render(), "run: python -m tools.env_example > .env.example"
 
 
 def test_a_copy_of_it_changes_nothing() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.problems import STATUS, describe, kinds, problem
+from gateway.api.problems import STATUS, describe, kinds, problem
 from shared import errors
 from shared.errors import OCRError, QueueFull, Unauthorized
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.waiting import preferred
+from gateway.api.long_poll import preferred
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pathlib import Path
 from pebble.pool.channel import WorkerChannel
 
 from shared.errors import EncryptedPdf
-from shared.helper import mapped
+from shared.sandbox import mapped
 
 
 def pid() -> int:

@@ -7,7 +7,7 @@ from io import BytesIO
 from PIL import Image
 
 from shared.boxes import colour, draw, page_picture
-from shared.document import Block, Page, PageStatus
+from shared.contract.document import Block, Page, PageStatus
 
 
 def page(*boxes: tuple[int, int, int, int]) -> Page:

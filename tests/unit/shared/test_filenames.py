@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.filenames import MAX_BYTES, clean_filename, content_disposition
+from gateway.api.filenames import MAX_BYTES, clean_filename, content_disposition
 
 
 @pytest.mark.parametrize(

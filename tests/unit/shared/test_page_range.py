@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.contract.page_range import compact, parse
 from shared.errors import BadPageRange
-from shared.page_range import compact, parse
 
 
 @pytest.mark.parametrize(

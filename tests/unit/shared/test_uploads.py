@@ -15,7 +15,7 @@ from shared.errors import CorruptFile, EncryptedPdf, FileEmpty, FileTooLarge, Im
 from shared.errors import UnsupportedMedia as Unsupported
 from shared.settings import Settings
 from shared.sniff import JPEG, PDF, PNG, TIFF, WEBP, allowed_types, media_type
-from shared.uploads import Inspector, UploadInfo, UploadLimits, inspect
+from shared.upload_check import Inspector, UploadInfo, UploadLimits, inspect
 from tests.hostile.make import pdf, picture, tiff
 
 CORPUS = Path(__file__).parents[3].parent / "shared" / "corpus"

@@ -7,8 +7,8 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
 
+from shared.contract.options import Options
 from shared.errors import EngineDead, OCRError
-from shared.options import Options
 from worker.engines.base import EngineInfo, PageImage, PageRead, Piece
 from worker.engines.cpu.reader import Reader, Stopped
 from worker.engines.cpu.recognition import failure

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from shared.document import PageStatus, Usage
+from shared.contract.document import PageStatus, Usage
 from worker.engines.base import PageImage, PageRead
 from worker.engines.blank import is_blank
 from worker.engines.cpu.detection import Detected, Floats, Quads, moved, resized

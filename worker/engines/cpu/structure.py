@@ -10,7 +10,7 @@ from itertools import groupby
 
 from PIL.Image import Image
 
-from shared.document import Block, Box, figure_name
+from shared.contract.document import Block, Box, figure_name
 from worker.engines.base import FigureCrop, PageRead
 from worker.engines.cpu import tables
 from worker.engines.cpu.joining import escaped, row_text, run_on, vocabulary

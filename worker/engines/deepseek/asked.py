@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from deepseek_ocr.modes import DEFAULT, MODES, Mode
 from deepseek_ocr.prompts import DOCUMENT, OTHER_IMAGE, PromptError, custom
+from shared.contract.options import Options, ReadType
 from shared.errors import BadOption, BadPrompt
-from shared.options import Options, ReadType
 
 
 def prompt_for(options: Options) -> str:

@@ -27,9 +27,9 @@ from deepseek_ocr.modes import MODES, Mode
 from deepseek_ocr.page import PageReader
 from deepseek_ocr.repetition import RepetitionGuard
 from deepseek_ocr.tokens import TABLE
-from shared.document import Block, PageStatus, Usage, figure_name
+from shared.contract.document import Block, PageStatus, Usage, figure_name
+from shared.contract.options import Options
 from shared.errors import InferenceError
-from shared.options import Options
 from shared.settings import Settings
 from worker.engines.base import EngineInfo, PageImage, PageRead, Piece, Restarted
 from worker.engines.deepseek import ladder

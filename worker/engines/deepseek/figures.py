@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from PIL.Image import Image
 
-from shared.document import Box
+from shared.contract.document import Box
 from worker.engines.base import FigureCrop
 
 JPEG_QUALITY = 90

@@ -11,13 +11,13 @@ from zipfile import ZipFile
 
 import pytest
 
-from shared.document import Block, Document, Figure, Page, PageStatus
+from gateway.formats import Format, negotiate
+from gateway.formats.archive import archive, as_json
+from gateway.formats.html import CSP, CSS, fragment, html
+from gateway.formats.markdown import comment, markdown
+from gateway.formats.text import plain, text
+from shared.contract.document import Block, Document, Figure, Page, PageStatus
 from shared.errors import BadOption
-from shared.formats import Format, negotiate
-from shared.formats.archive import archive, as_json
-from shared.formats.html import CSP, CSS, fragment, html
-from shared.formats.markdown import comment, markdown
-from shared.formats.text import plain, text
 
 GOLDEN = Path(__file__).parents[3] / "golden"
 UPDATE = False

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from PIL import Image
 
-from shared.document import Block
+from shared.contract.document import Block
+from shared.contract.options import Options
 from shared.errors import EngineDead, InferenceError
-from shared.options import Options
 from worker.engines.base import PageImage, PageRead
 from worker.engines.cpu.engine import CpuEngine
 from worker.engines.cpu.reader import Reader, Stopped

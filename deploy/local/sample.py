@@ -1,0 +1,45 @@
+"""Reads one document through the running service, as any client would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from client import Client, ClientError, Job
+from deploy.local.console import Console
+from deploy.local.failure import Failure
+from deploy.local.programs import Plan
+from deploy.local.watch import ProcessWatch
+
+PATIENCE = 60.0
+
+
+def read(plan: Plan, path: Path, watch: ProcessWatch, console: Console) -> tuple[Job, str]:
+    """The finished job and its Markdown. Raises ``Failure`` with the service's reason."""
+    with Client(plan.url, plan.api_key, patience=PATIENCE) as client:
+        try:
+            job = _wait(client, client.submit(path), watch, console)
+            return job, client.result(job).decode()
+        except ClientError as error:
+            why = str(error)
+    raise Failure(why if why.startswith(path.name) else f"{path.name}: {why}")
+
+
+def _wait(client: Client, job: Job, watch: ProcessWatch, console: Console) -> Job:
+    said = -1
+    while not job.finished:
+        watch.look()
+        done = job.progress.pages_done + job.progress.pages_failed
+        line = f"{job.filename}: {done} of {job.progress.pages_total} pages"
+        if done != said:
+            console.say(line)
+        said = done
+        job = client.job(job, wait=1)
+    watch.look()
+    console.say(f"{job.filename}: {job.status}, {job.progress.pages_done} of {job.progress.pages_total} pages")
+    return job
+
+
+def faults(job: Job) -> str:
+    """The pages that were not read well, in one line; "" if there are none."""
+    which = ", ".join(f"{page.number} ({page.status}: {page.reason})" for page in job.faults)
+    return f"{job.filename}: not every page could be read: {which}" if which else ""

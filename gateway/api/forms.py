@@ -1,0 +1,249 @@
+"""The multipart form of a submission, and what its fields may say. Options are read before any file is looked at."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from fastapi import Request
+from pydantic import JsonValue
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+
+from shared.contract.job import WebhookTarget
+from shared.contract.options import Mode, Options, Priority, ReadType, TextLayer
+from shared.errors import BadOption, BadPrompt, BadWebhookUrl, FileMissing, PromptTooLong
+from shared.settings import Settings
+
+READ_OPTIONS: Final = ("type", "mode", "prompt", "pages", "priority", "text_layer")
+FIELDS: Final = frozenset({*READ_OPTIONS, "webhook_url", "webhook_events", "deadline", "metadata"})
+READ_FIELDS: Final = frozenset({"type", "prompt", "stream"})
+WEBHOOK_EVENTS: Final = ("job.started", "job.succeeded", "job.partial", "job.failed", "job.cancelled")
+MAX_FIELDS: Final = 64
+MAX_FIELD: Final = 64 * 1024  # bytes of one text field
+MAX_URL: Final = 2048
+MAX_DEPTH: Final = 32
+MAX_KEY: Final = 255
+# <image>, <|ref|>, <|grounding|>, DeepSeek's own <｜…｜>, <td>…: whatever a tokenizer may take for more than text.
+SPECIAL_TOKEN: Final = re.compile(r"<image>|<\s*/?\s*[|｜][^<>]{0,64}[|｜]\s*>|<pad>|</?s>", re.IGNORECASE)
+KEY: Final = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"|([\x21\x23-\x7e][\x21-\x7e]*)')
+
+E = TypeVar("E", bound=StrEnum)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Text fields by name (empty ones left out) and the parts named ``file``."""
+
+    fields: Mapping[str, str]
+    files: tuple[UploadFile, ...]
+
+    @property
+    def file(self) -> UploadFile:
+        if len(self.files) > 1:
+            raise BadOption("Send one file; many go to /api/v1/batches")
+        return self.files[0]
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitOptions:
+    """What the fields of a submission say, checked. ``deadline``: seconds from now."""
+
+    options: Options
+    pages: str | None = None
+    deadline: float | None = None
+    metadata: Mapping[str, JsonValue] | None = None
+    webhook: WebhookTarget | None = None
+
+    def fingerprint(self) -> str:
+        """The same for the same submit_options, different for different ones."""
+        hook = [self.webhook.url, *self.webhook.events] if self.webhook else None
+        facts = [self.options.model_dump(mode="json"), self.pages, self.deadline, self.metadata, hook]
+        return json.dumps(facts, sort_keys=True)
+
+
+@asynccontextmanager
+async def read_form(request: Request, known: frozenset[str], files: int) -> AsyncIterator[Form]:
+    """The form of this request; its files (on disk beyond 1 MiB) live as long as the block."""
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "multipart/form-data":
+        raise FileMissing("Send multipart/form-data with a part named file")
+    async with _parts(request, files) as parts:
+        form = Form(_texts(parts, known), _files(parts))
+        if not form.files:
+            raise FileMissing("There is no part named file with a filename")
+        if len(form.files) > files > 1:
+            raise BadOption(f"A batch may have {files} files")
+        yield form
+
+
+@asynccontextmanager
+async def _parts(request: Request, files: int) -> AsyncIterator[list[tuple[str, UploadFile | str]]]:
+    try:
+        form = await request.form(max_files=files + 1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD)
+    except HTTPException as error:
+        kind = BadOption if error.detail.startswith("Too many") else FileMissing
+        raise kind(f"The multipart body cannot be taken: {error.detail}") from error
+    try:
+        yield list(form.multi_items())
+    finally:
+        await form.close()
+
+
+def _files(parts: list[tuple[str, UploadFile | str]]) -> tuple[UploadFile, ...]:
+    found = [(name, part) for name, part in parts if isinstance(part, UploadFile)]
+    if stray := [name for name, _ in found if name != "file"]:
+        raise BadOption(f"The file belongs in a part named file, not {_shown(stray[0])}")
+    return tuple(part for _, part in found)
+
+
+def _texts(parts: list[tuple[str, UploadFile | str]], known: frozenset[str]) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for name, value in parts:
+        if isinstance(value, UploadFile) or (name == "file" and not value):
+            continue
+        if name not in known:
+            raise FileMissing("The part file has no filename") if name == "file" else _unknown(name, known)
+        if name in fields and name != "webhook_events":
+            raise BadOption(f"{name} was sent twice")
+        if value:
+            fields[name] = f"{fields[name]},{value}" if name in fields else value
+    return fields
+
+
+def _unknown(name: str, known: frozenset[str]) -> BadOption:
+    return BadOption(f"There is no field {_shown(name)}; the fields are file, {', '.join(sorted(known))}")
+
+
+def _shown(text: str) -> str:
+    """A caller's own words in an answer to them: short and in one line."""
+    return ascii(text[:40])
+
+
+def parse_options(fields: Mapping[str, str], settings: Settings) -> SubmitOptions:
+    """Check every field. Raises an ``OptionError`` that names the first one that cannot be accepted."""
+    options = Options(
+        type=_choice(ReadType, "type", fields) or ReadType.DOCUMENT,
+        mode=_choice(Mode, "mode", fields),
+        prompt=read_prompt(fields.get("prompt"), settings.max_prompt_length),
+        priority=_choice(Priority, "priority", fields) or Priority.NORMAL,
+        text_layer=_choice(TextLayer, "text_layer", fields) or TextLayer.IGNORE,
+    )
+    return SubmitOptions(
+        options,
+        fields.get("pages"),
+        read_deadline(fields.get("deadline"), settings.max_job_age),
+        read_metadata(fields.get("metadata", "{}"), settings.max_metadata_size),
+        read_webhook(fields.get("webhook_url"), fields.get("webhook_events")),
+    )
+
+
+def _choice(kind: type[E], name: str, fields: Mapping[str, str]) -> E | None:
+    value = fields.get(name)
+    if value is None:
+        return None
+    try:
+        return kind(value)
+    except ValueError:
+        raise BadOption(f"{name} must be one of {', '.join(kind)}") from None
+
+
+def read_flag(name: str, fields: Mapping[str, str], *, default: bool) -> bool:
+    value = fields.get(name, "true" if default else "false").lower()
+    if value not in ("true", "false", "1", "0"):
+        raise BadOption(f"{name} must be true or false")
+    return value in ("true", "1")
+
+
+def read_prompt(text: str | None, longest: int) -> str | None:
+    """A caller's own prompt, or None. A model's special tokens in it would be more than words."""
+    if text is None or not text.strip():
+        return None
+    if len(text) > longest:
+        raise PromptTooLong(f"The prompt has {len(text)} characters; the limit is {longest}")
+    if found := SPECIAL_TOKEN.search(text):
+        raise BadPrompt(f"The prompt must not contain the special token {_shown(found[0])}")
+    if any(ord(sign) < 32 and sign not in "\t\n\r" for sign in text):
+        raise BadPrompt("The prompt contains control characters")
+    return text
+
+
+def read_deadline(text: str | None, longest: int) -> float | None:
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= longest:
+        raise BadOption(f"deadline must be a number of seconds, at most {longest}")
+    return seconds
+
+
+def read_metadata(text: str, largest: int) -> dict[str, JsonValue]:
+    """A JSON object that comes back as it was sent: nothing in it that JSON or UTF-8 cannot say again."""
+    if len(text.encode("utf-8", "surrogatepass")) > largest:
+        raise BadOption(f"metadata may have {largest} bytes")
+    try:
+        value: Any = json.loads(text)
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        raise BadOption("metadata must be a JSON object") from None
+    if not isinstance(value, dict) or _depth(value) > MAX_DEPTH:
+        raise BadOption(f"metadata must be a JSON object, at most {MAX_DEPTH} deep")
+    return value
+
+
+def _depth(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_depth, inner), default=0)
+
+
+def read_webhook(url: str | None, events: str | None) -> WebhookTarget | None:
+    """The form of it only: where a webhook may go is decided when it is sent."""
+    if url is None:
+        if events is not None:
+            raise BadOption("webhook_events needs a webhook_url")
+        return None
+    if len(url) > MAX_URL or not url.isascii() or any(ord(sign) <= 32 or ord(sign) == 127 for sign in url):
+        raise BadWebhookUrl(f"webhook_url must be a URL of at most {MAX_URL} ASCII characters without spaces")
+    _check_url(url)
+    return WebhookTarget(url=url, events=_events(events))
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise BadWebhookUrl("webhook_url must be an http or https URL with a host")
+
+
+def _events(text: str | None) -> tuple[str, ...]:
+    if text is None:
+        return WEBHOOK_EVENTS[1:]  # the terminal ones
+    asked = [part.strip() for part in text.split(",") if part.strip()]
+    if not asked or not set(asked) <= set(WEBHOOK_EVENTS):
+        raise BadOption(f"webhook_events must be some of {', '.join(WEBHOOK_EVENTS)}")
+    return tuple(event for event in WEBHOOK_EVENTS if event in asked)
+
+
+def idempotency_key(request: Request) -> str | None:
+    """The Idempotency-Key, quoted (a structured field string) or bare. Raises ``BadOption``."""
+    given = request.headers.getlist("idempotency-key")
+    if not given:
+        return None
+    found = KEY.fullmatch(given[0].strip()) if len(given) == 1 else None
+    key = (re.sub(r"\\(.)", r"\1", found[1]) if found[1] is not None else found[2]) if found else ""
+    if not 0 < len(key) <= MAX_KEY:
+        raise BadOption(f"Idempotency-Key must be one string of 1 to {MAX_KEY} printable ASCII characters")
+    return key

@@ -1,0 +1,122 @@
+"""The door: which key belongs to whom, how often they may come, and whether anyone may come without one."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from fastapi import Request
+
+from gateway.auth.api_keys import Key, Keys
+from gateway.auth.url_tokens import Tokens
+from shared.contract.job import ANONYMOUS
+from shared.errors import RateLimited, StoreUnavailable, Unauthorized
+from shared.settings import Settings
+from shared.store.connect import Client, connect
+from shared.store.scripts import Scripts
+
+MINUTE: Final = 60
+DAY: Final = 86400
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """``owner`` is what the caller's jobs are filed under; nobody sees another owner's. ``page_quota``: pages a day."""
+
+    owner: str = ANONYMOUS
+    page_quota: int | None = None
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Authenticator:
+    def __init__(self, redis: Client, settings: Settings) -> None:
+        self.keys = Keys(redis, settings)
+        self.tokens = Tokens(redis)
+        self._settings = settings
+        self._scripts = Scripts(redis)
+        self._requires_key = not (is_loopback(settings.host) or settings.allow_anonymous)
+
+    async def authenticate(self, request: Request) -> Caller:
+        """CallerDep is calling. Raises ``Unauthorized`` and ``RateLimited``; the limits' headers go into the answer."""
+        text = given_key(request)
+        if text is None and (owner := await self._token_owner(request)) is not None:
+            return await self._limit(request, Key(owner, owner, owner, 0.0))
+        if not await self.requires_key():
+            return Caller()
+        key = await self.keys.find(text) if text is not None else None
+        if key is None:
+            raise Unauthorized()
+        return await self._limit(request, key)
+
+    async def requires_key(self) -> bool:
+        """Whether a key is needed. A door that is closed stays so."""
+        self._requires_key = self._requires_key or await self.keys.exist()
+        return self._requires_key
+
+    async def _token_owner(self, request: Request) -> str | None:
+        token, job_id = request.query_params.get("token"), request.path_params.get("job_id")
+        if not token or job_id is None or request.method != "GET":
+            return None
+        owner = await self.tokens.owner(token, job_id)
+        if owner is None:
+            raise Unauthorized("The token is not for this job, or no longer valid")
+        return owner
+
+    async def _limit(self, request: Request, key: Key) -> Caller:
+        settings = self._settings
+        rate, burst = key.rate or settings.rate_limit, key.burst or settings.rate_burst
+        quota = key.pages or settings.page_quota
+        reply = await self._scripts.run("rate", key.owner, MINUTE / rate, burst, "" if quota is None else quota)
+        allowed, left, wait, reset, pages, day = reply
+        policy, state = [f'"requests";q={rate};w={MINUTE}'], [f'"requests";r={left};t={math.ceil(float(reset))}']
+        if quota is not None:
+            policy.append(f'"pages";q={quota};w={DAY}')
+            state.append(f'"pages";r={int(pages)};t={day}')
+        request.scope["limits"].update({"RateLimit-Policy": ", ".join(policy), "RateLimit": ", ".join(state)})
+        if not allowed:
+            raise RateLimited(f"This key may send {rate} requests a minute", retry_after=float(wait))
+        return Caller(key.owner, quota)
+
+
+def given_key(request: Request) -> str | None:
+    """The key of ``Authorization: Bearer`` or ``X-API-Key``; None where there is neither."""
+    scheme, _, text = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and text.strip():
+        return text.strip()
+    return request.headers.get("x-api-key") or None
+
+
+def refusal(settings: Settings) -> str | None:
+    """Why the gateway must not start: it would be open to everyone who can reach it. None when it may.
+
+    A store that cannot be asked is no reason: without an answer the door is closed.
+    """
+    if is_loopback(settings.host) or settings.allow_anonymous:
+        return None
+    try:
+        return None if asyncio.run(_keys_exist(settings)) else OPEN.format(host=settings.host)
+    except StoreUnavailable:
+        return None
+
+
+OPEN: Final = (
+    "HOST is {host} and there are no API keys, so anyone who reaches it could use it: make one with"
+    " `python -m gateway.keys create NAME`, or set ALLOW_ANONYMOUS=true"
+)
+
+
+async def _keys_exist(settings: Settings) -> bool:
+    redis = connect(settings.redis_url.get_secret_value(), patient=False)
+    try:
+        return await Keys(redis, settings).exist()
+    finally:
+        await redis.aclose()

@@ -1,0 +1,41 @@
+"""Short-lived tokens for URLs: a browser's EventSource cannot send a key. One token, one job, reading only."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+
+from shared.store.connect import Client, store_errors
+
+
+class Tokens:
+    """Signed by a secret that the gateways share through Redis, made at first need; nothing is stored per token."""
+
+    def __init__(self, redis: Client) -> None:
+        self._redis = redis
+        self._secret: bytes | None = None
+
+    async def make(self, job_id: str, owner: str, expires_at: int) -> str:
+        return f"{expires_at}.{owner}.{await self._sign(job_id, owner, str(expires_at))}"
+
+    async def owner(self, token: str, job_id: str) -> str | None:
+        """In whose name the token reads this job; None when it does not, or no longer."""
+        expires, _, rest = token.partition(".")
+        owner, _, signature = rest.rpartition(".")
+        expected = await self._sign(job_id, owner, expires)
+        if not hmac.compare_digest(expected.encode(), signature.encode("utf-8", "surrogateescape")):
+            return None
+        return owner if int(expires) > time.time() else None
+
+    async def _sign(self, job_id: str, owner: str, expires: str) -> str:
+        text = f"{job_id}\n{owner}\n{expires}".encode("utf-8", "surrogateescape")
+        return hmac.new(await self._key(), text, hashlib.sha256).hexdigest()
+
+    async def _key(self) -> bytes:
+        if self._secret is None:
+            with store_errors():
+                await self._redis.set("door:secret", secrets.token_hex(32), nx=True)
+                self._secret = await self._redis.get("door:secret")
+        return self._secret or b""

@@ -1,0 +1,199 @@
+"""One blocked XREAD per process, shared by everything that waits: event streams, long-polls and the original API.
+
+A reader starts from Redis (``XRANGE`` after its id) and goes on from the shared read. Its queue is bounded: one that
+is too slow loses the queue, not the events, and reads on from Redis by id. While Redis is away nothing is lost either:
+positions are stream ids, so the next read goes on where the last one ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from shared.errors import StoreUnavailable
+from shared.store.connect import Client, store_errors
+from shared.store.jobs import Event, Store, read_event
+
+logger = logging.getLogger(__name__)
+
+BLOCK_MS: Final = 5_000
+PACE: Final = 0.01  # seconds between two shared reads: many streams' events then come in one
+QUEUE: Final = 256  # events a reader may be behind before it has to read from Redis
+CHUNK: Final = 500
+
+
+def moment(event_id: str) -> tuple[int, int]:
+    """A stream id as something that can be compared: ``"5-1"`` -> ``(5, 1)``."""
+    ms, _, seq = event_id.partition("-")
+    return int(ms), int(seq or 0)
+
+
+def first_of_all(event: Event) -> bool:
+    """Whether this is what every job's stream begins with: nothing has been trimmed before it."""
+    return event.name == "status" and event.data == {"status": "queued"}
+
+
+class EventReader:
+    """One follower of one job's stream, at ``position``. ``missed`` is set when events before it were trimmed away."""
+
+    def __init__(self, store: Store, job_id: str, position: str, *, behind: bool) -> None:
+        self._store = store
+        self._job_id = job_id
+        self.position = position
+        self.missed = False
+        self._behind = behind
+        self._queue: deque[Event] = deque()
+        self._news = asyncio.Event()
+
+    def offer(self, event: Event) -> None:
+        """Called by the hub; never waits."""
+        if len(self._queue) >= QUEUE:
+            self._queue.clear()
+            self._behind = True
+        if not self._behind:
+            self._queue.append(event)
+        self._news.set()
+
+    def wake(self) -> None:
+        self._news.set()
+
+    async def next(self, seconds: float) -> list[Event]:
+        """The events after ``position``, waiting at most ``seconds`` for one; empty when there was none."""
+        if not self._behind and not self._queue:
+            await self._wait(seconds)
+        self._news.clear()
+        events = await self._catch_up() if self._behind else self._drain()
+        fresh = [event for event in events if moment(event.id) > moment(self.position)]
+        if fresh:
+            self.position = fresh[-1].id
+        return fresh
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+        except TimeoutError:
+            return
+
+    def _drain(self) -> list[Event]:
+        events = list(self._queue)
+        self._queue.clear()
+        return events
+
+    async def _catch_up(self) -> list[Event]:
+        """Read on from Redis. What is offered meanwhile queues up, so that nothing falls between the two."""
+        self._behind = False
+        try:
+            events = await self._store.events(self._job_id, self.position, CHUNK)
+            self.missed = self.missed or await self._trimmed()
+        except BaseException:
+            self._behind = True
+            raise
+        if len(events) == CHUNK:
+            self._behind = True
+            self._queue.clear()
+        return events
+
+    async def _trimmed(self) -> bool:
+        """Asked after reading: whether an event later than ``position`` may be gone."""
+        first = await self._store.events(self._job_id, count=1)
+        return bool(first) and moment(first[0].id) > moment(self.position) and not first_of_all(first[0])
+
+
+class FollowedStream:
+    """A stream somebody follows: how far it has been read, and who wants to know."""
+
+    def __init__(self, position: str) -> None:
+        self.position = position
+        self.readers: set[EventReader] = set()
+
+
+class Hub:
+    """``client`` is a connection for the blocked read alone; ``store`` does the rest."""
+
+    def __init__(self, client: Client, store: Store) -> None:
+        self._client = client
+        self._store = store
+        self._watched: dict[str, FollowedStream] = {}
+        self._bell, self._rung = f"wake:{secrets.token_hex(8)}", "0-0"
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.closed = False
+
+    @asynccontextmanager
+    async def follow(self, job_id: str, after: str | None) -> AsyncIterator[EventReader]:
+        """Follow a job's events: those after the id ``after`` ("0": all), or with None only those to come."""
+        watched = self._watched.get(job_id)
+        if watched is None:
+            watched = self._watched.setdefault(job_id, FollowedStream(await self._last_id(job_id)))
+        reader = EventReader(
+            self._store, job_id, watched.position if after is None else after, behind=after is not None
+        )
+        watched.readers.add(reader)
+        try:
+            await self._ring()
+            yield reader
+        finally:
+            watched.readers.discard(reader)
+            if not watched.readers and self._watched.get(job_id) is watched:
+                del self._watched[job_id]
+
+    def close(self) -> None:
+        """Wake every reader for the last time."""
+        self.closed = True
+        for watched in self._watched.values():
+            for reader in watched.readers:
+                reader.wake()
+
+    def close_soon(self) -> None:
+        """``close`` from a signal handler."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self.close)
+
+    async def run(self) -> None:
+        """Read for ever; cancelled with the gateway."""
+        self._loop = asyncio.get_running_loop()
+        while True:
+            try:
+                await self._read()
+                await asyncio.sleep(PACE)
+            except StoreUnavailable as error:
+                logger.warning("event streams wait for the store: %s", error)
+                await asyncio.sleep(0.5)
+
+    async def _read(self) -> None:
+        keys = {f"ev:{job_id}": watched.position for job_id, watched in self._watched.items()}
+        with store_errors():
+            reply = await self._client.xread({self._bell: self._rung, **keys}, count=QUEUE, block=BLOCK_MS)
+        for key, entries in reply or []:
+            if key.decode() == self._bell:
+                self._rung = entries[-1][0].decode()
+            else:
+                self._deliver(key.decode().removeprefix("ev:"), entries)
+
+    def _deliver(self, job_id: str, entries: list[Any]) -> None:
+        watched = self._watched.get(job_id)
+        if watched is None:
+            return
+        for entry_id, fields in entries:
+            event = read_event(entry_id, fields)
+            if moment(event.id) <= moment(watched.position):
+                continue  # the stream was let go and watched again meanwhile
+            watched.position = event.id
+            for reader in watched.readers:
+                reader.offer(event)
+
+    async def _last_id(self, job_id: str) -> str:
+        with store_errors():
+            entries = await self._store.redis.xrevrange(f"ev:{job_id}", count=1)
+        return entries[0][0].decode() if entries else "0-0"
+
+    async def _ring(self) -> None:
+        """End the blocked read, so that the next one has the new stream in it."""
+        with store_errors():
+            await self._store.redis.xadd(self._bell, {"new": "1"}, maxlen=1, approximate=False)
+            await self._store.redis.expire(self._bell, 3600)

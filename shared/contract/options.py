@@ -1,0 +1,52 @@
+"""What a caller may ask for: the form fields of a submission, checked once, at the door."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from shared.contract.document import Frozen
+
+
+class ReadType(StrEnum):
+    """``document``: a page to be laid out again as Markdown. ``image``: any other picture with text in it."""
+
+    DOCUMENT = "document"
+    IMAGE = "image"
+
+
+class Mode(StrEnum):
+    """DeepSeek-OCR's resolution modes; other engines ignore them and say so in ``/models``."""
+
+    TINY = "tiny"
+    SMALL = "small"
+    BASE = "base"
+    LARGE = "large"
+    GUNDAM = "gundam"
+
+
+class Priority(StrEnum):
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+class TextLayer(StrEnum):
+    """``ignore``: every page is read from its picture. ``prefer``: a born-digital PDF page gives its own text."""
+
+    IGNORE = "ignore"
+    PREFER = "prefer"
+
+
+class Options(Frozen):
+    """How the pages of one job are to be read. Stored with the job and echoed back."""
+
+    type: ReadType = ReadType.DOCUMENT
+    mode: Mode | None = None
+    prompt: str | None = None
+    priority: Priority = Priority.NORMAL
+    text_layer: TextLayer = TextLayer.IGNORE
+
+
+JobStatus = Literal["queued", "processing", "succeeded", "partial", "failed", "cancelled"]
+TERMINAL: frozenset[str] = frozenset({"succeeded", "partial", "failed", "cancelled"})

@@ -1,0 +1,387 @@
+"""The store: jobs, pages, events and workers in Redis. The gateway's half and what both sides read.
+
+The record is the truth; Celery's message is a hint that a job may be ready. Every change is one Lua script of
+``shared/lua`` with Redis's own clock, so a process may die anywhere and nothing is half done.
+Every method raises ``StoreUnavailable`` when Redis cannot serve.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import re
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ulid import ULID
+
+from shared.contract.document import Page
+from shared.contract.job import RANKS, Job, NewJob, Queue, read_job, record_fields
+from shared.contract.options import TERMINAL
+from shared.errors import AlreadyFinished, IdempotencyMismatch, NotFound, QueueFull, RateLimited
+from shared.settings import Settings
+from shared.store.connect import Client, store_errors
+from shared.store.message import celery_message
+from shared.store.scripts import Scripts, pairs
+
+LIST_CHUNK = 500
+"""Ids of a list that are looked at in one step."""
+CURSOR = re.compile(r"([0-9]{1,12}\.[0-9]{1,9})-([0-9A-HJKMNP-TV-Z]{26})")
+LOOKUPS = 20
+"""Jobs that are looked up side by side: a list must not take every connection of a gateway."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """``replayed``: the Idempotency-Key was seen before with the same payload, and this is that job."""
+
+    job_id: str
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of a job's stream. ``id`` is Redis's; ``name`` and ``data`` are as in the HTTP contract."""
+
+    id: str
+    name: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    id: str
+    owner: str
+    created_at: float
+    job_ids: tuple[str, ...]
+    rejected: tuple[dict[str, Any], ...]
+
+
+class ListPosition(NamedTuple):
+    """Where a job stands in its owner's list; as text, a cursor."""
+
+    moment: float
+    job_id: str
+
+    def __str__(self) -> str:
+        return f"{self.moment!r}-{self.job_id}"
+
+    @classmethod
+    def of(cls, cursor: str | None) -> ListPosition:
+        if cursor is None:
+            return cls(math.inf, "")
+        if (found := CURSOR.fullmatch(cursor)) is None:
+            raise NotFound("There is no such cursor")
+        return cls(float(found[1]), found[2])
+
+
+class Store:
+    """What the gateway asks of Redis. ``owner`` is the caller's key id, ``anonymous`` without keys."""
+
+    def __init__(self, redis: Client, settings: Settings) -> None:
+        self.redis = redis
+        self.settings = settings
+        self.scripts = Scripts(redis)
+        self._memory: tuple[float, float] = (0.0, 0.0)  # (when looked up, share of maxmemory in use)
+
+    # -- jobs
+
+    async def submit(self, new: NewJob, upload: bytes, fingerprint: str = "") -> Submitted:
+        """Store upload, record, queue entry and first event in one step, or nothing.
+
+        Raises ``QueueFull`` and ``RateLimited`` (with ``retry_after``) beyond a limit, and ``IdempotencyMismatch``.
+        """
+        await self._refuse_when_full()
+        job_id, limits = str(ULID()), self.settings
+        horizon = limits.max_job_age + 2 * limits.result_ttl
+        fields = {**record_fields(new), "result_ttl": limits.result_ttl, "max_age": limits.max_job_age}
+        reply = await self.scripts.run(
+            "submit", job_id, upload, celery_message(job_id), new.pages, len(upload),
+            RANKS[new.options.priority], new.owner, new.idempotency_key or "", fingerprint, limits.idempotency_ttl,
+            new.batch or "", limits.max_queue_jobs, limits.max_queue_pages, limits.max_queue_bytes,
+            limits.requeue_after, "" if new.deadline is None else new.deadline, horizon,
+            "" if new.page_quota is None else new.page_quota,
+            *(part for item in fields.items() for part in item),
+        )  # fmt: skip
+        verdict, value = reply[0].decode(), reply[1].decode()
+        if verdict == "full":
+            raise QueueFull(f"Too many {value} are waiting", retry_after=await self.retry_after())
+        if verdict == "quota":
+            raise RateLimited("The pages of this key for today are used up", retry_after=float(value))
+        if verdict == "mismatch":
+            raise IdempotencyMismatch()
+        return Submitted(value, verdict == "replay")
+
+    async def job(self, job_id: str, owner: str | None = None, *, pages: bool = True) -> Job:
+        """The job with its place in the queue. Raises ``NotFound`` also for another owner's job (None: any).
+
+        ``pages``: with what became of each page, which may be thousands; else ``Job.pages`` is empty.
+        """
+        reply = await self.scripts.run("view", job_id, int(pages))
+        job = _viewed(reply) if reply else None
+        if job is None or (owner is not None and job.owner != owner):
+            raise NotFound("There is no such job")
+        return job
+
+    async def jobs(
+        self, owner: str, *, status: str | None = None, limit: int = 50, cursor: str | None = None
+    ) -> tuple[list[Job], str | None]:
+        """Newest first, without ``pages``, and the cursor of the next page (None at the end).
+
+        Raises ``NotFound`` for a cursor that is none of ours.
+        """
+        found: list[Job] = []
+        last = ListPosition.of(cursor)
+        async for place, job in self._listed(owner, status, last):
+            if len(found) == limit:
+                return found, str(last)
+            found.append(job)
+            last = place
+        return found, None
+
+    async def _listed(
+        self, owner: str, status: str | None, after: ListPosition
+    ) -> AsyncIterator[tuple[ListPosition, Job]]:
+        while places := await self._places_after(owner, after):
+            candidates = {place.job_id: place for place in await self._perhaps(places, status)}
+            async for job in self._looked_up(list(candidates), owner):
+                if status in (None, job.status):
+                    yield candidates[job.id], job
+            after = places[-1]
+
+    async def _places_after(self, owner: str, place: ListPosition) -> list[ListPosition]:
+        """By moment and id, not by rank: jobs come and go while a list is walked, the one at its cursor too."""
+        with store_errors():
+            found = await self.redis.zrevrangebyscore(
+                f"jobs:{owner}", place.moment, "-inf", start=0, num=LIST_CHUNK, withscores=True
+            )
+        return [there for name, score in found if (there := ListPosition(score, name.decode())) < place]
+
+    async def _perhaps(self, places: list[ListPosition], status: str | None) -> list[ListPosition]:
+        """Those that may be in this state, looked up in one step; an open job may turn out to be overdue."""
+        if status is None:
+            return places
+        with store_errors():
+            async with self.redis.pipeline(transaction=False) as pipe:
+                for place in places:
+                    pipe.hget(f"job:{place.job_id}", "status")
+                states = await pipe.execute()
+        return [
+            place
+            for place, state in zip(places, states, strict=True)
+            if state is not None and (state.decode() == status or state.decode() not in TERMINAL)
+        ]
+
+    async def _looked_up(self, ids: Sequence[str], owner: str) -> AsyncIterator[Job]:
+        """In their order, without ``pages``; left out: what was deleted or has expired."""
+        for at in range(0, len(ids), LOOKUPS):
+            some = (self.job(job_id, owner, pages=False) for job_id in ids[at : at + LOOKUPS])
+            for found in await asyncio.gather(*some, return_exceptions=True):
+                if isinstance(found, Job):
+                    yield found
+                elif not isinstance(found, NotFound):
+                    raise found
+
+    async def cancel(self, job_id: str) -> None:
+        """Raises ``AlreadyFinished`` and ``NotFound``. A worker reading it sees the cancel at its next heartbeat."""
+        verdict = (await self.scripts.run("cancel", job_id)).decode()
+        if verdict == "gone":
+            raise NotFound("There is no such job")
+        if verdict == "over":
+            raise AlreadyFinished()
+
+    async def delete(self, job_id: str) -> None:
+        """Cancel if needed, then forget job, upload and result. Nothing happens when there is none."""
+        await self.scripts.run("delete", job_id)
+
+    async def jobs_of(self, batch: Batch) -> list[Job]:
+        """Those that are still there, without ``pages``."""
+        return [job async for job in self._looked_up(batch.job_ids, batch.owner)]
+
+    # -- results
+
+    async def pages(self, job_id: str) -> list[Page]:
+        """The pages that have ended, by number."""
+        with store_errors():
+            found = await self.redis.hvals(f"pages:{job_id}")
+        return sorted((Page.model_validate_json(page) for page in found), key=lambda page: page.number)
+
+    async def page(self, job_id: str, number: int) -> Page | None:
+        with store_errors():
+            found = await self.redis.hget(f"pages:{job_id}", str(number))
+        return Page.model_validate_json(found) if found else None
+
+    async def page_image(self, job_id: str, number: int) -> bytes | None:
+        """The page's picture as the engine saw it (WebP), or None where none was kept."""
+        with store_errors():
+            found: bytes | None = await self.redis.hget(f"img:{job_id}", str(number))
+        return found
+
+    async def figures(self, job_id: str) -> dict[str, bytes]:
+        """Every figure of the job: name -> JPEG."""
+        with store_errors():
+            found = await self.redis.hgetall(f"fig:{job_id}")
+        return {name.decode(): jpeg for name, jpeg in found.items()}
+
+    async def figure(self, job_id: str, name: str) -> bytes | None:
+        with store_errors():
+            found: bytes | None = await self.redis.hget(f"fig:{job_id}", name)
+        return found
+
+    # -- events
+
+    async def events(self, job_id: str, after: str = "0", count: int = 1000) -> list[Event]:
+        """The stored events later than ``after``, oldest first, at most ``count``."""
+        with store_errors():
+            entries = await self.redis.xrange(f"ev:{job_id}", min=f"({after}" if after != "0" else "-", count=count)
+        return [read_event(entry_id, fields) for entry_id, fields in entries]
+
+    async def first_event_id(self, job_id: str) -> str | None:
+        """Id of the oldest event that is still stored: an older ``Last-Event-ID`` has missed something."""
+        with store_errors():
+            entries = await self.redis.xrange(f"ev:{job_id}", count=1)
+        return entries[0][0].decode() if entries else None
+
+    # -- batches
+
+    async def create_batch(self, owner: str, batch_id: str | None = None, fingerprint: str = "") -> str:
+        """A new, empty batch, kept as long as a job and its result can be. One that exists already stays as it is.
+
+        Raises ``IdempotencyMismatch`` if that one was made of something else.
+        """
+        batch_id = batch_id or str(ULID())
+        fields = {"owner": owner, "created": time.time(), "rejected": "[]", "fingerprint": fingerprint}
+        with store_errors():
+            async with self.redis.pipeline(transaction=True) as pipe:
+                for name, value in fields.items():
+                    pipe.hsetnx(f"batch:{batch_id}", name, value)
+                pipe.expire(f"batch:{batch_id}", self._batch_ttl)
+                await pipe.execute()
+        await self.check_batch(batch_id, fingerprint)
+        return batch_id
+
+    async def check_batch(self, batch_id: str, fingerprint: str) -> None:
+        """Raises ``IdempotencyMismatch`` if there is such a batch, made of something else."""
+        with store_errors():
+            found = await self.redis.hget(f"batch:{batch_id}", "fingerprint")
+        if found is not None and found.decode() != fingerprint:
+            raise IdempotencyMismatch()
+
+    async def close_batch(self, batch_id: str, rejected: Sequence[Mapping[str, Any]]) -> None:
+        """Write down which files were refused, and why."""
+        with store_errors():
+            await self.redis.hset(f"batch:{batch_id}", "rejected", json.dumps(list(rejected)))
+
+    async def drop_batch(self, batch_id: str) -> None:
+        """Forget a batch into which no job went."""
+        with store_errors():
+            await self.redis.delete(f"batch:{batch_id}", f"batch:{batch_id}:jobs")
+
+    async def batch(self, batch_id: str, owner: str | None = None) -> Batch:
+        with store_errors():
+            record = await self.redis.hgetall(f"batch:{batch_id}")
+            ids = await self.redis.lrange(f"batch:{batch_id}:jobs", 0, -1)
+        if not record or (owner is not None and record[b"owner"].decode() != owner):
+            raise NotFound("There is no such batch")
+        return Batch(
+            batch_id, record[b"owner"].decode(), float(record[b"created"]), tuple(i.decode() for i in ids),
+            tuple(json.loads(record[b"rejected"])),
+        )  # fmt: skip
+
+    @property
+    def _batch_ttl(self) -> int:
+        return self.settings.max_job_age + 2 * self.settings.result_ttl
+
+    # -- the whole
+
+    async def ping(self) -> None:
+        with store_errors():
+            await self.redis.ping()
+
+    async def counters(self) -> dict[str, int]:
+        """jobs, pages, bytes: unfinished; running; submitted; ended:STATUS; pages:STATUS; leases_lost; …"""
+        with store_errors():
+            found = await self.redis.hgetall("counters")
+        return {name.decode(): int(value) for name, value in found.items()}
+
+    async def retry_after(self) -> float:
+        """Seconds until about a tenth of the queue has been read, from the pages of the last minute; 1 to 600."""
+        counters, rate = await self.counters(), await self.speed()
+        return min(600.0, max(1.0, 0.1 * counters.get("pages", 0) / rate)) if rate else 30.0
+
+    async def speed(self) -> float:
+        """Pages of the last minute per second in which any was read; 0 when there were none."""
+        now = time.time()  # a hint only; the buckets themselves are Redis's time
+        buckets = [int(now / 10) - i for i in range(7)]
+        with store_errors():
+            pages = await self.redis.mget([f"rate:{bucket}" for bucket in buckets])
+            busy = await self.redis.mget([f"rate:busy:{bucket}" for bucket in buckets])
+        return per_second(sum(int(n) for n in pages if n), sum(float(seconds) for seconds in busy if seconds))
+
+    async def oldest_queued(self) -> float:
+        """Seconds the job that has waited longest has been waiting; 0 when none is."""
+        with store_errors():
+            async with self.redis.pipeline(transaction=False) as pipe:
+                for rank in RANKS.values():
+                    pipe.zrange(f"waiting:{rank}", 0, 0, withscores=True)
+                first = [float(found[0][1]) for found in await pipe.execute() if found]
+        return max(0.0, time.time() - min(first)) if first else 0.0
+
+    async def full(self) -> str | None:
+        """Which limit the queue has reached (jobs, pages, bytes, memory), or None."""
+        counters, limits = await self.counters(), self.settings
+        for name, limit in (
+            ("jobs", limits.max_queue_jobs),
+            ("pages", limits.max_queue_pages),
+            ("bytes", limits.max_queue_bytes),
+        ):
+            if counters.get(name, 0) >= limit:
+                return name
+        return "memory" if await self.memory_share() > limits.max_redis_memory else None
+
+    async def memory_share(self) -> float:
+        """used_memory / maxmemory, looked up once a second; 0 where Redis has no limit."""
+        looked, share = self._memory
+        if time.monotonic() - looked > 1:
+            with store_errors():
+                info = await self.redis.info("memory")
+            share = info["used_memory"] / info["maxmemory"] if info.get("maxmemory") else 0.0
+            self._memory = (time.monotonic(), share)
+        return share
+
+    async def _refuse_when_full(self) -> None:
+        if await self.memory_share() > self.settings.max_redis_memory:
+            raise QueueFull("The store is short of memory", retry_after=await self.retry_after())
+
+    async def workers(self) -> list[dict[str, Any]]:
+        """What each worker heard of in the last ten seconds says of itself (``Claims.announce``)."""
+        with store_errors():
+            names = sorted(await self.redis.smembers("workers"))
+            found = await self.redis.mget([b"worker:" + name for name in names]) if names else []
+            if silent := [name for name, account in zip(names, found, strict=True) if account is None]:
+                await self.redis.srem("workers", *silent)
+        return [json.loads(account) for account in found if account]
+
+
+def per_second(count: int, seconds: float) -> float:
+    return count / seconds if seconds > 0 else 0.0
+
+
+def read_event(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Event:
+    return Event(entry_id.decode(), fields[b"event"].decode(), json.loads(fields[b"data"]))
+
+
+def _viewed(reply: Sequence[Any]) -> Job:
+    record, marks, position, ahead, pages_open, running, ended, busy, now = reply
+    fields = pairs(record)
+    job = read_job(fields, pairs(marks), None, float(now))
+    if job.finished:
+        return job
+    rate = per_second(ended, float(busy))
+    # Running jobs share the engine page by page: this one's pages take as many turns as there are jobs.
+    turns = min(pages_open, ahead + job.progress.pages_left * max(1, running))
+    queue = Queue(position=position, pages_ahead=ahead, eta_seconds=round(turns / rate, 1) if rate else None)
+    return job.model_copy(update={"queue": queue})

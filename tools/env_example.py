@@ -1,0 +1,38 @@
+"""``python -m tools.env_example > .env.example``: every setting with its default, from the settings themselves."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any
+
+from pydantic import SecretStr
+
+from shared.settings import Settings
+
+HEAD = "# Every setting and its default. Copy this file to .env and keep what you change; unknown names are refused.\n"
+
+
+def render() -> str:
+    return HEAD + "".join(_lines())
+
+
+def _lines() -> Iterator[str]:
+    for name, field in Settings.model_fields.items():
+        yield f"\n# {field.description}\n"
+        yield f"# {name.upper()}=\n" if field.default is None else f"{name.upper()}={_plain(field.default)}\n"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, tuple):
+        return ",".join(map(_plain, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value.value if isinstance(value, Enum) else value)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render())

@@ -1,0 +1,42 @@
+"""Shared by ``python -m worker`` and ``python -m worker.webhooks``: settings from the environment, Celery's command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from shared.settings import Settings, explain
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+
+def arguments(queue: str, name: str, in_flight: int, settings: Settings) -> list[str]:
+    """Celery's command line, as an operator would type it."""
+    return [
+        "worker", "--pool", "custom", "--concurrency", "1", "--prefetch-multiplier", str(in_flight),
+        "--queues", queue, "--hostname", f"{name}-{os.getpid()}@%h", "--loglevel", settings.log_level, "--task-events",
+        "--without-gossip", "--without-mingle",
+    ]  # fmt: skip
+
+
+def run(queue: str, name: str, in_flight: Callable[[Settings], int], create: Callable[[Settings], Celery]) -> None:
+    """Run a worker of concurrency 1 on ``queue`` until it is told to stop; exits non-zero where it cannot start.
+
+    ``create`` is called after Celery's pool has been named and imports Celery itself: the name is read only once.
+    """
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        sys.exit(explain(error))
+    # Celery's own way to name a pool; it looks once, when its concurrency package is first imported.
+    os.environ["CELERY_CUSTOM_WORKER_POOL"] = "worker.broker.pool:TaskPool"
+    app = create(settings)
+    from celery.bin.celery import celery
+
+    celery.params[0].default = app  # as Celery.start does, which drops the exit code
+    celery.main(args=arguments(queue, name, in_flight(settings), settings), prog_name="celery")

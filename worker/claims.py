@@ -1,0 +1,133 @@
+"""A worker's side of the store: claims on jobs, fenced by a token. A lost claim is an answer, not an error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.contract.document import Page
+from shared.contract.job import Job, Mark, read_job
+from shared.settings import Settings
+from shared.store.connect import Client, store_errors
+from shared.store.message import celery_message
+from shared.store.scripts import Scripts, pairs
+
+WORKER_TTL = 10  # seconds a worker's account of itself is believed
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job this worker may work on while its lease is renewed.
+
+    ``ended``: pages that have a result already. ``starts``: page -> times it was begun but did not end.
+    """
+
+    job: Job
+    token: str
+    ended: frozenset[int] = frozenset()
+    starts: dict[int, int] = field(default_factory=dict)
+
+
+class Claims:
+    def __init__(self, redis: Client, settings: Settings, worker: str) -> None:
+        self.redis = redis
+        self.settings = settings
+        self.worker = worker
+        self.scripts = Scripts(redis)
+
+    async def claim(self, job_id: str, token: str) -> Claim | None:
+        """Take the job, or None: it is gone, done, or another's. Its message is then of no use."""
+        reply = await self.scripts.run("claim", job_id, token, self.worker, self.settings.lease)
+        if reply[0] != b"ok":
+            return None
+        job = read_job(pairs(reply[1]), {}, None, 0.0)
+        return Claim(
+            job,
+            token,
+            frozenset(int(n) for n in reply[2]),
+            {int(n): int(count) for n, count in pairs(reply[3]).items() if int(count) > 0},
+        )
+
+    async def upload(self, job_id: str) -> bytes | None:
+        with store_errors():
+            found: bytes | None = await self.redis.get(f"in:{job_id}")
+        return found
+
+    async def start(self, claim: Claim, engine: str) -> int:
+        """The attempt's number, from 1; 0 when the claim is lost."""
+        return int(await self.scripts.run("start", claim.job.id, claim.token, engine))
+
+    async def renew(self, claims: Iterable[Claim]) -> set[str]:
+        """Renew every lease at once; the ids of the jobs that are no longer ours."""
+        held = [part for claim in claims for part in (claim.job.id, claim.token)]
+        lost = await self.scripts.run("renew", self.settings.lease, *held) if held else []
+        return {job_id.decode() for job_id in lost}
+
+    async def page_start(self, claim: Claim, number: int) -> int:
+        """How often this page has been begun, this time included; 0 when the claim is lost."""
+        return int(await self.scripts.run("page_start", claim.job.id, claim.token, number))
+
+    async def page_stop(self, claim: Claim, number: int, *, forgive: bool) -> None:
+        """The page goes back unread. ``forgive``: its start does not count against it."""
+        await self.scripts.run("page_stop", claim.job.id, claim.token, number, int(forgive))
+
+    async def page_end(
+        self, claim: Claim, page: Page, picture: bytes | None = None, figures: Sequence[tuple[str, bytes]] = ()
+    ) -> bool:
+        """Store a page's result and announce it; a second result for the same page is dropped. False: claim lost."""
+        mark = Mark(**page.model_dump(include=set(Mark.model_fields)))
+        usage = page.usage
+        reply = await self.scripts.run(
+            "page_end", claim.job.id, claim.token, page.number, page.status.value, page.model_dump_json(),
+            mark.model_dump_json(), picture or b"", usage.prompt_tokens, usage.completion_tokens, usage.engine_seconds,
+            *(part for figure in figures for part in figure),
+        )  # fmt: skip
+        return bool(reply)
+
+    async def stream(self, claim: Claim, events: Sequence[tuple[str, dict[str, Any]]]) -> bool:
+        """Append events (name, data) to the job's stream. False: the claim is lost."""
+        flat = [part for name, data in events for part in (name, json.dumps(data, ensure_ascii=False))]
+        return bool(await self.scripts.run("stream", claim.job.id, claim.token, *flat))
+
+    async def finish(self, claim: Claim) -> str:
+        """End the job by what its pages say: its last status, ``incomplete``, or empty when the claim is lost."""
+        return str((await self.scripts.run("finish", claim.job.id, claim.token)).decode())
+
+    async def fail(self, claim: Claim, code: str, detail: str) -> None:
+        await self.scripts.run("fail", claim.job.id, claim.token, code, detail)
+
+    async def release(self, claim: Claim, *, forgive: bool = True) -> None:
+        """Give the job back to the front of the queue, as this worker stops. ``forgive``: as for ``page_stop``."""
+        message, after = celery_message(claim.job.id), self.settings.requeue_after
+        await self.scripts.run("release", claim.job.id, claim.token, message, after, int(forgive))
+
+    async def reap(self, most: int = 100) -> int:
+        """Put back what dead workers held, resend what was never claimed, end what is overdue; how many.
+
+        Also takes jobs whose records have expired off their owners' lists.
+        """
+        with store_errors():
+            seconds, micro = await self.redis.time()
+            due = await self.redis.zrangebyscore("open", "-inf", seconds + micro / 1e6, start=0, num=most)
+        reaped = 0
+        for job_id in due:
+            name = job_id.decode()
+            verdict = await self.scripts.run("reap", name, celery_message(name), self.settings.requeue_after)
+            reaped += verdict != b""
+        await self.scripts.run("sweep")
+        return reaped
+
+    async def announce(self, account: dict[str, Any]) -> None:
+        """Tell the gateways about this worker and its engine; believed for ten seconds."""
+        with store_errors():
+            async with self.redis.pipeline(transaction=True) as pipe:
+                pipe.set(f"worker:{self.worker}", json.dumps(account), ex=WORKER_TTL)
+                pipe.sadd("workers", self.worker)
+                await pipe.execute()
+
+    async def retire(self) -> None:
+        with store_errors():
+            await self.redis.delete(f"worker:{self.worker}")
+            await self.redis.srem("workers", self.worker)

@@ -1,0 +1,185 @@
+"""One job in a worker, from its claim to its end: render, read, store, page by page."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import aclosing, closing, nullcontext
+from dataclasses import dataclass, field
+from time import monotonic
+
+from PIL.Image import Image
+
+from shared.boxes import page_picture
+from shared.contract.document import Figure, Page, PageStatus
+from shared.contract.page_range import parse
+from shared.errors import EngineDead, InferenceError, OptionError, PreprocessingError
+from shared.sandbox import Blob
+from shared.settings import Settings
+from worker.claims import Claim, Claims
+from worker.engines.base import Engine, PageImage, PageRead, Restarted
+from worker.event_buffer import EventBuffer
+from worker.fair_queue import WEIGHTS, FairQueue, FairQueueClosed
+from worker.render import Renderer, Upload
+
+Figures = Sequence[tuple[str, bytes]]
+
+logger = logging.getLogger(__name__)
+
+
+class ClaimLost(Exception):
+    """The job is no longer this worker's: cancelled, overdue, or another's. Whatever was read of it is dropped."""
+
+
+@dataclass(slots=True)
+class WorkerContext:
+    """What all jobs of a worker share. ``render_slots`` bounds rendered pages, ``engine_slots`` those in the engine."""
+
+    settings: Settings
+    engine: Engine
+    claims: Claims
+    renderer: Renderer
+    event_buffer: EventBuffer
+    render_slots: FairQueue
+    engine_slots: FairQueue
+    suspects: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+
+    def close(self) -> None:
+        """No further page is begun; those in the engine go on."""
+        self.render_slots.close()
+        self.engine_slots.close()
+
+
+class JobRunner:
+    """Reads the pages of one claimed job that have no result yet, and ends it."""
+
+    def __init__(self, context: WorkerContext, claim: Claim) -> None:
+        self._context, self._claim, self._job = context, claim, claim.job
+        self._weight = WEIGHTS[claim.job.options.priority]
+        self._started = False
+
+    async def run(self) -> None:
+        """Until every page has ended (finish), or the worker drains (release). Raises ``ClaimLost``, ``EngineDead``."""
+        data = await self._context.claims.upload(self._job.id)
+        if data is None:
+            raise ClaimLost
+        # The gateway has checked the upload and counted its pages; the renderer opens it again for every page.
+        upload = Upload(Blob(data), self._job.input.media_type, self._job.input.pages)
+        del data
+        with closing(upload):
+            await self._read_pages(upload)
+        await self._end()
+
+    async def _read_pages(self, upload: Upload) -> None:
+        async with asyncio.TaskGroup() as pages:
+            for number in self._numbers():
+                try:
+                    await self._take_render_slot()
+                except FairQueueClosed:
+                    return
+                pages.create_task(self._page(upload, number), name=f"{self._job.id}/{number}")
+
+    def _numbers(self) -> list[int]:
+        """The pages to read; those that were part of a worker's death come first, for they are read one at a time."""
+        numbers = [n for n in parse(self._job.input.page_range, self._job.input.pages) if n not in self._claim.ended]
+        return sorted(numbers, key=lambda n: n not in self._claim.starts)
+
+    async def _take_render_slot(self) -> None:
+        await self._context.render_slots.enter(self._job.id, self._weight)
+        if not self._started:
+            self._started = True
+            if not await self._context.claims.start(self._claim, self._context.engine.describe().name):
+                self._context.render_slots.leave(self._job.id)
+                raise ClaimLost
+
+    async def _page(self, upload: Upload, number: int) -> None:
+        try:
+            deaths = self._claim.starts.get(number, 0)
+            if deaths >= self._context.settings.page_attempts:
+                await self._store(failed(number, "poison", deaths))
+                return
+            async with self._context.suspects if deaths else nullcontext():
+                await self._render_and_read(upload, number)
+        finally:
+            self._context.render_slots.leave(self._job.id)
+
+    async def _render_and_read(self, upload: Upload, number: int) -> None:
+        try:
+            text_layer = self._job.options.text_layer == "prefer"
+            image = await self._context.renderer.page(upload, number, text_layer=text_layer)
+        except PreprocessingError as error:
+            await self._store(failed(number, f"{error.code}: {error.detail}"))
+            return
+        try:
+            async with self._context.engine_slots.place(self._job.id, self._weight):
+                attempt = await self._context.claims.page_start(self._claim, number)
+                if not attempt:
+                    raise ClaimLost
+                await self._read(image, attempt)
+        except FairQueueClosed:
+            return
+
+    async def _read(self, image: PageImage, attempt: int) -> None:
+        try:
+            async with asyncio.timeout(self._context.settings.page_timeout):
+                read = await self._consume(image)
+        except TimeoutError:
+            await self._store(failed(image.number, "timeout", attempt))
+        except (InferenceError, PreprocessingError, OptionError) as error:
+            logger.warning("page %s of %s: %s", image.number, self._job.id, error)
+            await self._store(failed(image.number, f"{error.code}: {error.detail}", attempt))
+        except EngineDead:
+            await self._context.claims.page_stop(self._claim, image.number, forgive=False)
+            raise
+        else:
+            await self._store_read(image, read.admitting(image.shortfall), attempt)
+
+    async def _consume(self, image: PageImage) -> PageRead:
+        event_buffer, began = self._context.event_buffer, monotonic()
+        async with aclosing(self._context.engine.read(image, self._job.options)) as pieces:  # type: ignore[type-var]
+            async for piece in pieces:
+                if isinstance(piece, PageRead):
+                    return piece
+                if isinstance(piece, Restarted):
+                    event_buffer.restarted(self._claim, image.number, piece.reason)
+                else:
+                    event_buffer.text(self._claim, image.number, piece)
+        raise InferenceError(f"the engine ended without a page after {monotonic() - began:.1f} s")
+
+    async def _store_read(self, image: PageImage, read: PageRead, attempt: int) -> None:
+        seen = read.upright or image.image
+        page = Page(
+            number=image.number,
+            status=read.status,
+            width=seen.width,
+            height=seen.height,
+            reason=read.reason,
+            missing=round(read.missing, 3),
+            attempts=attempt - 1 + read.attempts,
+            markdown=read.markdown,
+            blocks=read.blocks,
+            figures=tuple(Figure(name=figure.name, bbox=figure.bbox) for figure in read.figures),
+            usage=read.usage,
+        )
+        figures = [(figure.name, figure.jpeg) for figure in read.figures]
+        await self._store(page, await self._picture(seen), figures)
+
+    async def _picture(self, image: Image) -> bytes | None:
+        if not self._context.settings.keep_page_images:
+            return None
+        return await asyncio.to_thread(page_picture, image, self._context.settings.page_image_quality)
+
+    async def _store(self, page: Page, picture: bytes | None = None, figures: Figures = ()) -> None:
+        await self._context.event_buffer.flush(self._job.id)
+        if not await self._context.claims.page_end(self._claim, page, picture, figures):
+            raise ClaimLost
+
+    async def _end(self) -> None:
+        await self._context.event_buffer.flush(self._job.id)
+        if await self._context.claims.finish(self._claim) == "incomplete":
+            await self._context.claims.release(self._claim)
+
+
+def failed(number: int, reason: str, attempts: int = 1) -> Page:
+    return Page(number=number, status=PageStatus.FAILED, reason=reason, attempts=max(1, attempts))

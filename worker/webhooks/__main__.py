@@ -1,0 +1,30 @@
+"""``python -m worker.webhooks``: one Celery worker on the queue ``webhooks``. Settings come from the environment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shared.settings import Settings
+from shared.store.webhooks import QUEUE
+from worker.broker.command import run
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+
+def in_flight(settings: Settings) -> int:
+    return settings.webhook_in_flight
+
+
+def create(settings: Settings) -> Celery:
+    from worker.webhooks.app import create_app
+
+    return create_app(settings)
+
+
+def main() -> None:
+    run(QUEUE, "hooks", in_flight, create)
+
+
+if __name__ == "__main__":
+    main()
