@@ -183,7 +183,7 @@ class Detector:
         """Every patch of the map that is text: the corners around it, and how it bends."""
         mask = (probability > self._geometry.thresh).astype(np.uint8)
         if self._geometry.dilation_kernel is not None:
-            mask = cv2.dilate(mask, self._geometry.dilation_kernel.astype(np.uint8))  # type: ignore[assignment]
+            mask = cv2.dilate(mask, self._geometry.dilation_kernel.astype(np.uint8))
         contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
         for contour in contours:
             box, side = self._geometry.get_mini_boxes(contour)

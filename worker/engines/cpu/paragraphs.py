@@ -9,8 +9,9 @@ from itertools import groupby, pairwise
 from statistics import median
 
 from worker.engines.cpu import code, tables
-from worker.engines.cpu.joining import escaped, row_text, run_on
+from worker.engines.cpu.joining import row_text, run_on
 from worker.engines.cpu.lines import Row
+from worker.engines.escape import escaped
 
 BULLETS = "•·∙●○◦▪■□◆◇►▸‣⁃"
 _BULLET = re.compile(rf"^[{BULLETS}]\s*(?=\S)")

@@ -13,12 +13,13 @@ from PIL.Image import Image
 from shared.contract.document import Block, Box, figure_name
 from worker.engines.base import FigureCrop, PageRead
 from worker.engines.cpu import tables
-from worker.engines.cpu.joining import escaped, row_text, run_on, vocabulary
+from worker.engines.cpu.joining import row_text, run_on, vocabulary
 from worker.engines.cpu.layout import Hint
 from worker.engines.cpu.lines import Line, Row, line_height, rows, union
 from worker.engines.cpu.order import columns
 from worker.engines.cpu.paragraphs import Part, is_page_number, parts
 from worker.engines.cpu.regions import Region, find_regions, label_of, with_stand_ins
+from worker.engines.escape import escaped
 
 MARGIN = 0.1
 TITLE_CHARACTERS = 90

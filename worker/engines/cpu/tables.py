@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from worker.engines.cpu.joining import beside, escaped
+from worker.engines.cpu.joining import beside
 from worker.engines.cpu.lines import Line, Row, line_height, rows
+from worker.engines.escape import escaped
 
 FILLED = 0.1
 """Share of the rows that may cross the gap between two columns: headings that span, long first cells."""
