@@ -9,17 +9,21 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from shared.contract.document import PageStatus, Usage
+from shared.contract.document import PageStatus, Reason, Shortfall, Usage
 from worker.engines.base import PageImage, PageRead
 from worker.engines.blank import is_blank
+from worker.engines.cpu.completeness import seen, shortfall, unseen_writing
 from worker.engines.cpu.detection import Detected, Floats, Quads, moved, resized
 from worker.engines.cpu.joining import mended
 from worker.engines.cpu.layout import Hint, LayoutModel
 from worker.engines.cpu.lines import Line
 from worker.engines.cpu.orientation import levelled, tilt, upright
 from worker.engines.cpu.recognition import Text, TextModels, crop, stands_on_end
-from worker.engines.cpu.structure import Scene, compose
+from worker.engines.cpu.structure import Scene, compose, picture_only
 from worker.engines.text_layer import from_text_layer
+
+NOTHING_READ = Shortfall(reason=Reason.UNREADABLE)
+"""The picture is not blank, and holds nothing that looks like writing: nobody can say what is missing."""
 
 WORK_PIXELS = 32_000_000
 """Beyond so many a picture is made smaller before anything looks at it."""
@@ -114,7 +118,7 @@ class Reader:
         work, quarters, found = upright(work, self._text, checkpoint)
         image = upright_image(page.image, quarters)
         checkpoint()
-        hints = [scaled(hint, scale) for hint in self._layout.find(work)]
+        hints = self._layout.find(work)
 
         def recognised(i: int) -> Text:
             checkpoint()
@@ -123,9 +127,9 @@ class Reader:
             return self._text.recognise(line, turned=bend is None and stands_on_end(found.quads[i]))
 
         texts = each(recognised, len(found))
-        seen = moved(found, 1 / scale, 0, 0)
+        lost = shortfall(seen(found, texts, MIN_SCORE), found.dropped, unseen_writing(work, found, hints))
         size = (image or page.image).size
-        read = compose(Scene(page.number, image or page.image, text_lines(seen, texts, size), hints))
-        if not read.blocks:
-            return skipped("blank")
-        return replace(read, upright=image)
+        lines = text_lines(moved(found, 1 / scale, 0, 0), texts, size)
+        scene = Scene(page.number, image or page.image, lines, [scaled(hint, scale) for hint in hints])
+        read = compose(scene) if lines else picture_only(scene)
+        return replace(read.admitting(lost or (None if lines else NOTHING_READ)), upright=image)
