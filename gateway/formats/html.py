@@ -100,7 +100,9 @@ _ATTRIBUTES: dict[str, set[str]] = {
     **{cell: {"colspan", "rowspan", "align", "scope"} for cell in ("td", "th")},
 }
 _FIGURE = re.compile(r"images/([A-Za-z0-9_-]+\.(?:jpg|jpeg|png|webp))", re.ASCII)
-_CELL_MATH = re.compile(r"\\\((.{1,500}?)\\\)|\\\[(.{1,500}?)\\\]|\$(?! )([^$\n<]{1,500}?)(?<! )\$(?!\d)", re.DOTALL)
+_CELL_MATH = re.compile(
+    r"\\\((.{1,500}?)\\\)|\\\[(.{1,500}?)\\\]|(?<![\d\\$])\$(?! )((?:\\.|[^$\n<\\]){1,500}?)(?<! )\$(?!\d)", re.DOTALL
+)
 
 
 def html(document: Document, images: str = "images/") -> str:
