@@ -35,9 +35,9 @@ _EMPHASIS = re.compile(
     r"(?<![*\w)\\])(\*{1,3})(?=[^\s*])((?:[^*\\]|\\.)*?)(?<=[^\s*\\])\1(?![*\w(])"
     r"|(?<![*0-9A-Za-z)\\])(\*\*)(?=[^\s*])((?:[^*\\]|\\.)*?)(?<=[^\s*\\])\3(?![*0-9A-Za-z(])"
 )
-_STARS = re.compile(r"(?<![\s\\*])\*+|(?<![\\*])\*+(?=[^\s*])")
+_STARS = re.compile(r"(?<=[^\s\\*])\*+|(?<![\\*])\*+(?=[^\s*])")
 _DOLLAR = re.compile(r"(?<!\\)\$")
-_EDGE = re.compile(r"(?<![\w\\])_+(?=\S)")
+_EDGE = re.compile(r"(?<![\w\\])_+(?=[^\s_])")
 _BRACKET = re.compile(r"(?<!\\)\\([\[\]()])")
 _TAG = re.compile(
     r"<(?!/?(?:b|i|u|s|em|strong|sub|sup|br|table|thead|tbody|tr|td|th)\s*/?>|td[ >]|th[ >])(?=[A-Za-z/!?])",
