@@ -25,8 +25,11 @@ _PREFIXES = "|".join(rf"\b{word}" for word in ("non", "pre", "pro", "sub", "mid"
 _NEXT_ITEM = re.compile(rf"(?<=[^\W\d_]{{3}})(?<!(?i:{_PREFIXES}))- (?=([^\W\d_])(?:[^\W\d_]|\s))")
 _REFERENCE = re.compile(r"\[(\d{1,4})\] ")
 _KEPT_APART = frozenset(
-    "and or to nor in vs und oder bzw sowie als durch noch bis beziehungsweise et ou y o u e en och eller og".split()
-)
+    {
+        "and", "or", "to", "nor", "in", "vs", "und", "oder", "bzw", "sowie", "als", "durch", "noch", "bis", "et", "ou",
+        "y", "o", "u", "e", "en", "och", "eller", "og",
+    }
+)  # fmt: skip
 _HYPHEN = re.compile(r"(?<=\w)- (?=\w)")
 _WORD = re.compile(r"\w+")
 _YEAR = re.compile(r"\s*(\d{1,4})\s*")

@@ -156,7 +156,7 @@ class BlockWriter:
         return clean.put_back(shown, spans, self.style)
 
     def _is_heading(self, text: str) -> bool:
-        return text.lstrip().startswith("#") and self.kind != "text" or (self.kind in HEADINGS and not self._started)
+        return (text.lstrip().startswith("#") and self.kind != "text") or (self.kind in HEADINGS and not self._started)
 
 
 def _punctuation(text: str) -> tuple[str, str]:
