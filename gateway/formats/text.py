@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from markdown_it.token import Token
 
 from gateway.formats.cells import Grid
+from gateway.formats.layout import Layout, text_of
 from gateway.formats.parsing import only_markup, parser
 from shared.contract.document import Document
 
@@ -18,9 +19,9 @@ _MARKS = {"sup": "^", "td": "\t", "th": "\t", "tr": "\n"}
 _MARK = re.compile(r"<(sup|td|th|tr)\b", re.IGNORECASE)
 
 
-def text(document: Document) -> str:
-    """Cells are parted by tabs, rows by lines, formulas are left as LaTeX, pictures by their description."""
-    pages = (plain(page.markdown) for page in document.pages)
+def text(document: Document, layout: Layout | None = None) -> str:
+    """Cells are parted by tabs (spanned ones are empty), rows by lines; formulas are left as LaTeX."""
+    pages = (plain(text_of(page, layout or Layout())) for page in document.pages)
     return "\n\n".join(page for page in pages if page) + "\n"
 
 
