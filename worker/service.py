@@ -10,9 +10,8 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
-from typing import Any
 
+from shared.contract.worker_status import WorkerStatus
 from shared.errors import EngineDead, StoreUnavailable
 from shared.settings import Settings
 from shared.store.connect import Client, connect
@@ -27,7 +26,7 @@ from worker.render import Renderer
 
 logger = logging.getLogger(__name__)
 
-ANNOUNCE_SECONDS = 2.0
+REPORT_SECONDS = 2.0
 REAP_SECONDS = 1.0
 LOOP_CONNECTIONS = 4
 
@@ -77,7 +76,7 @@ class WorkerService:
         service = cls(settings, connect(url, patient=True), quick, engine, on_dead)
         service._loops.start("events", service.context.event_buffer.step)
         service._loops.start("leases", service._beat, settings.heartbeat)
-        service._loops.start("report", service._announce, ANNOUNCE_SECONDS)
+        service._loops.start("report", service._report, REPORT_SECONDS)
         service._loops.start("reaper", service._reap, REAP_SECONDS)
         logger.info("engine %s is ready", engine.describe().name)
         return service
@@ -147,21 +146,21 @@ class WorkerService:
         if reaped := await self._loop_claims.reap():
             logger.info("put back or ended %s jobs", reaped)
 
-    async def _announce(self) -> None:
-        await self._loop_claims.announce(self.account())
+    async def _report(self) -> None:
+        await self._loop_claims.report(self.status())
 
-    def account(self) -> dict[str, Any]:
+    def status(self) -> WorkerStatus:
         """What the gateways hear of this worker."""
         context = self.context
-        return {
-            "name": self.name,
-            "started_at": self._started_at,
-            "jobs": len(self._held),
-            "pages_rendered": context.render_slots.capacity - context.render_slots.free,
-            "pages_reading": context.engine_slots.capacity - context.engine_slots.free,
-            "slots": context.engine_slots.capacity,
-            "engine": asdict(self.engine.describe()),
-        }
+        return WorkerStatus(
+            name=self.name,
+            started_at=self._started_at,
+            jobs=len(self._held),
+            pages_rendered=context.render_slots.capacity - context.render_slots.free,
+            pages_reading=context.engine_slots.capacity - context.engine_slots.free,
+            slots=context.engine_slots.capacity,
+            engine=self.engine.describe(),
+        )
 
     # -- the end
 

@@ -23,6 +23,7 @@ from gateway.api.submission import Submitter, check_form, receive_upload, refuse
 from gateway.dependencies import Caller, CallerDep
 from gateway.services import Services, ServicesDep
 from shared.contract import view
+from shared.contract.record import StoredRejection
 from shared.errors import IdempotencyMismatch, NotFound, OCRError, StoreUnavailable
 from shared.store.jobs import Batch
 
@@ -90,7 +91,7 @@ class Intake:
         )
         self._fingerprint = ""
         self._jobs = 0
-        self._rejected: list[dict[str, Any]] = []
+        self._rejected: list[StoredRejection] = []
         self._first: OCRError | None = None
 
     async def take(self, form: Form) -> None:
@@ -120,8 +121,8 @@ class Intake:
 
     async def _reject(self, file: UploadFile, error: OCRError) -> None:
         self._first = self._first or error
-        verdict = {"filename": clean_filename(file.filename or ""), "problem": describe(error, self._asked)}
-        self._rejected.append(verdict)
+        problem = describe(error, self._asked)
+        self._rejected.append(StoredRejection(filename=clean_filename(file.filename or ""), problem=problem))
 
 
 async def fingerprint(files: Sequence[UploadFile], submit_options: SubmitOptions) -> str:
@@ -151,5 +152,5 @@ async def _view(services: Services, request: Request, batch: Batch) -> dict[str,
         "created_at": view.timestamp(batch.created_at),
         "counts": dict(Counter(job["status"] for job in jobs)),
         "jobs": jobs,
-        "rejected": list(batch.rejected),
+        "rejected": [rejection.model_dump() for rejection in batch.rejected],
     }

@@ -18,16 +18,13 @@ from gateway.services import Services, ServicesDep
 from gateway.streaming import sse
 from gateway.streaming.event_hub import EventReader, moment
 from shared.contract import view
+from shared.contract.events import EventName, JobEnded, StatusChanged
 from shared.contract.job import Job, Queue
+from shared.contract.states import JobStatus
 from shared.errors import BadOption, NotFound, ResultExpired, StoreUnavailable
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
 
-# Every event there is: those the workers and the store write to the job's stream, then the gateway's own.
-STORED: Final = (
-    "status", "page.started", "token", "page.restarted", "page.completed", "page.failed", "done",
-)  # fmt: skip
-OWN: Final = ("queue", "snapshot")
 TICK: Final = 1.0  # seconds between two looks at a waiting job's place
 EVENT_ID: Final = re.compile(r"(\d{1,20})(?:-(\d{1,20}))?", re.ASCII)
 
@@ -105,11 +102,11 @@ class Follower:
             if reader.missed:
                 reader.missed = False
                 yield await self._snapshot()
-            for event in events:
-                yield sse.message(event.data, event.name, event.id)
-            if any(event.name == "done" for event in events):
+            for stored in events:
+                yield sse.message(stored.event.payload(), stored.name, stored.id)
+            if any(isinstance(stored.event, JobEnded) for stored in events):
                 return
-            if not events or any(event.name == "status" for event in events):
+            if not events or any(isinstance(stored.event, StatusChanged) for stored in events):
                 async for message in self._between():
                     yield message
                 if self._job.finished and not events:
@@ -120,11 +117,12 @@ class Follower:
         try:
             self._job = await self._services.store.job(self._job.id, self._job.owner)
         except NotFound:
-            self._job = self._job.model_copy(update={"status": "cancelled"})
-            yield sse.message({"status": "cancelled", "error": None}, "done")
+            self._job = self._job.model_copy(update={"status": JobStatus.CANCELLED})
+            ended = JobEnded(status=JobStatus.CANCELLED, error=None)
+            yield sse.message(ended.payload(), ended.name)
             return
-        if self._job.status == "queued" and self._job.queue is not None and self._moved(self._job.queue):
-            yield sse.message(self._job.queue.model_dump(mode="json"), "queue")
+        if self._job.status is JobStatus.QUEUED and self._job.queue is not None and self._moved(self._job.queue):
+            yield sse.message(self._job.queue.model_dump(mode="json"), EventName.QUEUE)
         elif time.monotonic() - self._written >= sse.PING_SECONDS:
             yield sse.PING
 
@@ -135,8 +133,8 @@ class Follower:
 
     def _patience(self) -> float:
         until_ping = max(0.0, self._written + sse.PING_SECONDS - time.monotonic())
-        return min(TICK, until_ping) if self._job.status == "queued" else until_ping
+        return min(TICK, until_ping) if self._job.status is JobStatus.QUEUED else until_ping
 
     async def _snapshot(self) -> str:
         self._job = await self._services.store.job(self._job.id, self._job.owner)
-        return sse.message(view.full(self._job, self._base).model_dump(mode="json"), "snapshot")
+        return sse.message(view.full(self._job, self._base).model_dump(mode="json"), EventName.SNAPSHOT)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from gateway.api.problems import answers, problem, request_id
 from gateway.api.responses import json_answer
-from gateway.api.submission import is_ready
 from gateway.metrics import ServiceSnapshot
 from gateway.services import Services, ServicesDep
+from shared.contract.worker_status import WorkerStatus
 from shared.errors import EngineNotReady, QueueFull, StoreUnavailable
 
 router = APIRouter(tags=["health"])
@@ -42,8 +42,8 @@ class Alive(BaseModel):
     status: Literal["ok"]
 
 
-async def ready_workers(services: Services) -> list[dict[str, Any]]:
-    return [account for account in await services.store.workers() if is_ready(account)]
+async def ready_workers(services: Services) -> list[WorkerStatus]:
+    return [worker for worker in await services.store.workers() if worker.reads_pages]
 
 
 @router.get("/health", response_model=Health, responses={503: {"model": Health}}, summary="Can documents be read?")
@@ -53,7 +53,7 @@ async def health(services: ServicesDep) -> Response:
         ready = await ready_workers(services)
     except StoreUnavailable:
         ready = []
-    used = [account["engine"]["gpu_memory_used"] for account in ready]
+    used = [worker.engine.gpu_memory_used for worker in ready]
     known = [size for size in used if size is not None]
     body = {
         "status": "healthy" if ready else "unhealthy",
@@ -68,18 +68,18 @@ async def models(services: ServicesDep) -> Response:
     ready = await ready_workers(services)
     if not ready:
         raise EngineNotReady("No worker with a ready engine has been heard of", retry_after=5)
-    engine = ready[0]["engine"]
-    width, height = (min(side, services.settings.max_image_side) for side in engine["max_image_size"])
+    engine = ready[0].engine
+    width, height = (min(side, services.settings.max_image_side) for side in engine.max_image_size)
     return json_answer(
         {
-            "model": engine["model"],
-            "capabilities": engine["capabilities"],
+            "model": engine.model,
+            "capabilities": engine.capabilities,
             "max_image_size": f"{width}x{height}",
             "supported_formats": list(services.settings.allowed_extensions),
-            "engine": engine["name"],
-            "version": engine["version"],
-            "modes": engine["modes"],
-            "prompts": engine["prompts"],
+            "engine": engine.name,
+            "version": engine.version,
+            "modes": engine.modes,
+            "prompts": engine.prompts,
         }
     )
 
@@ -115,7 +115,7 @@ async def _snapshot(services: Services) -> ServiceSnapshot:
         up=True,
         counters=await services.store.counters(),
         workers=workers,
-        ready=sum(map(is_ready, workers)),
+        ready=sum(worker.reads_pages for worker in workers),
         oldest_queued=await services.store.oldest_queued(),
         memory_share=await services.store.memory_share(),
     )

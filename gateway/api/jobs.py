@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
@@ -17,11 +17,10 @@ from gateway.dependencies import Caller, CallerDep
 from gateway.services import Services, ServicesDep
 from shared.contract import view
 from shared.contract.job import Job
+from shared.contract.states import JobStatus
 from shared.errors import AlreadyFinished, BadOption, NotFound, ResultExpired
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
-
-Status = Literal["queued", "processing", "succeeded", "partial", "failed", "cancelled"]
 
 
 class JobList(BaseModel):
@@ -63,7 +62,7 @@ async def list_jobs(
     request: Request,
     services: ServicesDep,
     caller: CallerDep,
-    status: Annotated[Status | None, Query(description="only jobs in this state")] = None,
+    status: Annotated[JobStatus | None, Query(description="only jobs in this state")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     cursor: Annotated[str | None, Query(max_length=64, description="``next_cursor`` of the page before")] = None,
 ) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
@@ -21,7 +21,6 @@ from shared.ssrf_guard import Blocked, Unresolved
 from shared.store.jobs import Submitted
 from shared.upload_check import UploadInfo
 
-READY: Final = frozenset({"ready", "busy"})
 LOOKUP_SECONDS: Final = 5.0
 
 
@@ -57,11 +56,6 @@ class ReceivedUpload:
         )
 
 
-def is_ready(account: dict[str, Any]) -> bool:
-    """Whether a worker's account of itself says that its engine reads pages."""
-    return account.get("engine", {}).get("state", "ready") in READY
-
-
 async def refuse_when_full(services: Services, request: Request) -> None:
     """Before the body is read. A repeated submission is let through: the store knows whether it is one."""
     if "idempotency-key" not in request.headers and (what := await services.store.full()) is not None:
@@ -92,12 +86,12 @@ async def check_engines(services: Services, options: Options) -> None:
     """Refuse what no running engine can do; while none is known, anything may be asked for."""
     if options.mode is None and options.prompt is None:
         return
-    engines = [account["engine"] for account in await services.store.workers()]
-    modes = {mode for engine in engines for mode in engine["modes"]}
+    engines = [worker.engine for worker in await services.store.workers()]
+    modes = {mode for engine in engines for mode in engine.modes}
     if engines and options.mode is not None and options.mode not in modes:
         known = f"it has {', '.join(sorted(modes))}" if modes else "it has no modes"
         raise BadOption(f"The running engine cannot read in mode {options.mode}: {known}")
-    longest = max((engine["max_prompt_chars"] for engine in engines if engine["prompts"]), default=0)
+    longest = max((engine.max_prompt_chars for engine in engines if engine.prompts), default=0)
     if options.prompt is not None and 0 < longest < len(options.prompt):
         raise PromptTooLong(f"The prompt has {len(options.prompt)} characters; the engine takes {longest}")
 

@@ -14,8 +14,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from shared.contract.events import StatusChanged
+from shared.contract.states import JobStatus
+from shared.store import keyspace
 from shared.store.connect import Client, store_errors
-from shared.store.jobs import Event, Store, read_event
+from shared.store.jobs import Store, StoredEvent, read_event
 
 BLOCK_MS: Final = 1_000
 PACE: Final = 0.01  # seconds between two shared reads: many streams' events then come in one
@@ -29,9 +32,9 @@ def moment(event_id: str) -> tuple[int, int]:
     return int(ms), int(seq or 0)
 
 
-def first_of_all(event: Event) -> bool:
+def first_of_all(event: StoredEvent) -> bool:
     """Whether this is what every job's stream begins with: nothing has been trimmed before it."""
-    return event.name == "status" and event.data == {"status": "queued"}
+    return event.event == StatusChanged(status=JobStatus.QUEUED)
 
 
 class EventReader:
@@ -43,10 +46,10 @@ class EventReader:
         self.position = position
         self.missed = False
         self._behind = behind
-        self._queue: deque[Event] = deque()
+        self._queue: deque[StoredEvent] = deque()
         self._news = asyncio.Event()
 
-    def offer(self, event: Event) -> None:
+    def offer(self, event: StoredEvent) -> None:
         """Called by the hub; never waits."""
         if len(self._queue) >= QUEUE:
             self._queue.clear()
@@ -58,7 +61,7 @@ class EventReader:
     def wake(self) -> None:
         self._news.set()
 
-    async def next(self, seconds: float) -> list[Event]:
+    async def next(self, seconds: float) -> list[StoredEvent]:
         """The events after ``position``, waiting at most ``seconds`` for one; empty when there was none."""
         if not self._behind and not self._queue:
             await self._wait(seconds)
@@ -76,12 +79,12 @@ class EventReader:
         except TimeoutError:
             return
 
-    def _drain(self) -> list[Event]:
+    def _drain(self) -> list[StoredEvent]:
         events = list(self._queue)
         self._queue.clear()
         return events
 
-    async def _catch_up(self) -> list[Event]:
+    async def _catch_up(self) -> list[StoredEvent]:
         """Read on from Redis. What is offered meanwhile queues up, so that nothing falls between the two."""
         self._behind = False
         try:
@@ -116,7 +119,7 @@ class Hub:
         self._client = client
         self._store = store
         self._watched: dict[str, FollowedStream] = {}
-        self._bell, self._rung = f"wake:{secrets.token_hex(8)}", "0-0"
+        self._bell, self._rung = keyspace.WAKE(secrets.token_hex(8)), "0-0"
         self._loop: asyncio.AbstractEventLoop | None = None
         self.closed = False
 
@@ -157,14 +160,14 @@ class Hub:
         await asyncio.sleep(PACE)
 
     async def _read(self) -> None:
-        keys = {f"ev:{job_id}": watched.position for job_id, watched in self._watched.items()}
+        keys = {keyspace.EVENTS(job_id): watched.position for job_id, watched in self._watched.items()}
         with store_errors():
             reply = await self._client.xread({self._bell: self._rung, **keys}, count=QUEUE, block=BLOCK_MS)
         for key, entries in reply or []:
             if key.decode() == self._bell:
                 self._rung = entries[-1][0].decode()
             else:
-                self._deliver(key.decode().removeprefix("ev:"), entries)
+                self._deliver(key.decode().removeprefix(keyspace.EVENTS("")), entries)
 
     def _deliver(self, job_id: str, entries: list[Any]) -> None:
         watched = self._watched.get(job_id)
@@ -180,7 +183,7 @@ class Hub:
 
     async def _last_id(self, job_id: str) -> str:
         with store_errors():
-            entries = await self._store.redis.xrevrange(f"ev:{job_id}", count=1)
+            entries = await self._store.redis.xrevrange(keyspace.EVENTS(job_id), count=1)
         return entries[0][0].decode() if entries else "0-0"
 
     async def _ring(self) -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from shared.contract.options import TERMINAL
+from shared.contract.states import TERMINAL_STATUSES as TERMINAL
 from shared.errors import NotFound
 from shared.store.jobs import Store
 from tests.chaos.plan import Planned

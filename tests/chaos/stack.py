@@ -15,7 +15,7 @@ from tests.chaos.proxy import StoreProxy, pass_all
 from tests.conftest import make_settings
 from tools.processes import Gateway, Process, WebhookSenderProcess, Worker
 from tools.receiver import OK, ReceivedCall, Receiver
-from tools.valkey import Valkey
+from tools.valkey import ROOT, Valkey
 
 LEASE = 3.0
 RECEIVER_HOST = "receiver.chaos.test"
@@ -44,7 +44,8 @@ WEBHOOKS: dict[str, Any] = {
 class ChaosStack:
     """Two gateways, two workers (one whose clock is an hour off), a sender, a receiver and the store.
 
-    ``await ChaosStack.start(...)``. ``expires``: seconds a finished job is kept, for runs that look at what is left.
+    ``await ChaosStack.start(...)``. ``before``: a checkout of the version before, whose code one of the two workers
+    runs, as in a rolling deploy.
     """
 
     def __init__(self, folder: Path, rng: random.Random, **settings: Any) -> None:
@@ -67,11 +68,14 @@ class ChaosStack:
         self.lookups.write_text("ok")
 
     @classmethod
-    async def start(cls, folder: Path, rng: random.Random, **settings: Any) -> ChaosStack:
+    async def start(
+        cls, folder: Path, rng: random.Random, before: Path | None = None, **settings: Any
+    ) -> ChaosStack:
         stack = cls(folder, rng, **settings)
         for number in (1, 2):
             await stack._add(stack.gateways, Gateway, f"gateway-{number}", WEBHOOKS)
-            await stack._add(stack.workers, Worker, f"worker-{number}", {**WORKER, "engine": ENGINES[number - 1]})
+            own = {**WORKER, "engine": ENGINES[number - 1], "checkout": (before or ROOT) if number == 2 else ROOT}
+            await stack._add(stack.workers, Worker, f"worker-{number}", own)
         await stack._add(stack.senders, WebhookSenderProcess, "sender-1", WEBHOOKS | {"chaos_dns": stack.lookups})
         return stack
 

@@ -14,8 +14,9 @@ from PIL import Image
 
 from shared.contract.document import Block, PageStatus, Usage
 from shared.contract.options import Options
+from shared.contract.worker_status import EngineStatus
 from shared.settings import Settings
-from worker.engines.base import EngineInfo, PageImage, PageRead, Piece
+from worker.engines.base import PageImage, PageRead, Piece
 
 SLOTS = 256
 
@@ -59,9 +60,9 @@ class InstantEngine:
         usage = Usage(completion_tokens=len(text.split()), engine_seconds=self._seconds)
         yield PageRead(text, blocks, usage=usage)
 
-    def describe(self) -> EngineInfo:
+    def describe(self) -> EngineStatus:
         state = "busy" if self._reading else "ready"
-        return EngineInfo("instant", "instant", SLOTS, state=state, metrics={"reading": self._reading})
+        return EngineStatus("instant", "instant", SLOTS, state=state, metrics={"reading": self._reading})
 
     async def check(self) -> None:
         """It cannot die."""
