@@ -142,6 +142,9 @@ class OcrCall:
     async def _pieces(self, reader: EventReader, text_stream: TextStream) -> list[dict[str, Any]]:
         """What there is to tell next: pieces of text, and the end when it has come."""
         events = await reader.next(LOOK)
+        if not events and (await self._job()).finished:
+            self._over = False  # not before all of it was told
+            events = await reader.rest()
         pieces: list[dict[str, Any]] = []
         if reader.missed:
             reader.missed = False

@@ -68,9 +68,7 @@ class ChaosStack:
         self.lookups.write_text("ok")
 
     @classmethod
-    async def start(
-        cls, folder: Path, rng: random.Random, before: Path | None = None, **settings: Any
-    ) -> ChaosStack:
+    async def start(cls, folder: Path, rng: random.Random, before: Path | None = None, **settings: Any) -> ChaosStack:
         stack = cls(folder, rng, **settings)
         for number in (1, 2):
             await stack._add(stack.gateways, Gateway, f"gateway-{number}", WEBHOOKS)
