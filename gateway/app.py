@@ -17,8 +17,8 @@ from gateway.api import batches, events, health, jobs, ocr, openapi, problems, r
 from gateway.auth import openapi_security as security
 from gateway.middleware import Middleware
 from gateway.services import Services
+from gateway.settings import GatewaySettings
 from gateway.web import docs
-from shared.settings import Settings
 
 EXPOSED = (
     "Location",
@@ -36,7 +36,7 @@ EXPOSED = (
 TOKEN = re.compile(r"([?&]token=)[^&\s]*")
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: GatewaySettings) -> FastAPI:
     """The application; it opens nothing before it is started."""
     services = Services(settings)
 
@@ -64,7 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 def from_env() -> FastAPI:
     """What a gateway process serves; made by uvicorn, once it listens for signals."""
-    app = create_app(Settings())
+    app = create_app(GatewaySettings())
     before_signals(app.state.services.hub.close_soon)
     logging.getLogger("uvicorn.access").addFilter(hide_tokens)
     return app

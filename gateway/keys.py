@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable
 from pydantic import ValidationError
 
 from gateway.auth.api_keys import Keys, given_keys
+from gateway.settings import GatewaySettings
 from shared.contract.view import timestamp
 from shared.errors import OCRError
-from shared.settings import Settings, explain
+from shared.settings import explain
 from shared.store.connect import connect
 
 
@@ -63,7 +64,7 @@ COMMANDS: dict[str, Callable[[Keys, argparse.Namespace], Awaitable[str]]] = {
 }
 
 
-async def run(settings: Settings, wanted: argparse.Namespace) -> str:
+async def run(settings: GatewaySettings, wanted: argparse.Namespace) -> str:
     redis = connect(settings.redis_url.get_secret_value(), patient=False)
     try:
         return await COMMANDS[wanted.command](Keys(redis, settings), wanted)
@@ -74,7 +75,7 @@ async def run(settings: Settings, wanted: argparse.Namespace) -> str:
 def main(arguments: list[str] | None = None) -> None:
     wanted = parse(arguments)
     try:
-        settings = Settings()
+        settings = GatewaySettings()
         given_keys(settings)  # says what is wrong with them before the store is asked
         print(asyncio.run(run(settings, wanted)))
     except ValidationError as error:

@@ -15,8 +15,9 @@ from ulid import ULID
 
 from gateway.api.problems import problem
 from gateway.metrics import Metrics
+from gateway.settings import GatewaySettings
 from shared.errors import BodyTooLarge, OCRError
-from shared.settings import MIB, Settings
+from shared.settings import MIB
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ NOTHING: Final = "default-src 'none'; frame-ancestors 'none'"  # what an answer 
 SLACK: Final = 8 * MIB  # above the largest upload, so that one a little too large is told so as a file
 
 
-def body_cap(path: str, settings: Settings) -> int:
+def body_cap(path: str, settings: GatewaySettings) -> int:
     """The most bytes a request to ``path`` may carry."""
     largest = max(settings.max_file_size, settings.max_pdf_size)
     return SLACK + (max(largest, settings.max_batch_size) if path == "/api/v1/batches" else largest)
@@ -34,7 +35,7 @@ def body_cap(path: str, settings: Settings) -> int:
 class Middleware:
     """Wraps the application; one ``Exchange`` per request."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, settings: GatewaySettings, metrics: Metrics) -> None:
         self.app = app
         self.settings = settings
         self.metrics = metrics

@@ -11,23 +11,23 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from gateway.auth.authenticator import Authenticator
+from gateway.inspector import Inspector
 from gateway.metrics import Metrics
+from gateway.settings import GatewaySettings
 from gateway.streaming.event_hub import Hub
 from shared.sandbox import SandboxPool
-from shared.settings import Settings
 from shared.ssrf_guard import Guard
 from shared.store.connect import connect
 from shared.store.jobs import Store
 from shared.store.webhook_secrets import WebhookSecrets
 from shared.store.webhooks import WebhookStore
 from shared.tasks import stop
-from shared.upload_check import Inspector
 
 logger = logging.getLogger(__name__)
 
 
 class Services:
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: GatewaySettings) -> None:
         url = settings.redis_url.get_secret_value()
         self.settings = settings
         self.metrics = Metrics()

@@ -9,10 +9,10 @@ from typing import Any
 
 from shared.contract.document import Page
 from shared.contract.job import Job, Mark, read_job
-from shared.settings import Settings
 from shared.store.connect import Client, store_errors
 from shared.store.message import celery_message
 from shared.store.scripts import Scripts, pairs
+from worker.settings import WorkerSettings
 
 WORKER_TTL = 10  # seconds a worker's account of itself is believed
 
@@ -31,7 +31,7 @@ class Claim:
 
 
 class Claims:
-    def __init__(self, redis: Client, settings: Settings, worker: str) -> None:
+    def __init__(self, redis: Client, settings: WorkerSettings, worker: str) -> None:
         self.redis = redis
         self.settings = settings
         self.worker = worker

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import EngineDead, StoreUnavailable
-from shared.settings import Settings
 from shared.store.connect import Client, connect
 from shared.tasks import stop
 from worker.claims import Claim, Claims
@@ -25,6 +24,7 @@ from worker.event_buffer import EventBuffer
 from worker.fair_queue import FairQueue
 from worker.job_runner import ClaimLost, JobRunner, WorkerContext
 from worker.render import Renderer
+from worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ TOUCH_SECONDS = 1.0
 class WorkerService:
     """Reads jobs on one event loop. ``on_dead`` is called once, when the engine can read no more."""
 
-    def __init__(self, settings: Settings, redis: Client, engine: Engine, on_dead: Callable[[], object]) -> None:
+    def __init__(self, settings: WorkerSettings, redis: Client, engine: Engine, on_dead: Callable[[], object]) -> None:
         self.settings, self.redis, self.engine = settings, redis, engine
         self.name = f"{socket.gethostname()}-{os.getpid()}"
         self.claims = Claims(redis, settings, self.name)
@@ -59,7 +59,7 @@ class WorkerService:
         self._started_at = time.time()
 
     @classmethod
-    async def start(cls, settings: Settings, on_dead: Callable[[], object]) -> WorkerService:
+    async def start(cls, settings: WorkerSettings, on_dead: Callable[[], object]) -> WorkerService:
         """Load the engine, reach Redis, announce. Raises what the engine raises: then no job may be taken."""
         engine = await load_engine(settings)
         service = cls(settings, connect(settings.redis_url.get_secret_value(), patient=True), engine, on_dead)

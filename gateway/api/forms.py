@@ -17,10 +17,10 @@ from pydantic import JsonValue
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
+from gateway.settings import GatewaySettings
 from shared.contract.job import WebhookTarget
 from shared.contract.options import Mode, Options, Priority, ReadType, TextLayer
 from shared.errors import BadOption, BadPrompt, BadWebhookUrl, FileMissing, PromptTooLong
-from shared.settings import Settings
 
 READ_OPTIONS: Final = ("type", "mode", "prompt", "pages", "priority", "text_layer")
 FIELDS: Final = frozenset({*READ_OPTIONS, "webhook_url", "webhook_events", "deadline", "metadata"})
@@ -127,7 +127,7 @@ def _shown(text: str) -> str:
     return ascii(text[:40])
 
 
-def parse_options(fields: Mapping[str, str], settings: Settings) -> SubmitOptions:
+def parse_options(fields: Mapping[str, str], settings: GatewaySettings) -> SubmitOptions:
     """Check every field. Raises an ``OptionError`` that names the first one that cannot be accepted."""
     options = Options(
         type=_choice(ReadType, "type", fields) or ReadType.DOCUMENT,

@@ -14,9 +14,9 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.settings import GatewaySettings
 from shared.contract.job import ANONYMOUS
 from shared.errors import NotFound
-from shared.settings import Settings
 from shared.store.connect import Client, store_errors
 
 ID: Final = re.compile(r"[0-9a-f]{12}")
@@ -43,7 +43,7 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def given_keys(settings: Settings) -> dict[str, str]:
+def given_keys(settings: GatewaySettings) -> dict[str, str]:
     """Name -> digest of the keys that the settings bring. Raises ``ValueError``, which names no key."""
     found: dict[str, str] = {}
     for entry in filter(None, (part.strip() for part in settings.api_keys.get_secret_value().split(","))):
@@ -57,7 +57,7 @@ def given_keys(settings: Settings) -> dict[str, str]:
 
 
 class Keys:
-    def __init__(self, redis: Client, settings: Settings) -> None:
+    def __init__(self, redis: Client, settings: GatewaySettings) -> None:
         self._redis = redis
         self._given = given_keys(settings)
 

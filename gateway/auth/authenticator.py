@@ -12,9 +12,9 @@ from fastapi import Request
 
 from gateway.auth.api_keys import Key, Keys
 from gateway.auth.url_tokens import Tokens
+from gateway.settings import GatewaySettings
 from shared.contract.job import ANONYMOUS
 from shared.errors import RateLimited, StoreUnavailable, Unauthorized
-from shared.settings import Settings
 from shared.store.connect import Client, connect
 from shared.store.scripts import Scripts
 
@@ -38,7 +38,7 @@ def is_loopback(host: str) -> bool:
 
 
 class Authenticator:
-    def __init__(self, redis: Client, settings: Settings) -> None:
+    def __init__(self, redis: Client, settings: GatewaySettings) -> None:
         self.keys = Keys(redis, settings)
         self.tokens = Tokens(redis)
         self._settings = settings
@@ -95,7 +95,7 @@ def given_key(request: Request) -> str | None:
     return request.headers.get("x-api-key") or None
 
 
-def refusal(settings: Settings) -> str | None:
+def refusal(settings: GatewaySettings) -> str | None:
     """Why the gateway must not start: it would be open to everyone who can reach it. None when it may.
 
     A store that cannot be asked is no reason: without an answer the door is closed.
@@ -114,7 +114,7 @@ OPEN: Final = (
 )
 
 
-async def _keys_exist(settings: Settings) -> bool:
+async def _keys_exist(settings: GatewaySettings) -> bool:
     redis = connect(settings.redis_url.get_secret_value(), patient=False)
     try:
         return await Keys(redis, settings).exist()

@@ -22,7 +22,7 @@ from shared.contract.document import Page
 from shared.contract.job import RANKS, Job, NewJob, Queue, read_job, record_fields
 from shared.contract.options import TERMINAL
 from shared.errors import AlreadyFinished, IdempotencyMismatch, NotFound, QueueFull, RateLimited
-from shared.settings import Settings
+from shared.settings import StoreSettings
 from shared.store.connect import Client, store_errors
 from shared.store.message import celery_message
 from shared.store.scripts import Scripts, pairs
@@ -81,7 +81,7 @@ class ListPosition(NamedTuple):
 class Store:
     """What the gateway asks of Redis. ``owner`` is the caller's key id, ``anonymous`` without keys."""
 
-    def __init__(self, redis: Client, settings: Settings) -> None:
+    def __init__(self, redis: Client, settings: StoreSettings) -> None:
         self.redis = redis
         self.settings = settings
         self.scripts = Scripts(redis)

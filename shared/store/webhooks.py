@@ -16,7 +16,7 @@ from typing import Any, Final
 from shared.contract.document import Frozen
 from shared.contract.job import Job, read_job
 from shared.errors import NotFound, RateLimited
-from shared.settings import Settings
+from shared.settings import DeliverySettings
 from shared.store.connect import Client, store_errors
 from shared.store.message import message
 from shared.store.scripts import Scripts, pairs
@@ -99,7 +99,7 @@ class Delivery(Frozen):
 
 
 class WebhookStore:
-    def __init__(self, redis: Client, settings: Settings) -> None:
+    def __init__(self, redis: Client, settings: DeliverySettings) -> None:
         self.redis = redis
         self.settings = settings
         self.scripts = Scripts(redis)

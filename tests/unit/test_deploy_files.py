@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 import yaml
 
-from shared.settings import Settings
+from shared.setting_names import NAMES
+from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -40,8 +41,6 @@ MADE_LATER = {"deploy/.env"}
 # Libraries of one engine, imported where that engine is chosen.
 VLLM_ONLY = {"safetensors", "vllm", "torch", "torchvision", "transformers"}
 CPU_ONLY = {"rapidocr", "onnxruntime", "rapid_layout"}
-# What gateway.formats takes to make HTML, which only the gateway does.
-GATEWAY_ONLY = {"markdown_it", "mdit_py_plugins", "nh3", "latex2mathml"}
 # Variables of programs that are not ours.
 NOT_SETTINGS = {
     "PATH", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "HOME", "HF_HUB_OFFLINE",
@@ -135,7 +134,7 @@ def test_every_service_is_hardened(configured: tuple[str, dict[str, Any]]) -> No
 def test_workers_may_drain_before_they_are_killed(configured: tuple[str, dict[str, Any]]) -> None:
     profile, config = configured
     worker = config["services"][f"worker-{profile}"]
-    settings = Settings(_env_file=None, drain_seconds=worker["environment"]["DRAIN_SECONDS"])
+    settings = WorkerSettings(_env_file=None, drain_seconds=worker["environment"]["DRAIN_SECONDS"])
     assert worker["stop_grace_period"] == "2m0s"
     assert settings.drain_seconds + 20 < 120
 
@@ -157,7 +156,7 @@ def test_variables_of_the_compose_file_are_those_of_its_example() -> None:
 def test_environments_are_settings() -> None:
     services = raw_compose()["services"]
     for name in ("gateway", "hooks", *(f"worker-{profile}" for profile in PROFILES)):
-        unknown = {key for key in services[name]["environment"] if key.lower() not in Settings.model_fields}
+        unknown = {key for key in services[name]["environment"] if key.lower() not in NAMES}
         assert not unknown, name
 
 
@@ -225,7 +224,7 @@ def test_variables_of_images_are_settings_or_another_programs(name: str) -> None
     for line in lines:
         if line.startswith("ENV "):
             found = set(re.findall(r"(\w+)=", line))
-            assert {n for n in found - NOT_SETTINGS if n.lower() not in Settings.model_fields} == set()
+            assert {n for n in found - NOT_SETTINGS if n.lower() not in NAMES} == set()
 
 
 @pytest.mark.parametrize("name", DOCKERFILES)
@@ -294,8 +293,8 @@ OURS = {"gateway", "worker", "shared", "deepseek_ocr"}
     ("image", "places", "elsewhere"),
     [
         ("gateway", ("gateway", "shared"), set()),
-        ("worker-cpu", ("worker", "shared"), VLLM_ONLY | GATEWAY_ONLY),
-        ("worker-vllm", ("worker", "shared", "DeepSeek-OCR-master/src"), CPU_ONLY | GATEWAY_ONLY),
+        ("worker-cpu", ("worker", "shared"), VLLM_ONLY),
+        ("worker-vllm", ("worker", "shared", "DeepSeek-OCR-master/src"), CPU_ONLY),
     ],
 )
 def test_images_hold_every_library_that_is_imported(image: str, places: tuple[str, ...], elsewhere: set[str]) -> None:
@@ -318,7 +317,7 @@ def names(env_file: str) -> list[str]:
 
 
 def test_the_example_of_settings_has_settings_only() -> None:
-    assert [name for name in names(".env.example") if name.lower() not in Settings.model_fields] == []
+    assert [name for name in names(".env.example") if name.lower() not in NAMES] == []
 
 
 @pytest.mark.parametrize("name", TEXTS)

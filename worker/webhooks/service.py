@@ -7,10 +7,10 @@ import logging
 from contextlib import suppress
 
 from shared.errors import StoreUnavailable
-from shared.settings import Settings
 from shared.store.connect import Client, connect
 from shared.store.webhooks import Lease, WebhookStore
 from worker.webhooks.sender import WebhookSender
+from worker.webhooks.settings import WebhookSettings
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ DISPATCH_SECONDS = 1.0
 
 
 class WebhookService:
-    def __init__(self, settings: Settings, redis: Client) -> None:
+    def __init__(self, settings: WebhookSettings, redis: Client) -> None:
         self._redis = redis
         self._heartbeat_file = settings.heartbeat_file
         self._webhooks = WebhookStore(redis, settings)
@@ -27,7 +27,7 @@ class WebhookService:
         self._dispatching: asyncio.Task[None] | None = None
 
     @classmethod
-    async def start(cls, settings: Settings) -> WebhookService:
+    async def start(cls, settings: WebhookSettings) -> WebhookService:
         """Raises ``ValueError`` for an allow-list that makes no sense, and ``StoreUnavailable``."""
         redis = connect(settings.redis_url.get_secret_value(), patient=True)
         service = cls(settings, redis)

@@ -25,7 +25,6 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 from shared.contract.document import Block, PageStatus, Usage, figure_name
 from shared.contract.options import Options
 from shared.errors import InferenceError
-from shared.settings import Settings
 from worker.engines.base import EngineInfo, PageImage, PageRead, Piece, Restarted
 from worker.engines.figures import cut_out
 from worker.engines.text_layer import from_text_layer
@@ -47,6 +46,7 @@ from worker.engines.vllm_host.model import (
     VisionModel,
 )
 from worker.engines.vllm_host.preprocessor import Preprocessor
+from worker.engines.vllm_host.settings import VllmSettings
 from worker.engines.vllm_host.stats import Gpu, Stats
 
 logger = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class VllmEngine:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: VllmSettings,
         card: ModelCard,
         model: VisionModel,
         vllm: Any,
@@ -246,7 +246,7 @@ class VllmEngine:
         remove_sockets_folder()
 
 
-def _info(settings: Settings, card: ModelCard) -> EngineInfo:
+def _info(settings: VllmSettings, card: ModelCard) -> EngineInfo:
     return EngineInfo(
         name=card.engine,
         model=card.model,
@@ -263,7 +263,7 @@ Bind = Callable[[Any], VisionModel]
 """Binds a model to the tokenizer vLLM has loaded. Raises ValueError if it is another model's."""
 
 
-async def load(settings: Settings, card: ModelCard, bind: Bind) -> VllmEngine:
+async def load(settings: VllmSettings, card: ModelCard, bind: Bind) -> VllmEngine:
     """Build the engine on the running loop and show that it works; blocks the loop while the model loads.
 
     Raises EngineNotReady, with one line that says what is wrong. The thread must live as long as the engine.
@@ -282,7 +282,7 @@ async def load(settings: Settings, card: ModelCard, bind: Bind) -> VllmEngine:
 
 
 async def _tested(
-    settings: Settings,
+    settings: VllmSettings,
     card: ModelCard,
     bind: Bind,
     async_llm: Any,
