@@ -80,7 +80,7 @@ def make_plan(
     ]
     flower_port = None if once else free_port(FLOWER_PORT)
     if flower_port is not None:
-        programs.append(Program("hooks", (sys.executable, "-m", "worker.webhooks"), ours))
+        programs.append(Program("webhooks", (sys.executable, "-m", "worker.webhooks"), ours))
         programs.append(Program("flower", _flower(flower_port), {"CELERY_BROKER_URL": redis_url}))
     key = first_key(gateway.api_keys.get_secret_value())
     return Plan(host, port, valkey_port, flower_port, drain + STOP_SECONDS, key, tuple(programs))

@@ -23,7 +23,7 @@ def create(settings: WebhookSettings) -> Celery:
 
 
 def main() -> None:
-    run(QUEUE, "hooks", WebhookSettings, in_flight, create)
+    run(QUEUE, "webhooks", WebhookSettings, in_flight, create)
 
 
 if __name__ == "__main__":

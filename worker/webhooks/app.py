@@ -19,7 +19,7 @@ _service: WebhookService | None = None
 
 
 def create_app(settings: WebhookSettings) -> Celery:
-    app = application("ocr-hooks", settings, QUEUE, settings.webhook_in_flight)
+    app = application("ocr-webhooks", settings, QUEUE, settings.webhook_in_flight)
     app.task(name=TASK)(send)
     pool.on_init(lambda: _start(settings))
     worker_shutting_down.connect(_drain)
