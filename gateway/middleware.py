@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
+from gateway import csp
 from gateway.api.problems import problem
 from gateway.metrics import Metrics
 from gateway.settings import GatewaySettings
@@ -22,7 +23,6 @@ from shared.settings import MIB
 logger = logging.getLogger(__name__)
 
 SANE_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-NOTHING: Final = "default-src 'none'; frame-ancestors 'none'"  # what an answer that is no page may load
 SLACK: Final = 8 * MIB  # above the largest upload, so that one a little too large is told so as a file
 
 
@@ -107,7 +107,7 @@ class Exchange:
             headers["X-Request-ID"] = self.id
             headers["X-Content-Type-Options"] = "nosniff"
             headers["Referrer-Policy"] = "no-referrer"  # a URL may hold a token
-            headers.setdefault("Content-Security-Policy", NOTHING)
+            headers.setdefault(csp.HEADER, csp.NO_PAGE)
             headers.update(self.scope["limits"])
         elif message["type"] == "http.response.body":
             self._complete = not message.get("more_body", False)
