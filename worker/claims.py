@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from shared.contract.document import Page
-from shared.contract.job import Job, Mark, read_job
+from shared.contract.events import JobEvent
+from shared.contract.job import Job, PageSummary, read_job
+from shared.contract.worker_status import WorkerStatus
 from shared.store.connect import Client, store_errors
 from shared.store.message import celery_message
 from shared.store.scripts import Scripts, pairs
 from worker.settings import WorkerSettings
 
-WORKER_TTL = 10  # seconds a worker's account of itself is believed
+WORKER_TTL = 10  # seconds a worker's report is believed
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +76,20 @@ class Claims:
     async def page_end(
         self, claim: Claim, page: Page, picture: bytes | None = None, figures: Sequence[tuple[str, bytes]] = ()
     ) -> bool:
-        """Store a page's result and announce it; a second result for the same page is dropped. False: claim lost."""
-        mark = Mark(number=page.number, status=page.status, reason=page.reason, attempts=page.attempts)
+        """Store a page's result and its event; a second result for the same page is dropped. False: claim lost."""
+        summary = PageSummary(number=page.number, status=page.status, reason=page.reason, attempts=page.attempts)
         usage = page.usage
         reply = await self.scripts.run(
             "page_end", claim.job.id, claim.token, page.number, page.status.value, page.model_dump_json(),
-            mark.model_dump_json(), picture or b"", usage.prompt_tokens, usage.completion_tokens, usage.engine_seconds,
+            summary.model_dump_json(), picture or b"", usage.prompt_tokens, usage.completion_tokens,
+            usage.engine_seconds,
             *(part for figure in figures for part in figure),
         )  # fmt: skip
         return bool(reply)
 
-    async def stream(self, claim: Claim, events: Sequence[tuple[str, dict[str, Any]]]) -> bool:
-        """Append events (name, data) to the job's stream. False: the claim is lost."""
-        flat = [part for name, data in events for part in (name, json.dumps(data, ensure_ascii=False))]
+    async def stream(self, claim: Claim, events: Sequence[JobEvent]) -> bool:
+        """Append events to the job's stream. False: the claim is lost."""
+        flat = [part for event in events for part in (event.name, event.model_dump_json(exclude_unset=True))]
         return bool(await self.scripts.run("stream", claim.job.id, claim.token, *flat))
 
     async def finish(self, claim: Claim) -> str:
@@ -119,11 +120,11 @@ class Claims:
         await self.scripts.run("sweep")
         return reaped
 
-    async def announce(self, account: dict[str, Any]) -> None:
+    async def report(self, status: WorkerStatus) -> None:
         """Tell the gateways about this worker and its engine; believed for ten seconds."""
         with store_errors():
             async with self.redis.pipeline(transaction=True) as pipe:
-                pipe.set(f"worker:{self.worker}", json.dumps(account), ex=WORKER_TTL)
+                pipe.set(f"worker:{self.worker}", status.model_dump_json(), ex=WORKER_TTL)
                 pipe.sadd("workers", self.worker)
                 await pipe.execute()
 

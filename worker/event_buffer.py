@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
+from shared.contract.events import JobEvent, PageRestarted, PageText
 from worker.claims import Claim, Claims
 
 GATHER_SECONDS = 0.075
@@ -19,22 +19,23 @@ class EventBuffer:
 
     def __init__(self, claims: Claims) -> None:
         self._claims = claims
-        self._pending: dict[str, tuple[Claim, list[tuple[str, dict[str, Any]]]]] = {}
+        self._pending: dict[str, tuple[Claim, list[JobEvent]]] = {}
         self._some = asyncio.Event()
         self._writing: dict[str, asyncio.Lock] = {}
 
     def text(self, claim: Claim, page: int, text: str) -> None:
         """Add a piece of a page's text; pieces of one page that wait together become one event."""
         events = self._events(claim)
-        if events and events[-1][0] == "token" and events[-1][1]["page"] == page:
-            events[-1][1]["text"] += text
+        last = events[-1] if events else None
+        if isinstance(last, PageText) and last.page == page:
+            events[-1] = PageText(page=page, text=last.text + text)
         else:
-            events.append(("token", {"page": page, "text": text}))
+            events.append(PageText(page=page, text=text))
 
     def restarted(self, claim: Claim, page: int, reason: str) -> None:
-        self._events(claim).append(("page.restarted", {"page": page, "reason": reason}))
+        self._events(claim).append(PageRestarted(page=page, reason=reason))
 
-    def _events(self, claim: Claim) -> list[tuple[str, dict[str, Any]]]:
+    def _events(self, claim: Claim) -> list[JobEvent]:
         self._some.set()
         return self._pending.setdefault(claim.job.id, (claim, []))[1]
 

@@ -13,6 +13,7 @@ from PIL.Image import Image
 
 from shared.boxes import page_picture
 from shared.contract.document import Figure, Page, PageStatus
+from shared.contract.options import TextLayer
 from shared.contract.page_range import parse
 from shared.errors import EngineDead, InferenceError, OptionError, PreprocessingError
 from shared.sandbox import Blob
@@ -106,7 +107,7 @@ class JobRunner:
 
     async def _render_and_read(self, upload: Upload, number: int) -> None:
         try:
-            text_layer = self._job.options.text_layer == "prefer"
+            text_layer = self._job.options.text_layer is TextLayer.PREFER
             image = await self._context.renderer.page(upload, number, text_layer=text_layer)
         except PreprocessingError as error:
             await self._store(failed(number, f"{error.code}: {error.detail}"))

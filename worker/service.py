@@ -10,10 +10,9 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
+from shared.contract.worker_status import WorkerStatus
 from shared.errors import EngineDead, StoreUnavailable
 from shared.store.connect import Client, connect
 from shared.tasks import stop
@@ -28,7 +27,7 @@ from worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
 
-ANNOUNCE_SECONDS = 2.0
+REPORT_SECONDS = 2.0
 REAP_SECONDS = 1.0
 TOUCH_SECONDS = 1.0
 
@@ -60,14 +59,14 @@ class WorkerService:
 
     @classmethod
     async def start(cls, settings: WorkerSettings, on_dead: Callable[[], object]) -> WorkerService:
-        """Load the engine, reach Redis, announce. Raises what the engine raises: then no job may be taken."""
+        """Load the engine, reach Redis, report. Raises what the engine raises: then no job may be taken."""
         engine = await load_engine(settings)
         service = cls(settings, connect(settings.redis_url.get_secret_value(), patient=True), engine, on_dead)
-        await service._announce()
+        await service._report()
         service._loops = [
             asyncio.create_task(service.context.event_buffer.run()),
             asyncio.create_task(service._every(settings.heartbeat, service._beat)),
-            asyncio.create_task(service._every(ANNOUNCE_SECONDS, service._announce)),
+            asyncio.create_task(service._every(REPORT_SECONDS, service._report)),
             asyncio.create_task(service._every(REAP_SECONDS, service._reap)),
         ]
         if settings.heartbeat_file is not None:
@@ -144,21 +143,21 @@ class WorkerService:
         if reaped := await self.claims.reap():
             logger.info("put back or ended %s jobs", reaped)
 
-    async def _announce(self) -> None:
-        await self.claims.announce(self.account())
+    async def _report(self) -> None:
+        await self.claims.report(self.status())
 
-    def account(self) -> dict[str, Any]:
+    def status(self) -> WorkerStatus:
         """What the gateways hear of this worker."""
         context = self.context
-        return {
-            "name": self.name,
-            "started_at": self._started_at,
-            "jobs": len(self._held),
-            "pages_rendered": context.render_slots.capacity - context.render_slots.free,
-            "pages_reading": context.engine_slots.capacity - context.engine_slots.free,
-            "slots": context.engine_slots.capacity,
-            "engine": asdict(self.engine.describe()),
-        }
+        return WorkerStatus(
+            name=self.name,
+            started_at=self._started_at,
+            jobs=len(self._held),
+            pages_rendered=context.render_slots.capacity - context.render_slots.free,
+            pages_reading=context.engine_slots.capacity - context.engine_slots.free,
+            slots=context.engine_slots.capacity,
+            engine=self.engine.describe(),
+        )
 
     # -- the end
 

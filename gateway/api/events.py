@@ -17,17 +17,14 @@ from gateway.dependencies import BaseUrlDep, CallerDep, HubDep, StoreDep
 from gateway.streaming import sse
 from gateway.streaming.event_hub import EventReader, Hub, moment
 from shared.contract import view
+from shared.contract.events import EventName, JobEnded, StatusChanged
 from shared.contract.job import Job, Queue
+from shared.contract.states import JobStatus
 from shared.errors import BadOption, NotFound, ResultExpired, StoreUnavailable
 from shared.store.jobs import Store
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
 
-# Every event there is: first those that workers and the store write to the job's stream, then the gateway's.
-STORED_EVENTS: Final = (
-    "status", "page.started", "token", "page.restarted", "page.completed", "page.failed", "done",
-)  # fmt: skip
-GATEWAY_EVENTS: Final = ("queue", "snapshot")
 QUEUE_POLL_SECONDS: Final = 1.0  # a waiting job's place in the queue is looked up this often
 EVENT_ID: Final = re.compile(r"(\d{1,20})(?:-(\d{1,20}))?", re.ASCII)
 
@@ -110,11 +107,11 @@ class Follower:
             if reader.missed:
                 reader.missed = False
                 yield await self._snapshot()
-            for event in events:
-                yield sse.message(event.data, event.name, event.id)
-            if any(event.name == "done" for event in events):
+            for stored in events:
+                yield sse.message(stored.event.payload(), stored.name, stored.id)
+            if any(isinstance(stored.event, JobEnded) for stored in events):
                 return
-            if not events or any(event.name == "status" for event in events):
+            if not events or any(isinstance(stored.event, StatusChanged) for stored in events):
                 async for message in self._between():
                     yield message
                 if self._job.finished and not events:
@@ -125,11 +122,12 @@ class Follower:
         try:
             self._job = await self._store.job(self._job.id, self._job.owner)
         except NotFound:
-            self._job = self._job.model_copy(update={"status": "cancelled"})
-            yield sse.message({"status": "cancelled", "error": None}, "done")
+            self._job = self._job.model_copy(update={"status": JobStatus.CANCELLED})
+            ended = JobEnded(status=JobStatus.CANCELLED, error=None)
+            yield sse.message(ended.payload(), ended.name)
             return
-        if self._job.status == "queued" and self._job.queue is not None and self._moved(self._job.queue):
-            yield sse.message(self._job.queue.model_dump(mode="json"), "queue")
+        if self._job.status is JobStatus.QUEUED and self._job.queue is not None and self._moved(self._job.queue):
+            yield sse.message(self._job.queue.model_dump(mode="json"), EventName.QUEUE)
         elif time.monotonic() - self._written >= sse.PING_SECONDS:
             yield sse.PING
 
@@ -140,8 +138,8 @@ class Follower:
 
     def _patience(self) -> float:
         until_ping = max(0.0, self._written + sse.PING_SECONDS - time.monotonic())
-        return min(QUEUE_POLL_SECONDS, until_ping) if self._job.status == "queued" else until_ping
+        return min(QUEUE_POLL_SECONDS, until_ping) if self._job.status is JobStatus.QUEUED else until_ping
 
     async def _snapshot(self) -> str:
         self._job = await self._store.job(self._job.id, self._job.owner)
-        return sse.message(view.full(self._job, self._base_url).model_dump(mode="json"), "snapshot")
+        return sse.message(view.full(self._job, self._base_url).model_dump(mode="json"), EventName.SNAPSHOT)

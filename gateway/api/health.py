@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from gateway.api.problems import answers, problem, request_id
-from gateway.api.workers import is_ready, ready_workers
+from gateway.api.workers import ready_workers
 from gateway.dependencies import MetricsDep, SettingsDep, StoreDep
 from gateway.metrics import ServiceSnapshot
 from shared.errors import EngineNotReady, QueueFull, StoreUnavailable
@@ -50,7 +50,7 @@ async def health(response: Response, store: StoreDep) -> Health:
         ready = await ready_workers(store)
     except StoreUnavailable:
         ready = []
-    used = [size for status in ready if (size := status["engine"]["gpu_memory_used"]) is not None]
+    used = [size for worker in ready if (size := worker.engine.gpu_memory_used) is not None]
     response.status_code = 200 if ready else 503
     return Health(
         status="healthy" if ready else "unhealthy",
@@ -64,17 +64,17 @@ async def models(store: StoreDep, settings: SettingsDep) -> EngineModel:
     ready = await ready_workers(store)
     if not ready:
         raise EngineNotReady("No worker with a ready engine has reported", retry_after=5)
-    engine = ready[0]["engine"]
-    width, height = (min(side, settings.max_image_side) for side in engine["max_image_size"])
+    engine = ready[0].engine
+    width, height = (min(side, settings.max_image_side) for side in engine.max_image_size)
     return EngineModel(
-        model=engine["model"],
-        capabilities=engine["capabilities"],
+        model=engine.model,
+        capabilities=list(engine.capabilities),
         max_image_size=f"{width}x{height}",
         supported_formats=list(settings.allowed_extensions),
-        engine=engine["name"],
-        version=engine["version"],
-        modes=engine["modes"],
-        prompts=engine["prompts"],
+        engine=engine.name,
+        version=engine.version,
+        modes=list(engine.modes),
+        prompts=engine.prompts,
     )
 
 
@@ -109,7 +109,7 @@ async def _snapshot(store: Store) -> ServiceSnapshot:
         up=True,
         counters=await store.counters(),
         workers=workers,
-        ready=sum(map(is_ready, workers)),
+        ready=sum(worker.reads_pages for worker in workers),
         oldest_queued=await store.oldest_queued(),
         memory_share=await store.memory_share(),
     )

@@ -15,7 +15,7 @@ from gateway.api.submission import Submitter
 from gateway.dependencies import BaseUrlDep, CallerDep, JobAnswerDep, LongPollDep, StoreDep, SubmissionsDep
 from shared.contract import view
 from shared.contract.job import Job
-from shared.contract.options import JobStatus
+from shared.contract.states import JobStatus
 from shared.errors import AlreadyFinished, BadOption, NotFound, ResultExpired
 from shared.store.jobs import Store
 

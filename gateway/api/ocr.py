@@ -23,9 +23,10 @@ from gateway.streaming import sse
 from gateway.streaming.event_hub import EventReader, Hub
 from gateway.streaming.text_stream import TextStream
 from shared.contract.document import Document
+from shared.contract.events import JobEnded, PageEnded, PageRestarted, PageText
 from shared.contract.job import Job
 from shared.errors import AlreadyFinished, EngineNotReady, JobFailed, NotFound, OCRError
-from shared.store.jobs import Event, Store
+from shared.store.jobs import Store, StoredEvent
 
 router = APIRouter(prefix="/api/v1", tags=["wait or stream in one call"])
 
@@ -163,21 +164,23 @@ class OcrCall:
             pieces += text_stream.missed()
             for page in await self._store.pages(self._id):
                 pieces += text_stream.ended(page)
-        for event in events:
-            pieces += await self._pieces_of(event, text_stream)
-        if not events or any(event.name == "done" for event in events):
+        for stored in events:
+            pieces += await self._pieces_of(stored, text_stream)
+        if not events or any(isinstance(stored.event, JobEnded) for stored in events):
             pieces += self._end(await self._job(), text_stream)
         return pieces
 
-    async def _pieces_of(self, event: Event, text_stream: TextStream) -> list[dict[str, Any]]:
-        if event.name == "token":
-            return list(text_stream.token(event.data["page"], event.data["text"]))
-        if event.name == "page.restarted":
-            return list(text_stream.restarted(event.data["page"]))
-        if event.name in ("page.completed", "page.failed"):
-            page = await self._store.page(self._id, event.data["page"])
-            return list(text_stream.ended(page)) if page else []
-        return []
+    async def _pieces_of(self, stored: StoredEvent, text_stream: TextStream) -> list[dict[str, Any]]:
+        match stored.event:
+            case PageText(page=number, text=text):
+                return list(text_stream.token(number, text))
+            case PageRestarted(page=number):
+                return list(text_stream.restarted(number))
+            case PageEnded(page=number):
+                page = await self._store.page(self._id, number)
+                return list(text_stream.ended(page)) if page else []
+            case _:
+                return []
 
     def _end(self, job: Job, text_stream: TextStream) -> list[dict[str, Any]]:
         if not job.finished:

@@ -93,10 +93,10 @@ class Submissions:
         """Refuse what no running engine can do; while none is known, anything may be asked for."""
         if options.mode is None and options.prompt is None:
             return
-        engines = [status["engine"] for status in await self.store.workers()]
+        engines = [worker.engine for worker in await self.store.workers()]
         if options.mode is not None and engines:
-            check_mode(options.mode, {mode for engine in engines for mode in engine["modes"]})
-        longest = max((engine["max_prompt_chars"] for engine in engines if engine["prompts"]), default=0)
+            check_mode(options.mode, {mode for engine in engines for mode in engine.modes})
+        longest = max((engine.max_prompt_chars for engine in engines if engine.prompts), default=0)
         if options.prompt is not None and 0 < longest < len(options.prompt):
             raise PromptTooLong(f"The prompt has {len(options.prompt)} characters; the engine takes {longest}")
 

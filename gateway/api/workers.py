@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
-
+from shared.contract.worker_status import WorkerStatus
 from shared.store.jobs import Store
 
-READY: Final = frozenset({"ready", "busy"})
 
-
-def is_ready(status: dict[str, Any]) -> bool:
-    """Whether a worker reports that its engine reads pages."""
-    return status.get("engine", {}).get("state", "ready") in READY
-
-
-async def ready_workers(store: Store) -> list[dict[str, Any]]:
-    return [status for status in await store.workers() if is_ready(status)]
+async def ready_workers(store: Store) -> list[WorkerStatus]:
+    return [worker for worker in await store.workers() if worker.reads_pages]

@@ -15,9 +15,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from shared.contract.events import StatusChanged
+from shared.contract.states import JobStatus
 from shared.errors import StoreUnavailable
 from shared.store.connect import Client, store_errors
-from shared.store.jobs import Event, Store, read_event
+from shared.store.jobs import Store, StoredEvent, read_event
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +35,9 @@ def moment(event_id: str) -> tuple[int, int]:
     return int(ms), int(seq or 0)
 
 
-def first_of_all(event: Event) -> bool:
+def first_of_all(event: StoredEvent) -> bool:
     """Whether this is what every job's stream begins with: nothing has been trimmed before it."""
-    return event.name == "status" and event.data == {"status": "queued"}
+    return event.event == StatusChanged(status=JobStatus.QUEUED)
 
 
 class EventReader:
@@ -47,10 +49,10 @@ class EventReader:
         self.position = position
         self.missed = False
         self._behind = behind
-        self._queue: deque[Event] = deque()
+        self._queue: deque[StoredEvent] = deque()
         self._news = asyncio.Event()
 
-    def offer(self, event: Event) -> None:
+    def offer(self, event: StoredEvent) -> None:
         """Called by the hub; never waits."""
         if len(self._queue) >= QUEUE:
             self._queue.clear()
@@ -62,7 +64,7 @@ class EventReader:
     def wake(self) -> None:
         self._news.set()
 
-    async def next(self, seconds: float) -> list[Event]:
+    async def next(self, seconds: float) -> list[StoredEvent]:
         """The events after ``position``, waiting at most ``seconds`` for one; empty when there was none."""
         if not self._behind and not self._queue:
             await self._wait(seconds)
@@ -80,12 +82,12 @@ class EventReader:
         except TimeoutError:
             return
 
-    def _drain(self) -> list[Event]:
+    def _drain(self) -> list[StoredEvent]:
         events = list(self._queue)
         self._queue.clear()
         return events
 
-    async def _catch_up(self) -> list[Event]:
+    async def _catch_up(self) -> list[StoredEvent]:
         """Read on from Redis. What is offered meanwhile queues up, so that nothing falls between the two."""
         self._behind = False
         try:

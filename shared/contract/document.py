@@ -6,10 +6,11 @@ Boxes are pixels of the page image as the engine saw it (upright, after renderin
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from shared.contract.states import PageStatus as PageStatus
 
 Box = tuple[int, int, int, int]
 Natural = Annotated[int, Field(ge=0)]
@@ -18,15 +19,6 @@ Natural = Annotated[int, Field(ge=0)]
 class Frozen(BaseModel):
     # Unknown fields are passed over: during a rolling deploy two versions read each other's records.
     model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class PageStatus(StrEnum):
-    """What became of one page. ``degraded`` keeps its text; ``reason`` says what is wrong with it."""
-
-    OK = "ok"
-    DEGRADED = "degraded"
-    FAILED = "failed"
-    SKIPPED = "skipped"
 
 
 class Block(Frozen):

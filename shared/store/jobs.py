@@ -19,11 +19,14 @@ from typing import Any, NamedTuple
 from ulid import ULID
 
 from shared.contract.document import Page
-from shared.contract.job import RANKS, Job, NewJob, Queue, read_job, record_fields
-from shared.contract.options import TERMINAL
+from shared.contract.events import JobEvent, parse_event
+from shared.contract.job import Job, NewJob, Queue, read_job, record_fields
+from shared.contract.states import TERMINAL_STATUSES
+from shared.contract.worker_status import WorkerStatus
 from shared.errors import AlreadyFinished, IdempotencyMismatch, NotFound, QueueFull, RateLimited
 from shared.settings import StoreSettings
 from shared.store.connect import Client, store_errors
+from shared.store.keyspace import RANKS
 from shared.store.message import celery_message
 from shared.store.scripts import Scripts, pairs
 
@@ -43,12 +46,12 @@ class Submitted:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """One entry of a job's stream. ``id`` is Redis's; ``name`` and ``data`` are as in the HTTP contract."""
+class StoredEvent:
+    """One entry of a job's stream: Redis's id, and the event. ``name`` is its own also when the event is unknown."""
 
     id: str
     name: str
-    data: dict[str, Any]
+    event: JobEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +175,7 @@ class Store:
         return [
             place
             for place, state in zip(places, states, strict=True)
-            if state is not None and (state.decode() == status or state.decode() not in TERMINAL)
+            if state is not None and (state.decode() == status or state.decode() not in TERMINAL_STATUSES)
         ]
 
     async def _looked_up(self, ids: Sequence[str], owner: str) -> AsyncIterator[Job]:
@@ -233,17 +236,11 @@ class Store:
 
     # -- events
 
-    async def events(self, job_id: str, after: str = "0", count: int = 1000) -> list[Event]:
+    async def events(self, job_id: str, after: str = "0", count: int = 1000) -> list[StoredEvent]:
         """The stored events later than ``after``, oldest first, at most ``count``."""
         with store_errors():
             entries = await self.redis.xrange(f"ev:{job_id}", min=f"({after}" if after != "0" else "-", count=count)
         return [read_event(entry_id, fields) for entry_id, fields in entries]
-
-    async def first_event_id(self, job_id: str) -> str | None:
-        """Id of the oldest event that is still stored: an older ``Last-Event-ID`` has missed something."""
-        with store_errors():
-            entries = await self.redis.xrange(f"ev:{job_id}", count=1)
-        return entries[0][0].decode() if entries else None
 
     # -- batches
 
@@ -356,22 +353,23 @@ class Store:
         if await self.memory_share() > self.settings.max_redis_memory:
             raise QueueFull("The store is short of memory", retry_after=await self.retry_after())
 
-    async def workers(self) -> list[dict[str, Any]]:
-        """What each worker heard of in the last ten seconds says of itself (``Claims.announce``)."""
+    async def workers(self) -> list[WorkerStatus]:
+        """The workers that reported in the last ten seconds (``Claims.report``)."""
         with store_errors():
             names = sorted(await self.redis.smembers("workers"))
             found = await self.redis.mget([b"worker:" + name for name in names]) if names else []
-            if silent := [name for name, account in zip(names, found, strict=True) if account is None]:
+            if silent := [name for name, report in zip(names, found, strict=True) if report is None]:
                 await self.redis.srem("workers", *silent)
-        return [json.loads(account) for account in found if account]
+        return [WorkerStatus.model_validate_json(report) for report in found if report]
 
 
 def per_second(count: int, seconds: float) -> float:
     return count / seconds if seconds > 0 else 0.0
 
 
-def read_event(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Event:
-    return Event(entry_id.decode(), fields[b"event"].decode(), json.loads(fields[b"data"]))
+def read_event(entry_id: bytes, fields: Mapping[bytes, bytes]) -> StoredEvent:
+    name = fields[b"event"].decode()
+    return StoredEvent(entry_id.decode(), name, parse_event(name, fields[b"data"]))
 
 
 def _viewed(reply: Sequence[Any]) -> Job:

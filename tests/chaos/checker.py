@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from shared.contract.events import PageEnded, PageStarted
 from shared.errors import NotFound
-from shared.store.jobs import Event, Store
+from shared.store.jobs import Store, StoredEvent
 from tests.chaos.plan import Planned
 
 
@@ -36,7 +37,7 @@ async def _faults(store: Store, planned: Planned) -> list[tuple[str, str]]:
     found = [page.markdown if page.status == "ok" else None for page in await store.pages(job.id)]
     faults = []
     if (job.status, found) != (planned.status, planned.texts()):
-        reasons = [(mark.number, mark.reason) for mark in job.pages if mark.reason]
+        reasons = [(page.number, page.reason) for page in job.pages if page.reason]
         faults.append(("wrong", f"{job.status} instead of {planned.status}; {reasons}"))
     events = await store.events(job.id, count=5000)
     if (ends := sum(event.name == "done" for event in events)) != 1:
@@ -46,16 +47,16 @@ async def _faults(store: Store, planned: Planned) -> list[tuple[str, str]]:
     return faults
 
 
-def _redone(events: list[Event]) -> list[Any]:
+def _redone(events: list[StoredEvent]) -> list[Any]:
     """Pages that were begun again after they had ended."""
     ended: set[int] = set()
     redone = []
-    for event in events:
-        page = event.data.get("page")
-        if event.name in ("page.completed", "page.failed"):
-            ended.add(page)
-        elif event.name == "page.started" and page in ended:
-            redone.append(page)
+    for stored in events:
+        match stored.event:
+            case PageEnded(page=page):
+                ended.add(page)
+            case PageStarted(page=page) if page in ended:
+                redone.append(page)
     return redone
 
 

@@ -11,8 +11,10 @@ import pytest
 from redis.exceptions import NoScriptError
 
 from shared.contract.document import Page, PageStatus, Usage
+from shared.contract.events import PageText
 from shared.contract.job import Input, NewJob, WebhookTarget
 from shared.contract.options import Options
+from shared.contract.worker_status import EngineStatus, WorkerStatus
 from shared.errors import AlreadyFinished, IdempotencyMismatch, NotFound, QueueFull, StoreUnavailable
 from shared.store.jobs import Store
 from tests.conftest import make_settings
@@ -118,7 +120,7 @@ async def test_every_step_is_refused_without_the_right_token(store: Store, claim
     assert await claims.start(claim, "instant") == 0
     assert await claims.page_start(claim, 1) == 0
     assert not await claims.page_end(claim, page(1))
-    assert not await claims.stream(claim, [("token", {"page": 1, "text": "x"})])
+    assert not await claims.stream(claim, [PageText(page=1, text="x")])
     assert await claims.finish(claim) == ""
     await claims.fail(claim, "x", "y")
     await claims.release(claim)
@@ -437,8 +439,8 @@ async def test_batch_lists_its_jobs_and_refusals(store: Store) -> None:
 
 
 async def test_workers_are_believed_for_a_while_only(store: Store, claims: Claims, valkey: Valkey) -> None:
-    await claims.announce({"name": "worker-1", "engine": {"name": "instant"}})
-    assert [worker["name"] for worker in await store.workers()] == ["worker-1"]
+    await claims.report(WorkerStatus(name="worker-1", engine=EngineStatus("instant")))
+    assert [worker.name for worker in await store.workers()] == ["worker-1"]
     valkey.client.delete("worker:worker-1")
     assert await store.workers() == []
     assert valkey.client.smembers("workers") == set()

@@ -16,6 +16,7 @@ from PIL.Image import Image
 
 from shared.contract.document import Block, Box, PageStatus, Usage
 from shared.contract.options import Options
+from shared.contract.worker_status import EngineStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +71,8 @@ class PageRead:
 Piece = str | Restarted | PageRead
 
 
-@dataclass(frozen=True, slots=True)
-class EngineInfo:
-    """What ``/models``, ``/health`` and every job say of the engine. ``slots``: pages it can read at once."""
-
-    name: str
-    model: str
-    slots: int
-    capabilities: tuple[str, ...] = ("document", "image")
-    modes: tuple[str, ...] = ()
-    prompts: bool = False
-    max_prompt_chars: int = 0
-    max_image_size: tuple[int, int] = (6400, 6400)
-    version: str = ""
-    state: str = "ready"
-    gpu_memory_used: int | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
+EngineInfo = EngineStatus
+"""The former name, for engines outside this repository, for one release."""
 
 
 class Engine(Protocol):
@@ -97,8 +84,8 @@ class Engine(Protocol):
         """
         ...
 
-    def describe(self) -> EngineInfo:
-        """The engine's own account of itself, cheap enough to be asked every second."""
+    def describe(self) -> EngineStatus:
+        """The engine's own report, cheap enough to be asked every second."""
         ...
 
     async def check(self) -> None:

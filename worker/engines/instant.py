@@ -15,7 +15,8 @@ from pydantic import Field
 
 from shared.contract.document import Block, PageStatus, Usage
 from shared.contract.options import Options
-from worker.engines.base import EngineInfo, PageImage, PageRead, Piece
+from shared.contract.worker_status import EngineStatus
+from worker.engines.base import PageImage, PageRead, Piece
 from worker.settings import EngineSettings
 
 SLOTS = 256
@@ -69,9 +70,9 @@ class InstantEngine:
         usage = Usage(completion_tokens=len(text.split()), engine_seconds=self._seconds)
         yield PageRead(text, blocks, usage=usage)
 
-    def describe(self) -> EngineInfo:
+    def describe(self) -> EngineStatus:
         state = "busy" if self._reading else "ready"
-        return EngineInfo("instant", "instant", SLOTS, state=state, metrics={"reading": self._reading})
+        return EngineStatus("instant", "instant", SLOTS, state=state, metrics={"reading": self._reading})
 
     async def check(self) -> None:
         """It cannot die."""

@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 
 from shared.contract.options import Options
+from shared.contract.worker_status import EngineStatus
 from shared.errors import EngineDead, OCRError
-from worker.engines.base import EngineInfo, PageImage, PageRead, Piece
+from worker.engines.base import PageImage, PageRead, Piece
 from worker.engines.cpu.reader import Reader, Stopped
 from worker.engines.cpu.recognition import failure
 
@@ -69,8 +70,8 @@ class CpuEngine:
         self._pages += 1
         return read
 
-    def describe(self) -> EngineInfo:
-        return EngineInfo(
+    def describe(self) -> EngineStatus:
+        return EngineStatus(
             name="cpu",
             model=MODEL,
             slots=SLOTS,

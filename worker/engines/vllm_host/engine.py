@@ -24,8 +24,9 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from shared.contract.document import Block, PageStatus, Usage, figure_name
 from shared.contract.options import Options
+from shared.contract.worker_status import EngineStatus
 from shared.errors import InferenceError
-from worker.engines.base import EngineInfo, PageImage, PageRead, Piece, Restarted
+from worker.engines.base import PageImage, PageRead, Piece, Restarted
 from worker.engines.figures import cut_out
 from worker.engines.text_layer import from_text_layer
 from worker.engines.vllm_host import self_test
@@ -221,7 +222,7 @@ class VllmEngine:
 
     # -- its own account
 
-    def describe(self) -> EngineInfo:
+    def describe(self) -> EngineStatus:
         memory = self._gpu.memory()
         metrics = {
             **self._stats.metrics(idle=not self._liveness.reading),
@@ -246,8 +247,8 @@ class VllmEngine:
         remove_sockets_folder()
 
 
-def _info(settings: VllmSettings, card: ModelCard) -> EngineInfo:
-    return EngineInfo(
+def _info(settings: VllmSettings, card: ModelCard) -> EngineStatus:
+    return EngineStatus(
         name=card.engine,
         model=card.model,
         slots=settings.max_num_seqs,
