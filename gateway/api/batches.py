@@ -21,6 +21,7 @@ from gateway.api.problems import ProblemDetails, answers, describe, request_id
 from gateway.api.submission import Submissions, Submitter
 from gateway.dependencies import BaseUrlDep, Caller, CallerDep, SettingsDep, StoreDep, SubmissionsDep
 from shared.contract import view
+from shared.contract.record import StoredRejection
 from shared.errors import IdempotencyMismatch, NotFound, OCRError, StoreUnavailable
 from shared.store.jobs import Batch, Store
 
@@ -96,7 +97,7 @@ class BatchSubmission:
         self._caller, self._key, self._request_id = caller, key, request_id
         self._fingerprint = ""
         self._jobs = 0
-        self._rejected: list[RejectedFile] = []
+        self._rejected: list[StoredRejection] = []
         self._first: OCRError | None = None
 
     async def submit(self, form: Form) -> None:
@@ -109,7 +110,7 @@ class BatchSubmission:
         if not self._jobs and self._first is not None:
             await self._store.drop_batch(self.id)
             raise self._first
-        await self._store.close_batch(self.id, [file.model_dump() for file in self._rejected])
+        await self._store.close_batch(self.id, self._rejected)
 
     async def _submit(self, file: UploadFile, place: str) -> None:
         try:
@@ -127,8 +128,8 @@ class BatchSubmission:
 
     def _reject(self, file: UploadFile, error: OCRError) -> None:
         self._first = self._first or error
-        name = clean_filename(file.filename or "")
-        self._rejected.append(RejectedFile(filename=name, problem=describe(error, self._request_id)))
+        problem = describe(error, self._request_id).model_dump()
+        self._rejected.append(StoredRejection(filename=clean_filename(file.filename or ""), problem=problem))
 
 
 async def fingerprint(files: Sequence[UploadFile], submit_options: SubmitOptions) -> str:
@@ -156,5 +157,5 @@ async def _view(store: Store, batch: Batch, base_url: str) -> BatchView:
         created_at=view.timestamp(batch.created_at) or "",
         counts=dict(Counter(job.status for job in jobs)),
         jobs=jobs,
-        rejected=[RejectedFile.model_validate(file) for file in batch.rejected],
+        rejected=[RejectedFile.model_validate(file.model_dump()) for file in batch.rejected],
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import math
+import secrets
 from dataclasses import dataclass
 from typing import Final
 
@@ -75,7 +76,10 @@ class Authenticator:
         settings = self._settings
         rate, burst = key.rate or settings.rate_limit, key.burst or settings.rate_burst
         quota = key.pages or settings.page_quota
-        reply = await self._scripts.run("rate", key.owner, MINUTE / rate, burst, "" if quota is None else quota)
+        operation = secrets.token_hex(8)
+        reply = await self._scripts.run(
+            "rate", key.owner, MINUTE / rate, burst, "" if quota is None else quota, operation
+        )
         allowed, left, wait, reset, pages, day = reply
         policy, state = [f'"requests";q={rate};w={MINUTE}'], [f'"requests";r={left};t={math.ceil(float(reset))}']
         if quota is not None:

@@ -7,6 +7,7 @@ import hmac
 import secrets
 import time
 
+from shared.store import keyspace
 from shared.store.connect import Client, store_errors
 
 
@@ -36,6 +37,6 @@ class Tokens:
     async def _key(self) -> bytes:
         if self._secret is None:
             with store_errors():
-                await self._redis.set("door:secret", secrets.token_hex(32), nx=True)
-                self._secret = await self._redis.get("door:secret")
+                await self._redis.set(keyspace.URL_TOKEN_SECRET(), secrets.token_hex(32), nx=True)
+                self._secret = await self._redis.get(keyspace.URL_TOKEN_SECRET())
         return self._secret or b""

@@ -18,6 +18,7 @@ from typing import Any, Final
 from shared.contract.events import StatusChanged
 from shared.contract.states import JobStatus
 from shared.errors import StoreUnavailable
+from shared.store import keyspace
 from shared.store.connect import Client, store_errors
 from shared.store.jobs import Store, StoredEvent, read_event
 
@@ -122,7 +123,7 @@ class Hub:
         self._client = client
         self._store = store
         self._watched: dict[str, FollowedStream] = {}
-        self._bell, self._rung = f"wake:{secrets.token_hex(8)}", "0-0"
+        self._bell, self._rung = keyspace.WAKE(secrets.token_hex(8)), "0-0"
         self._loop: asyncio.AbstractEventLoop | None = None
         self.closed = False
 
@@ -168,14 +169,14 @@ class Hub:
                 await asyncio.sleep(0.5)
 
     async def _read(self) -> None:
-        keys = {f"ev:{job_id}": watched.position for job_id, watched in self._watched.items()}
+        keys = {keyspace.EVENTS(job_id): watched.position for job_id, watched in self._watched.items()}
         with store_errors():
             reply = await self._client.xread({self._bell: self._rung, **keys}, count=QUEUE, block=BLOCK_MS)
         for key, entries in reply or []:
             if key.decode() == self._bell:
                 self._rung = entries[-1][0].decode()
             else:
-                self._deliver(key.decode().removeprefix("ev:"), entries)
+                self._deliver(key.decode().removeprefix(keyspace.EVENTS("")), entries)
 
     def _deliver(self, job_id: str, entries: list[Any]) -> None:
         watched = self._watched.get(job_id)
@@ -191,7 +192,7 @@ class Hub:
 
     async def _last_id(self, job_id: str) -> str:
         with store_errors():
-            entries = await self._store.redis.xrevrange(f"ev:{job_id}", count=1)
+            entries = await self._store.redis.xrevrange(keyspace.EVENTS(job_id), count=1)
         return entries[0][0].decode() if entries else "0-0"
 
     async def _ring(self) -> None:

@@ -6,13 +6,14 @@ Redis keeps every value as text. A moment is seconds of Redis's clock since the 
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+import json
+from typing import Annotated, Any, Final
 
 from pydantic import AliasChoices, BeforeValidator, Field, Json, JsonValue
 
 from shared.contract.document import Frozen, Natural
 from shared.contract.options import Options
-from shared.contract.states import JobStatus
+from shared.contract.states import JobStatus, WebhookStatus
 
 
 def _none_for_empty(value: object) -> object:
@@ -93,3 +94,49 @@ STORED_FIELDS: Final[frozenset[str]] = frozenset(
 ) | {"before"}
 """The fields that a script may read or write. ``before`` is the former spelling of ``pages_submitted_before``: written
 beside it and read in its absence for one release."""
+
+
+class WebhookRecord(Frozen):
+    """The fields of the hash ``hook:ID``: one event of one job, to be sent."""
+
+    job: str = Field(description="id of the job")
+    event: str = Field(description="`job.started` or `job.STATUS`")
+    url: str = Field(description="the receiver's")
+    owner: str = Field(description="of the job; whose secret signs it")
+    endpoint: str = Field(description="the owner and the receiver's origin, with a blank between them")
+    created_at: float = Field(alias="created", description="when the event happened")
+    keep: int = Field(description="seconds it is kept after its latest try")
+    status: WebhookStatus = Field(description="see `docs/job-lifecycle.md`")
+    tries: Natural = Field(0, description="that have begun, of the present schedule")
+    takes: Natural = Field(0, description="times it was leased; the token of the present lease")
+    begun_at: Moment = Field(None, alias="begun", description="when the latest try began")
+    next_at: Moment = Field(None, alias="next", description="when it is tried next")
+    again: Natural = Field(0, description="times its owner had it sent again")
+    record: str = Field("[]", description="the job's record at the event, as JSON; until there is a body")
+    body: str | None = Field(None, description="the bytes that every try sends")
+    begin_operation: Text = Field(None, description="the call that began the latest try")
+    again_operation: Text = Field(None, description="the call that had it sent again last")
+    ended_token: Text = Field(None, description="lease under which a try ended last")
+    ended_status: Text = Field(None, description="and what the webhook's state was then")
+
+    @property
+    def job_fields(self) -> dict[str, str]:
+        """The fields of the job's record at the event."""
+        flat: list[str] = json.loads(self.record)
+        return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+class StoredRejection(Frozen):
+    """A file of a batch that was refused; ``problem`` is the answer it would have got alone (RFC 9457)."""
+
+    filename: str = ""
+    problem: dict[str, Any]
+
+
+class BatchRecord(Frozen):
+    """The fields of the hash ``batch:ID``. ``rejected``: files that were refused, as JSON."""
+
+    owner: str
+    created_at: float = Field(alias="created")
+    rejected: Json[tuple[StoredRejection, ...]] = ()
+    fingerprint: str = Field("", description="of what the Idempotency-Key stands for")

@@ -84,7 +84,9 @@ JOB_ARROWS: Final[Arrows] = MappingProxyType(
         (JobStatus.PROCESSING, JobStatus.PARTIAL): "finish",
         (JobStatus.PROCESSING, JobStatus.FAILED): "finish, fail, or overdue",
         (JobStatus.PROCESSING, JobStatus.CANCELLED): "cancel, delete",
-        (JobStatus.QUEUED, JobStatus.FAILED): "overdue, or claim without an upload",
+        (JobStatus.QUEUED, JobStatus.SUCCEEDED): "finish, when the worker before had read every page",
+        (JobStatus.QUEUED, JobStatus.PARTIAL): "finish, likewise",
+        (JobStatus.QUEUED, JobStatus.FAILED): "overdue, claim without an upload, or finish likewise",
         (JobStatus.QUEUED, JobStatus.CANCELLED): "cancel, delete",
     }
 )

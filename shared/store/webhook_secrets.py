@@ -62,6 +62,6 @@ class WebhookSecrets:
         return await self._ask(owner, "rotate")
 
     async def _ask(self, owner: str, what: str) -> Secrets:
-        reply = await self._scripts.run("hook_secret", owner, new_secret(), what, OVERLAP_SECONDS)
+        reply = await self._scripts.run("webhook_secret", owner, new_secret(), what, OVERLAP_SECONDS)
         current, previous, until = (part.decode() for part in reply)
         return Secrets(current, previous, float(until)) if previous else Secrets(current)

@@ -76,10 +76,10 @@ async def settle(store: Store, planned: list[Planned]) -> float:
     return time.monotonic() - began
 
 
-async def run(seed: int, jobs: int, poison: int, faults: int, folder: Path) -> bool:
+async def run(seed: int, jobs: int, poison: int, faults: int, folder: Path, before: Path | None = None) -> bool:
     rng = random.Random(seed)
     planned = plan(rng, jobs, poison)
-    stack = ChaosStack(folder, rng)
+    stack = ChaosStack(folder, rng, before)
     client = connect(stack.valkey.url, patient=True)
     store = Store(client, make_settings(stack.valkey.url))
     keeper = asyncio.create_task(stack.keep_running())
@@ -115,10 +115,11 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=100)
     parser.add_argument("--poison", type=int, default=1)
     parser.add_argument("--faults", type=int, default=8, help="at least so many faults")
+    parser.add_argument("--before", type=Path, help="a checkout whose code one worker runs: the version before")
     parser.add_argument("--keep", action="store_true", help="keep the logs, and say where")
     args = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    good = asyncio.run(run(args.seed, args.jobs, args.poison, args.faults, folder))
+    good = asyncio.run(run(args.seed, args.jobs, args.poison, args.faults, folder, args.before))
     if good and not args.keep:
         import shutil
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from shared.contract.events import PageEnded, PageStarted
 from shared.errors import NotFound
+from shared.store import keyspace
 from shared.store.jobs import Store, StoredEvent
 from tests.chaos.plan import Planned
 
@@ -65,8 +66,12 @@ async def _left(store: Store) -> dict[str, Any]:
     redis = store.redis
     counters = await store.counters()
     left: dict[str, Any] = {name: counters.get(name, 0) for name in ("jobs", "pages", "bytes", "running")}
-    for key in ("open", "waiting:0", "waiting:3", "waiting:6"):
+    for key in (keyspace.NEXT_CHECK(), *map(keyspace.WAITING, keyspace.RANKS.values())):
         left[key] = await redis.zcard(key)
-    for pattern in ("in:*", "flight:*", "starts:*"):
+    for pattern in map(_any_of, (keyspace.UPLOAD, keyspace.PAGES_IN_FLIGHT, keyspace.PAGE_STARTS)):
         left[pattern] = len([key async for key in redis.scan_iter(match=pattern, count=1000)])
     return {name: value for name, value in left.items() if value}
+
+
+def _any_of(key: keyspace.Key) -> str:
+    return key("*")

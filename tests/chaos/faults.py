@@ -12,15 +12,18 @@ from pathlib import Path
 from redis.exceptions import RedisError
 
 from tools.processes import Gateway, Process, Worker
-from tools.valkey import Valkey
+from tools.valkey import ROOT, Valkey
 
 LEASE = 3.0
 
 
 class ChaosStack:
-    """Everything that runs, and what keeps it running (a worker that dies by poison is started again)."""
+    """Everything that runs, and what keeps it running (a worker that dies by poison is started again).
 
-    def __init__(self, folder: Path, rng: random.Random) -> None:
+    ``before``: a checkout of the version before, whose code one of the two workers runs, as in a rolling deploy.
+    """
+
+    def __init__(self, folder: Path, rng: random.Random, before: Path | None = None) -> None:
         self.rng = rng
         data = folder / "valkey"
         data.mkdir()
@@ -37,8 +40,8 @@ class ChaosStack:
         }
         engines = ("tests.engines.fixtures.kills_on_page:load", "tests.engines.fixtures.an_hour_off:load")
         self.workers = [
-            Worker(folder, url, f"worker-{i}", engine=engine, pages_in_flight=8, **common)
-            for i, engine in enumerate(engines)
+            Worker(folder, url, f"worker-{i}", engine=engine, pages_in_flight=8, checkout=checkout, **common)
+            for i, (engine, checkout) in enumerate(zip(engines, (ROOT, before or ROOT), strict=True))
         ]
         self.gateway = Gateway(folder, url)
         self.busy: set[Process] = set()  # down on purpose

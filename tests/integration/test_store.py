@@ -14,6 +14,7 @@ from shared.contract.document import Page, PageStatus, Usage
 from shared.contract.events import PageText
 from shared.contract.job import Input, NewJob, WebhookTarget
 from shared.contract.options import Options
+from shared.contract.record import StoredRejection
 from shared.contract.worker_status import EngineStatus, WorkerStatus
 from shared.errors import AlreadyFinished, IdempotencyMismatch, NotFound, QueueFull, StoreUnavailable
 from shared.store.jobs import Store
@@ -431,9 +432,9 @@ async def test_a_batch_that_its_gateway_never_closed_goes_in_time(store: Store, 
 async def test_batch_lists_its_jobs_and_refusals(store: Store) -> None:
     batch = await store.create_batch("me")
     jobs = [await submit(store, owner="me", batch=batch) for _ in range(2)]
-    await store.close_batch(batch, [{"filename": "x", "problem": {"code": "file-empty"}}])
+    await store.close_batch(batch, [StoredRejection(filename="x", problem={"code": "file-empty"})])
     found = await store.batch(batch, "me")
-    assert (list(found.job_ids), found.rejected[0]["filename"]) == (jobs, "x")
+    assert (list(found.job_ids), found.rejected[0].filename) == (jobs, "x")
     with pytest.raises(NotFound):
         await store.batch(batch, "other")
 

@@ -10,7 +10,7 @@ from gateway.api.forms import FIELDS, WEBHOOK_EVENTS
 from gateway.api.problems import STATUS
 from gateway.app import create_app
 from gateway.formats.registry import FORMATS
-from shared.contract.events import STORED_EVENTS, EventName
+from shared.contract.events import EventName
 from shared.contract.view import JobView
 from tests.conftest import make_settings
 from tools.valkey import ROOT
@@ -45,14 +45,6 @@ def test_every_route_is_in_the_table_and_the_reverse(schema: dict[str, dict[str,
 
 def test_every_event_is_in_the_table_and_the_reverse() -> None:
     assert first_column("Events") == set(EventName)
-
-
-def test_scripts_write_stored_events_only_and_workers_the_rest() -> None:
-    """What the scripts do not write, a worker's records are for: text as it comes."""
-    scripts = "".join(file.read_text() for file in (ROOT / "shared" / "lua").rglob("*.lua"))
-    written = {name for name in re.findall(r"'([a-z.]+)'", scripts) if name in STORED_EVENTS}
-    assert {*STORED_EVENTS} - written == {EventName.TOKEN}
-    assert set(re.findall(r"emit\(\w+, '([a-z.]+)'", scripts)) <= {*STORED_EVENTS}
 
 
 def test_every_format_is_in_the_table_and_the_reverse() -> None:
