@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from gateway.settings import GatewaySettings
 from shared.contract import page_range
 from shared.contract.job import WebhookTarget
-from shared.contract.options import Mode, Options, Priority, ReadType, TextLayer
+from shared.contract.options import MathFormat, Mode, Options, Priority, ReadType, TableFormat, TextLayer
 from shared.errors import BadOption, BadPrompt, BadWebhookUrl, FileMissing, PromptTooLong
 
 WEBHOOK_EVENTS: Final = ("job.started", "job.succeeded", "job.partial", "job.failed", "job.cancelled")
@@ -52,6 +52,10 @@ def _text(description: str, **schema: Any) -> dict[str, Any]:
     return {"type": "string", **schema, "description": description}
 
 
+def _flag(default: str, description: str) -> Field:
+    return Field(_text(description, enum=["true", "false", "1", "0"], default=default))
+
+
 TYPE: Final = Field(_text("what the picture is", enum=[*ReadType], default=ReadType.DOCUMENT))
 PROMPT: Final = Field(_text("instead of the one that `type` stands for"), {"maxLength": "max_prompt_length"})
 # The fields of a submission: what is not listed is refused, and the OpenAPI document describes these.
@@ -64,6 +68,20 @@ FIELDS: Final[Mapping[str, Field]] = {
     "text_layer": Field(
         _text("`prefer`: a PDF page that has its own text gives that", enum=[*TextLayer], default=TextLayer.IGNORE)
     ),
+    "table": Field(
+        _text(
+            "`markdown`: pipes for rectangular tables, HTML for those with spans; `html`: HTML for all",
+            enum=[*TableFormat],
+            default=TableFormat.MARKDOWN,
+        )
+    ),
+    "math": Field(
+        _text("formulas in `$` and `$$`, or in `\\(` and `\\[`", enum=[*MathFormat], default=MathFormat.DOLLARS)
+    ),
+    "clean": _flag("true", "`false`: leave the spaces that the model writes after hyphens"),
+    "furniture": _flag("true", "`false`: leave running heads, running feet and page numbers out of the text"),
+    "page_marks": _flag("false", "`true`: a comment `<!-- page 3 -->` before each page of the Markdown"),
+    "join_pages": _flag("false", "`true`: join paragraphs of the Markdown that go on over a page break"),
     "webhook_url": Field(_text("https, of a public receiver", format="uri", maxLength=MAX_URL_CHARS)),
     "webhook_events": Field(
         _text(f"some of {', '.join(WEBHOOK_EVENTS)}; default: all but job.started", example="job.succeeded,job.failed")
@@ -78,9 +96,7 @@ FIELDS: Final[Mapping[str, Field]] = {
 READ_FIELDS: Final[Mapping[str, Field]] = {
     "type": TYPE,
     "prompt": PROMPT,
-    "stream": Field(
-        _text("events as the text is made, or one answer", enum=["true", "false", "1", "0"], default="true")
-    ),
+    "stream": _flag("true", "events as the text is made, or one answer"),
 }
 
 
@@ -181,6 +197,12 @@ def parse_options(fields: Mapping[str, str], settings: GatewaySettings) -> Submi
         prompt=read_prompt(fields.get("prompt"), settings.max_prompt_length),
         priority=_choice(Priority, "priority", fields) or Priority.NORMAL,
         text_layer=_choice(TextLayer, "text_layer", fields) or TextLayer.IGNORE,
+        table=_choice(TableFormat, "table", fields) or TableFormat.MARKDOWN,
+        math=_choice(MathFormat, "math", fields) or MathFormat.DOLLARS,
+        clean=read_flag("clean", fields, default=True),
+        furniture=read_flag("furniture", fields, default=True),
+        page_marks=read_flag("page_marks", fields, default=False),
+        join_pages=read_flag("join_pages", fields, default=False),
     )
     return SubmitOptions(
         options,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from gateway.api.filenames import content_disposition
 from gateway.api.openapi import FORMATS_HERE, RETRY_AFTER, Responses, content
@@ -13,6 +13,7 @@ from gateway.api.outcomes import find_page, refuse_without_result
 from gateway.api.problems import answers
 from gateway.api.responses import NoStoreResponse
 from gateway.dependencies import CallerDep, DrawingDep, JobAnswerDep, StoreDep
+from gateway.formats.layout import Layout
 from gateway.formats.negotiation import negotiate
 from gateway.formats.registry import Need, Renderer, Source
 from shared.boxes import draw
@@ -42,6 +43,27 @@ DRAWING: Final = Failures(
 FormatQuery = Annotated[str | None, Query(alias="format", description="takes precedence over Accept")]
 
 
+class LayoutQuery:
+    """The options of a submission that can be decided anew for every result."""
+
+    def __init__(
+        self,
+        furniture: Annotated[bool | None, Query(description="keep running heads and page numbers")] = None,
+        page_marks: Annotated[bool | None, Query(description="a comment before each page of the Markdown")] = None,
+        join_pages: Annotated[bool | None, Query(description="join paragraphs over page breaks")] = None,
+    ) -> None:
+        self._given = {"furniture": furniture, "page_marks": page_marks, "join_pages": join_pages}
+
+    def of(self, job: Job) -> Layout:
+        """The query's options, and for those it leaves out the job's."""
+        return Layout(
+            **{name: getattr(job.options, name) if given is None else given for name, given in self._given.items()}
+        )
+
+
+LayoutDep = Annotated[LayoutQuery, Depends()]
+
+
 @router.get(
     "/{job_id}/result",
     response_class=Response,
@@ -50,7 +72,13 @@ FormatQuery = Annotated[str | None, Query(alias="format", description="takes pre
     openapi_extra=FORMATS_HERE,
 )
 async def get_result(
-    job_id: str, request: Request, caller: CallerDep, store: StoreDep, answer: JobAnswerDep, wanted: FormatQuery = None
+    job_id: str,
+    request: Request,
+    caller: CallerDep,
+    store: StoreDep,
+    answer: JobAnswerDep,
+    layout: LayoutDep,
+    wanted: FormatQuery = None,
 ) -> Response:
     """Markdown unless ``Accept`` or ``format`` say otherwise; 202 with the job while there is more to come."""
     renderer = negotiate(request.headers.get("accept"), wanted)
@@ -58,7 +86,7 @@ async def get_result(
     refuse_without_result(job)
     if not job.finished:
         return answer.not_yet(job)
-    return await rendered(store, job, await store.pages(job.id), renderer, whole=True)
+    return await rendered(store, job, await store.pages(job.id), renderer, layout.of(job), whole=True)
 
 
 @router.get(
@@ -75,6 +103,7 @@ async def get_page(
     caller: CallerDep,
     store: StoreDep,
     answer: JobAnswerDep,
+    layout: LayoutDep,
     wanted: FormatQuery = None,
 ) -> Response:
     """One page as soon as it has been read, by the document's own page number; JSON unless asked otherwise."""
@@ -85,7 +114,7 @@ async def get_page(
         return answer.not_yet(job)
     if renderer.format == "json":  # the page itself, not a document of one page
         return NoStoreResponse(page.model_dump_json(), media_type=renderer.content_type)
-    return await rendered(store, job, [page], renderer, whole=False)
+    return await rendered(store, job, [page], renderer, layout.of(job), whole=False)
 
 
 @router.get(
@@ -130,10 +159,13 @@ async def get_figure(job_id: str, name: str, caller: CallerDep, store: StoreDep)
     return NoStoreResponse(figure, media_type="image/jpeg")
 
 
-async def rendered(store: Store, job: Job, pages: list[Page], renderer: Renderer, *, whole: bool) -> NoStoreResponse:
+async def rendered(
+    store: Store, job: Job, pages: list[Page], renderer: Renderer, layout: Layout, *, whole: bool
+) -> NoStoreResponse:
     """Render these pages of the job (``whole``: all there are) in a thread: a long document takes a while."""
     source = Source(
         Document(job_id=job.id, engine=job.engine or "", pages=tuple(pages)),
+        layout,
         images="images/" if whole else "../images/",
         figures=await _figures(store, job.id, None if whole else pages) if Need.FIGURES in renderer.needs else {},
         pages=await _page_images(store, job.id, pages) if Need.PAGES in renderer.needs else {},

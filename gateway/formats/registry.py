@@ -14,6 +14,7 @@ from typing import Final
 from gateway import csp
 from gateway.formats.archive import archive, as_json
 from gateway.formats.html import CSP, html
+from gateway.formats.layout import Layout
 from gateway.formats.markdown import markdown
 from gateway.formats.text import text
 from shared.contract.document import Document
@@ -35,12 +36,14 @@ class Disposition(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a renderer works from. ``images``: where the figures are found, relative to the result's URL.
+    """Everything a renderer may use. ``layout``: what the caller wants in the text.
 
-    ``figures``: JPEG by name, ``pages``: WebP by page number; both empty unless the renderer needs them.
+    ``images``: where the figures are found, relative to the result's URL. ``figures``: JPEG by name, ``pages``: WebP
+    by page number; both empty unless the renderer needs them.
     """
 
     document: Document
+    layout: Layout = field(default_factory=Layout)
     images: str = "images/"
     figures: Mapping[str, bytes] = field(default_factory=dict)
     pages: Mapping[int, bytes] = field(default_factory=dict)
@@ -71,11 +74,12 @@ def _of(*renderers: Renderer) -> dict[str, Renderer]:
 
 
 FORMATS: Final[dict[str, Renderer]] = _of(
-    Renderer(DEFAULT, "text/markdown", lambda source: markdown(source.document)),
+    Renderer(DEFAULT, "text/markdown", lambda source: markdown(source.document, source.layout)),
     Renderer("json", "application/json", lambda source: as_json(source.document)),
-    Renderer("html", "text/html", lambda source: html(source.document, source.images), headers={csp.HEADER: CSP},
+    Renderer("html", "text/html", lambda source: html(source.document, source.images, source.layout),
+             headers={csp.HEADER: CSP},
              disposition=None),
-    Renderer("txt", "text/plain", lambda source: text(source.document)),
-    Renderer("zip", "application/zip", lambda source: archive(source.document, source.figures),
+    Renderer("txt", "text/plain", lambda source: text(source.document, source.layout)),
+    Renderer("zip", "application/zip", lambda source: archive(source.document, source.figures, source.layout),
              needs=frozenset({Need.FIGURES}), disposition=Disposition.ATTACHMENT),
 )  # fmt: skip

@@ -212,7 +212,7 @@ def test_a_rule_that_does_not_reach_the_sampler_is_noticed(host, monkeypatch, on
 
 def test_a_loop_that_is_not_noticed_keeps_the_engine_from_starting(host, monkeypatch, one_shape):
     class Asleep:
-        def feed(self, ids):
+        def feed(self, ids, text):
             return False
 
     monkeypatch.setattr(host.engine.model, "guard", lambda **_: Asleep())

@@ -28,6 +28,7 @@ from shared.contract.worker_status import EngineStatus
 from shared.errors import InferenceError
 from worker.engines.base import PageImage, PageRead, Piece, Restarted
 from worker.engines.figures import cut_out
+from worker.engines.ink import shortfall_of, unread
 from worker.engines.text_layer import from_text_layer
 from worker.engines.vllm_host import self_test
 from worker.engines.vllm_host.config import remove_sockets_folder
@@ -123,7 +124,7 @@ class VllmEngine:
     async def _attempts(self, page: PageImage, request: Request, spent: Spent) -> AsyncGenerator[Piece, None]:
         retries, attempt = None, self.model.first(request)
         while True:
-            reading = Reading(self.model.reader(page), self.model.guard())
+            reading = Reading(self.model.reader(page, request, attempt), self.model.guard())
             async with aclosing(self._run(page.image, request, attempt, reading)) as texts:
                 async for text in texts:
                     yield text
@@ -131,7 +132,7 @@ class VllmEngine:
             retries = retries or self.model.retries(request, reading.ended)
             following = None if reading.ended in (STOP, BLANK) else next(retries, None)
             if following is None:
-                yield await self._page(page, reading, spent)
+                yield await self._page(page, request, reading, spent)
                 return
             self._stats.totals["restarts_total"] += 1
             yield Restarted(reading.ended)
@@ -172,7 +173,7 @@ class VllmEngine:
             reading.ended = made.finish_reason
         elif made.finish_reason is not None:
             raise self._liveness.declare_dead(f"vLLM ended a page that nobody cancelled ({made.finish_reason})")
-        if reading.guard.feed(made.token_ids) and reading.ended != STOP:
+        if reading.guard.feed(made.token_ids, made.text) and reading.ended != STOP:
             reading.ended = REPETITION
         return reading.reader.feed(made.text)
 
@@ -205,12 +206,14 @@ class VllmEngine:
             }
         )
 
-    async def _page(self, page: PageImage, reading: Reading, spent: Spent) -> PageRead:
+    async def _page(self, page: PageImage, request: Request, reading: Reading, spent: Spent) -> PageRead:
         if reading.ended == BLANK:
             return PageRead("", status=PageStatus.SKIPPED, reason="blank")
         reader, ok = reading.reader, reading.ended == STOP
         figures = [(figure_name(page.number, figure.index), figure.bbox) for figure in reader.figures]
-        return PageRead(
+        boxes = [block.bbox for block in reader.blocks] if self.model.covers_page(request) else []
+        missing = await asyncio.to_thread(unread, page.image, boxes, has_text=bool(reader.markdown.strip()))
+        read = PageRead(
             reader.markdown,
             tuple(Block(type=block.label, bbox=block.bbox, text=block.text) for block in reader.blocks),
             await asyncio.to_thread(cut_out, page.image, figures) if figures else (),
@@ -218,7 +221,9 @@ class VllmEngine:
             None if ok else reading.ended,
             spent.attempts,
             spent.usage(),
+            missing=0.0 if ok else missing,
         )
+        return read.admitting(shortfall_of(missing)) if ok else read
 
     # -- its own account
 

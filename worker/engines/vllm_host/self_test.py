@@ -66,7 +66,7 @@ async def stop_a_loop(engine: VllmEngine, page: SamplePage) -> None:
     guard = engine.model.guard(tokens=LOOP_TOKENS)
     async with aclosing(_pushed(engine, page, max_tokens=4 * LOOP_TOKENS, extra_args=None)) as outputs:
         async for output in outputs:
-            if guard.feed(output.outputs[0].token_ids):
+            if guard.feed(output.outputs[0].token_ids, output.outputs[0].text):
                 return
     raise ValueError("a looping page is not noticed")
 
