@@ -81,7 +81,7 @@ class PageRead:
 Piece = str | Restarted | PageRead
 
 
-EngineInfo = EngineStatus
+EngineStatus = EngineStatus
 """The former name, for engines outside this repository, for one release."""
 
 

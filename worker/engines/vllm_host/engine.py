@@ -159,6 +159,10 @@ class VllmEngine:
         if text := reading.reader.finish():
             yield text
 
+    async def warm_up(self) -> None:
+        """Have vLLM's process do what its model wants done before a first page."""
+        await self._vllm.collective_rpc("warm_up")
+
     async def prepare(self, image: Image, request: Request) -> PreparedPage | None:
         """The model's input for a picture; None if it is blank."""
         return await self.preprocessor.prepare(image, self.model.layout(request, *image.size))
