@@ -22,21 +22,21 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     create = commands.add_parser("create", help="make a key and show it, once")
     create.add_argument("name")
-    create.add_argument("--owner", help="id of the key whose jobs it shall see: to replace one")
+    create.add_argument("--owner", help="id of the key it replaces: it sees the same jobs")
     create.add_argument("--rate", type=int, help="requests a minute")
     create.add_argument("--burst", type=int, help="requests at once")
     create.add_argument("--pages", type=int, help="pages a day")
     commands.add_parser("list", help="every key, without the keys themselves")
-    commands.add_parser("revoke", help="let nobody in with it any more").add_argument("id")
+    commands.add_parser("revoke", help="refuse it from now on").add_argument("id")
     return parser.parse_args(arguments)
 
 
 async def create(keys: Keys, wanted: argparse.Namespace) -> str:
-    """The key goes to standard output alone, so that it can be piped; the rest is said on standard error."""
+    """Make a key. Only the key goes to standard output, so that it can be piped; the rest goes to standard error."""
     key, text = await keys.create(
         wanted.name, owner=wanted.owner, rate=wanted.rate, burst=wanted.burst, pages=wanted.pages
     )
-    print(f"key {key.id} of {key.name}; it is not kept and cannot be shown again:", file=sys.stderr)
+    print(f"key {key.id} of {key.name}; it is not stored and cannot be shown again:", file=sys.stderr)
     return text
 
 

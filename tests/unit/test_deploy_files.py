@@ -41,7 +41,7 @@ PROFILES = ("cpu", "gpu")
 FORMER_NAMES = {"HOOKS_REDIS_PASSWORD"}
 MADE_LATER = {"deploy/.env"}
 # Libraries of one engine, imported where that engine is chosen.
-VLLM_ONLY = {"safetensors", "vllm", "torch", "torchvision", "transformers"}
+VLLM_ONLY = {"safetensors", "triton", "vllm", "torch", "torchvision", "transformers"}
 CPU_ONLY = {"rapidocr", "onnxruntime", "rapid_layout"}
 # Variables of programs that are not ours.
 NOT_SETTINGS = {
