@@ -1,4 +1,4 @@
-"""``python -m gateway``: serve until INT or TERM, then end the streams and go."""
+"""``python -m gateway``: serve until INT or TERM, then end the streams and exit."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def read_settings() -> GatewaySettings:
 
 
 def faults(settings: GatewaySettings) -> Iterator[str]:
-    """What only those who use a setting can tell is wrong with it."""
+    """Yield the faults of settings that only the code using them can find."""
     for name, check in CHECKS.items():
         try:
             check(settings)

@@ -1,4 +1,4 @@
-"""Work that goes on after the request that began it has ended."""
+"""Work that outlives the request that started it."""
 
 from __future__ import annotations
 

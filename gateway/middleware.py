@@ -82,7 +82,7 @@ class Exchange:
             logger.info("request %s: the client went away", self.id)
         except Exception:
             logger.exception("request %s failed", self.id)
-            await self._refuse(OCRError("Something went wrong; the log has more under this request id"))
+            await self._refuse(OCRError("Internal error; the log has more under this request id"))
 
     async def _refuse(self, error: OCRError) -> None:
         if self.status == 499:

@@ -1,4 +1,4 @@
-"""What runs, and supervisord's configuration for it."""
+"""The programs of a run, and supervisord's configuration for them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from deploy.local.ports import LOOPBACK, free_port
 from gateway.settings import GatewaySettings
 from worker.settings import WorkerSettings
 
-MAXMEMORY = "2gb"
+VALKEY_MAXMEMORY = "2gb"
 DRAIN_SECONDS = 5.0  # a page that is not done by then is read again by the next run: the job is kept
-STOP_SECONDS = 20  # beyond draining, before a process is killed
+STOP_SECONDS = 20  # after draining, until a process is killed
 FLOWER_PORT = 5555
-QUIET = {"ORT_DISABLE_TELEMETRY": "1"}  # onnxruntime's own, on by default in its wheels
+NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1"}  # onnxruntime's own, on by default in its wheels
 
 
 class Settings(NamedTuple):
@@ -76,7 +76,7 @@ def make_plan(
     programs = [
         Program("valkey", _valkey(valkey_port), {}, folder.valkey),
         Program("gateway", (sys.executable, "-m", "gateway"), ours),
-        Program("worker", (worker_python, "-m", "worker"), ours | QUIET | {"PYTHONPATH": _path()}),
+        Program("worker", (worker_python, "-m", "worker"), ours | NO_TELEMETRY | {"PYTHONPATH": _path()}),
     ]
     flower_port = None if once else free_port(FLOWER_PORT)
     if flower_port is not None:
@@ -105,7 +105,7 @@ def _valkey(port: int) -> tuple[str, ...]:
     return (
         str(binary), "--port", str(port), "--bind", LOOPBACK, "--protected-mode", "yes", "--daemonize", "no",
         "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
-        "--maxmemory", MAXMEMORY, "--maxmemory-policy", "noeviction",
+        "--maxmemory", VALKEY_MAXMEMORY, "--maxmemory-policy", "noeviction",
     )  # fmt: skip
 
 

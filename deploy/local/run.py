@@ -26,7 +26,7 @@ from worker.settings import WorkerSettings
 from worker.webhooks.settings import WebhookSettings
 
 SAMPLE = ROOT / "docs" / "sample.pdf"
-LOOK_SECONDS = 0.3
+POLL_SECONDS = 0.3
 NOT_EVERY_PAGE = 3
 
 
@@ -79,8 +79,8 @@ def _live(stack: LocalStack, path: Path, console: Console, *, once: bool) -> int
     console.say(_welcome(stack, _read_first(stack, path, watch, console)))
     try:
         while True:
-            watch.look()
-            time.sleep(LOOK_SECONDS)
+            watch.poll()
+            time.sleep(POLL_SECONDS)
     except StopRequested as stopped:
         console.say(f"{stopped}; bye")
         return 0
@@ -100,7 +100,7 @@ def _read_first(stack: LocalStack, path: Path, watch: ProcessWatch, console: Con
     try:
         job, markdown = read(stack.plan, path, watch, console)
     except Failure as failure:
-        watch.look()  # raises if that is why
+        watch.poll()  # raises if that is why
         console.say(str(failure))
         return ""
     _print(markdown)
@@ -114,7 +114,7 @@ def _print(markdown: str) -> None:
         sys.stdout.write(markdown if markdown.endswith("\n") else markdown + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
-        raise Failure("the Markdown could not be written: nobody reads it") from None
+        raise Failure("the Markdown could not be written: the reader of standard output is gone") from None
 
 
 def _welcome(stack: LocalStack, job_url: str) -> str:

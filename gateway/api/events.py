@@ -50,12 +50,14 @@ async def follow(
     hub: HubDep,
     base_url: BaseUrlDep,
     last_event_id: Annotated[
-        str | None, Header(description="go on after this event", json_schema_extra=EVENT_ID_SCHEMA)
+        str | None, Header(description="resume after this event", json_schema_extra=EVENT_ID_SCHEMA)
     ] = None,
     last: Annotated[
         str | None,
         Query(
-            alias="last_event_id", description="the same, for what sets no headers", json_schema_extra=EVENT_ID_SCHEMA
+            alias="last_event_id",
+            description="the same, for clients that cannot set headers",
+            json_schema_extra=EVENT_ID_SCHEMA,
         ),
     ] = None,
 ) -> Response:

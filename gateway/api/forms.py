@@ -152,7 +152,7 @@ async def _parts(request: Request, files: int) -> AsyncIterator[list[tuple[str, 
         form = await request.form(max_files=files + 1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES)
     except HTTPException as error:
         kind = BadOption if error.detail.startswith("Too many") else FileMissing
-        raise kind(f"The multipart body cannot be taken: {error.detail}") from error
+        raise kind(f"The multipart body cannot be read: {error.detail}") from error
     try:
         yield list(form.multi_items())
     finally:
