@@ -82,7 +82,7 @@ class Claims:
         self, claim: Claim, page: Page, picture: bytes | None = None, figures: Sequence[tuple[str, bytes]] = ()
     ) -> bool:
         """Store a page's result and its event; a second result for the same page is dropped. False: claim lost."""
-        summary = PageSummary(number=page.number, status=page.status, reason=page.reason, attempts=page.attempts)
+        summary = PageSummary(**page.model_dump(include=set(PageSummary.model_fields)))
         usage = page.usage
         reply = await self.scripts.run(
             "page_end", claim.job.id, claim.token, page.number, next(claim.steps), page.status.value,

@@ -134,7 +134,7 @@ class JobRunner:
             await self._context.claims.page_stop(self._claim, image.number, forgive=False)
             raise
         else:
-            await self._store_read(image, read, attempt)
+            await self._store_read(image, read.admitting(image.shortfall), attempt)
 
     async def _consume(self, image: PageImage) -> PageRead:
         event_buffer, began = self._context.event_buffer, monotonic()
@@ -156,6 +156,7 @@ class JobRunner:
             width=seen.width,
             height=seen.height,
             reason=read.reason,
+            missing=round(read.missing, 3),
             attempts=attempt - 1 + read.attempts,
             markdown=read.markdown,
             blocks=read.blocks,

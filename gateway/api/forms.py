@@ -18,11 +18,12 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from shared.contract.job import WebhookTarget
-from shared.contract.options import Mode, Options, Priority, ReadType, TextLayer
+from shared.contract.options import MathFormat, Mode, Options, Priority, ReadType, TableFormat, TextLayer
 from shared.errors import BadOption, BadPrompt, BadWebhookUrl, FileMissing, PromptTooLong
 from shared.settings import Settings
 
-READ_OPTIONS: Final = ("type", "mode", "prompt", "pages", "priority", "text_layer")
+WRITE_OPTIONS: Final = ("table", "math", "clean", "furniture", "page_marks", "join_pages")
+READ_OPTIONS: Final = ("type", "mode", "prompt", "pages", "priority", "text_layer", *WRITE_OPTIONS)
 FIELDS: Final = frozenset({*READ_OPTIONS, "webhook_url", "webhook_events", "deadline", "metadata"})
 READ_FIELDS: Final = frozenset({"type", "prompt", "stream"})
 WEBHOOK_EVENTS: Final = ("job.started", "job.succeeded", "job.partial", "job.failed", "job.cancelled")
@@ -135,6 +136,12 @@ def parse_options(fields: Mapping[str, str], settings: Settings) -> SubmitOption
         prompt=read_prompt(fields.get("prompt"), settings.max_prompt_length),
         priority=_choice(Priority, "priority", fields) or Priority.NORMAL,
         text_layer=_choice(TextLayer, "text_layer", fields) or TextLayer.IGNORE,
+        table=_choice(TableFormat, "table", fields) or TableFormat.MARKDOWN,
+        math=_choice(MathFormat, "math", fields) or MathFormat.DOLLARS,
+        clean=read_flag("clean", fields, default=True),
+        furniture=read_flag("furniture", fields, default=True),
+        page_marks=read_flag("page_marks", fields, default=False),
+        join_pages=read_flag("join_pages", fields, default=False),
     )
     return SubmitOptions(
         options,

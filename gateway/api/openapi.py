@@ -10,11 +10,16 @@ from pydantic import BaseModel
 
 from gateway.api.forms import WEBHOOK_EVENTS
 from gateway.api.problems import ProblemDetails
-from shared.contract.options import Mode, Priority, ReadType, TextLayer
+from shared.contract.options import MathFormat, Mode, Priority, ReadType, TableFormat, TextLayer
 
 FILE: Final = {"type": "string", "format": "binary", "description": "jpg, jpeg, png, webp, tiff or pdf"}
 TYPE: Final = {"type": "string", "enum": [*ReadType], "default": "document", "description": "what the picture is"}
 PROMPT: Final = {"type": "string", "maxLength": 2000, "description": "instead of the one that `type` stands for"}
+
+
+def flag(default: str, description: str) -> dict[str, Any]:
+    return {"type": "string", "enum": ["true", "false", "1", "0"], "default": default, "description": description}
+
 
 OPTIONS: Final[dict[str, Any]] = {
     "type": TYPE,
@@ -28,6 +33,22 @@ OPTIONS: Final[dict[str, Any]] = {
         "default": "ignore",
         "description": "`prefer`: a PDF page that has its own text gives that",
     },
+    "table": {
+        "type": "string",
+        "enum": [*TableFormat],
+        "default": "markdown",
+        "description": "`markdown`: pipes for rectangular tables, HTML for those with spans; `html`: HTML for all",
+    },
+    "math": {
+        "type": "string",
+        "enum": [*MathFormat],
+        "default": "dollars",
+        "description": "formulas in `$` and `$$`, or in `\\(` and `\\[`",
+    },
+    "clean": flag("true", "`false`: leave the spaces that the model writes after hyphens"),
+    "furniture": flag("true", "`false`: leave running heads, running feet and page numbers out of the text"),
+    "page_marks": flag("false", "`true`: a comment `<!-- page 3 -->` before each page of the Markdown"),
+    "join_pages": flag("false", "`true`: join paragraphs of the Markdown that go on over a page break"),
     "webhook_url": {"type": "string", "format": "uri", "maxLength": 2048, "description": "https, of a public receiver"},
     "webhook_events": {
         "type": "string",
@@ -61,12 +82,7 @@ def form(properties: dict[str, Any], *parameters: dict[str, Any]) -> dict[str, A
 
 JOB_FORM: Final = form({"file": FILE, **OPTIONS}, IDEMPOTENCY, PREFER)
 BATCH_FORM: Final = form({"file": {"type": "array", "items": FILE, "minItems": 1}, **OPTIONS}, IDEMPOTENCY)
-STREAM: Final = {
-    "type": "string",
-    "enum": ["true", "false", "1", "0"],
-    "default": "true",
-    "description": "events as the text is made, or one answer",
-}
+STREAM: Final = flag("true", "events as the text is made, or one answer")
 READ_FORM: Final = form({"file": FILE, "type": TYPE, "prompt": PROMPT, "stream": STREAM})
 
 

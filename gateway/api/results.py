@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from gateway.api.filenames import content_disposition
 from gateway.api.openapi import RETRY_AFTER, Responses, content
@@ -16,6 +17,7 @@ from gateway.dependencies import CallerDep
 from gateway.formats import Format, negotiate
 from gateway.formats.archive import archive, as_json
 from gateway.formats.html import CSP, html
+from gateway.formats.layout import Layout
 from gateway.formats.markdown import markdown
 from gateway.formats.text import text
 from gateway.services import Services, ServicesDep
@@ -42,6 +44,27 @@ Figures = Callable[[], Awaitable[Mapping[str, bytes]]]
 FormatQuery = Annotated[Format | None, Query(alias="format", description="goes before Accept")]
 
 
+class LayoutQuery:
+    """The options of a submission that can be decided anew for every result."""
+
+    def __init__(
+        self,
+        furniture: Annotated[bool | None, Query(description="keep running heads and page numbers")] = None,
+        page_marks: Annotated[bool | None, Query(description="a comment before each page of the Markdown")] = None,
+        join_pages: Annotated[bool | None, Query(description="join paragraphs over page breaks")] = None,
+    ) -> None:
+        self._asked = {"furniture": furniture, "page_marks": page_marks, "join_pages": join_pages}
+
+    def of(self, job: Job) -> Layout:
+        """What was asked for here, else what the job was submitted with."""
+        return Layout(
+            **{name: getattr(job.options, name) if asked is None else asked for name, asked in self._asked.items()}
+        )
+
+
+LayoutDep = Annotated[LayoutQuery, Depends()]
+
+
 @router.get(
     "/{job_id}/result",
     response_class=Response,
@@ -49,7 +72,12 @@ FormatQuery = Annotated[Format | None, Query(alias="format", description="goes b
     responses=FORMATS | LATER | answers(400, 404, 409, 410),
 )
 async def get_result(
-    job_id: str, request: Request, services: ServicesDep, caller: CallerDep, wanted: FormatQuery = None
+    job_id: str,
+    request: Request,
+    services: ServicesDep,
+    caller: CallerDep,
+    layout: LayoutDep,
+    wanted: FormatQuery = None,
 ) -> Response:
     """Markdown unless ``Accept`` or ``format`` say otherwise; 202 with the job while there is more to come."""
     kind = negotiate(request.headers.get("accept"), wanted)
@@ -58,7 +86,7 @@ async def get_result(
     if not job.finished:
         return job_answer(services, request, job, 202)
     document = Document(job_id=job.id, engine=job.engine or "", pages=tuple(await services.store.pages(job.id)))
-    return await rendered(job, document, kind, lambda: services.store.figures(job.id))
+    return await rendered(job, document, kind, layout.of(job), lambda: services.store.figures(job.id))
 
 
 @router.get(
@@ -68,7 +96,13 @@ async def get_result(
     responses=ONE_PAGE | LATER | answers(400, 404, 409, 410),
 )
 async def get_page(
-    job_id: str, number: int, request: Request, services: ServicesDep, caller: CallerDep, wanted: FormatQuery = None
+    job_id: str,
+    number: int,
+    request: Request,
+    services: ServicesDep,
+    caller: CallerDep,
+    layout: LayoutDep,
+    wanted: FormatQuery = None,
 ) -> Response:
     """One page as soon as it has been read, by the document's own page number; JSON unless asked otherwise."""
     accept = request.headers.get("accept", "*/*")
@@ -80,7 +114,8 @@ async def get_page(
     if kind is Format.JSON:
         return Response(page.model_dump_json(), headers=NO_STORE, media_type=kind.content_type)
     document = Document(job_id=job.id, engine=job.engine or "", pages=(page,))
-    return await rendered(job, document, kind, lambda: _figures_of(services, job.id, page), images="../images/")
+    figures = partial(_figures_of, services, job.id, page)
+    return await rendered(job, document, kind, layout.of(job), figures, images="../images/")
 
 
 @router.get(
@@ -159,19 +194,21 @@ async def _figures_of(services: Services, job_id: str, page: Page) -> dict[str, 
     return {name: jpeg for name, jpeg in found.items() if jpeg is not None}
 
 
-async def rendered(job: Job, document: Document, kind: Format, figures: Figures, images: str = "images/") -> Response:
+async def rendered(
+    job: Job, document: Document, kind: Format, layout: Layout, figures: Figures, images: str = "images/"
+) -> Response:
     """The document in one format. Written in a thread: a long one takes a while."""
     headers = {**NO_STORE, "Vary": "Accept"}
     name = f"{job.input.filename.rpartition('.')[0] or job.input.filename}.{kind}"
     body: str | bytes
     if kind is Format.ZIP:
-        body = await asyncio.to_thread(archive, document, await figures())
+        body = await asyncio.to_thread(archive, document, await figures(), layout)
         headers["Content-Disposition"] = content_disposition(name)
     elif kind is Format.HTML:
-        body = await asyncio.to_thread(html, document, images)
+        body = await asyncio.to_thread(html, document, images, layout)
         headers["Content-Security-Policy"] = CSP
     else:
-        write = {Format.MD: markdown, Format.JSON: as_json, Format.TXT: text}[kind]
-        body = await asyncio.to_thread(write, document)
+        writers = {Format.MD: partial(markdown, layout=layout), Format.TXT: partial(text, layout=layout)}
+        body = await asyncio.to_thread(writers.get(kind, as_json), document)
         headers["Content-Disposition"] = content_disposition(name, "inline")
     return Response(body, headers=headers, media_type=kind.content_type)

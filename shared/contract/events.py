@@ -80,6 +80,7 @@ class PageEnded(EventRecord):
     status: PageStatus
     reason: str | None = None
     attempts: int = 1
+    missing: float = 0.0
     progress: Progress
 
 

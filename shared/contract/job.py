@@ -24,6 +24,7 @@ class PageSummary(Frozen):
     number: int
     status: PageStatus
     reason: str | None = None
+    missing: float = 0.0
     attempts: int = 1
 
 

@@ -40,11 +40,35 @@ class TextLayer(StrEnum):
     PREFER = "prefer"
 
 
+class TableFormat(StrEnum):
+    """``markdown``: pipes for rectangular tables without spans, HTML for the others. ``html``: HTML for all."""
+
+    MARKDOWN = "markdown"
+    HTML = "html"
+
+
+class MathFormat(StrEnum):
+    r"""``dollars``: ``$`` and ``$$``, which most viewers read. ``brackets``: ``\(`` and ``\[``."""
+
+    DOLLARS = "dollars"
+    BRACKETS = "brackets"
+
+
 class Options(Frozen):
-    """How the pages of one job are to be read. Stored with the job and echoed back."""
+    """How the pages of one job are to be read, and how its Markdown is to be written. Stored with the job, echoed back.
+
+    ``table``, ``math`` and ``clean`` are decided while a page is read, by the engines that know them (``clean``: take
+    out the space that a model writes after a hyphen). The last three can be decided anew for every result.
+    """
 
     type: ReadType = ReadType.DOCUMENT
     mode: Mode | None = None
     prompt: str | None = None
     priority: Priority = Priority.NORMAL
     text_layer: TextLayer = TextLayer.IGNORE
+    table: TableFormat = TableFormat.MARKDOWN
+    math: MathFormat = MathFormat.DOLLARS
+    clean: bool = True
+    furniture: bool = True
+    page_marks: bool = False
+    join_pages: bool = False

@@ -18,11 +18,11 @@ from worker.engines.cpu.reader import Reader
 from worker.engines.cpu.recognition import TextModels
 
 
-def build_reader(threads: int) -> Reader:
+def build_reader() -> Reader:
     """Load all models; raises ``EngineNotReady`` where one is missing or not the one expected."""
-    return Reader(TextModels(threads), LayoutModel(threads))
+    return Reader(TextModels(), LayoutModel())
 
 
 async def load(settings: Settings) -> CpuEngine:
-    threads = settings.cpu_threads or len(os.sched_getaffinity(0))
-    return CpuEngine(await asyncio.to_thread(build_reader, threads))
+    slots = settings.cpu_threads or len(os.sched_getaffinity(0))
+    return CpuEngine(await asyncio.to_thread(build_reader), slots)
