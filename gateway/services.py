@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from gateway.auth.authenticator import Authenticator
 from gateway.metrics import Metrics
 from gateway.streaming.event_hub import Hub
+from shared.errors import StoreUnavailable
 from shared.sandbox import SandboxPool
 from shared.settings import Settings
 from shared.ssrf_guard import Guard
@@ -20,14 +21,19 @@ from shared.store.connect import connect
 from shared.store.jobs import Store
 from shared.store.webhook_secrets import WebhookSecrets
 from shared.store.webhooks import WebhookStore
-from shared.tasks import stop
+from shared.tasks import Loops
 from shared.upload_check import Inspector
 
 logger = logging.getLogger(__name__)
 
+BACKGROUND_SECONDS = 60.0
+BACKGROUND_PAUSE = 1.0
+
 
 class Services:
-    def __init__(self, settings: Settings) -> None:
+    """``on_dead`` is called when a loop of the gateway has ended: the process is to end, too."""
+
+    def __init__(self, settings: Settings, on_dead: Callable[[], object]) -> None:
         url = settings.redis_url.get_secret_value()
         self.settings = settings
         self.metrics = Metrics()
@@ -36,17 +42,29 @@ class Services:
         self.webhooks = WebhookStore(self.store.redis, settings)
         self.webhook_secrets = WebhookSecrets(self.store.redis, settings)
         self.guard = Guard(settings)
-        self._reading = connect(url, patient=True, connections=1)
+        self._reading = connect(url, patient=False, connections=1)
         self.hub = Hub(self._reading, self.store)
         self.inspector = Inspector(settings)
         self.sandbox = SandboxPool(processes=1, memory=settings.render_memory)  # for drawing boxes
+        self._loops = Loops(on_dead)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Finish this whatever becomes of the request that began it."""
-        task = asyncio.get_running_loop().create_task(work)
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Finish this whatever becomes of the request that began it; done again while the store does not serve."""
+        task = asyncio.get_running_loop().create_task(self._finish(work))
         self._tasks.add(task)
         task.add_done_callback(self._done)
+
+    async def _finish(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + BACKGROUND_SECONDS
+        while True:
+            try:
+                return await work()
+            except StoreUnavailable:
+                if self.hub.closed or loop.time() > deadline:
+                    raise
+            await asyncio.sleep(BACKGROUND_PAUSE)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -54,14 +72,14 @@ class Services:
             logger.error("work after a request failed", exc_info=error)
 
     async def __aenter__(self) -> Services:
-        self._hub_task = asyncio.get_running_loop().create_task(self.hub.run())
+        self._loops.start("event hub", self.hub.step)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.hub.close()
-        await stop(self._hub_task)
+        await self._loops.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.inspector.close()
         await self.sandbox.close()

@@ -25,6 +25,8 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address the gateway listens on")
     port: int = Field(8000, description="port the gateway listens on")
     workers: int = Field(1, ge=1, description="gateway processes; they share nothing but Redis")
+    max_connections: int = Field(4096, gt=0, description="of one process; one more closes the one idle longest")
+    body_timeout: float = Field(30.0, gt=0, description="seconds in which nothing of a request's body may come")
     environment: Literal["development", "production"] = Field("development", description="CORS: all or listed origins")
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field((), description="origins allowed in production")
     public_url: str | None = Field(None, description="base of the URLs in answers, when a proxy hides the real one")

@@ -88,7 +88,7 @@ class OcrCall:
 
     def _left(self) -> None:
         if not self._over:
-            self._services.spawn(self._cancel())
+            self._services.spawn(self._cancel)
 
     async def _cancel(self) -> None:
         try:
