@@ -14,22 +14,23 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
+from gateway import csp
 from gateway.api.problems import problem
 from gateway.metrics import Metrics
+from gateway.settings import GatewaySettings
 from shared.errors import BodyTimeout, BodyTooLarge, OCRError, StoreUnavailable
-from shared.settings import MIB, Settings
+from shared.settings import MIB
 
 logger = logging.getLogger(__name__)
 
 SANE_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-NOTHING: Final = "default-src 'none'; frame-ancestors 'none'"  # what an answer that is no page may load
 SLACK: Final = 8 * MIB  # above the largest upload, so that one a little too large is told so as a file
 
 
 BODY_RATE: Final = 1024  # bytes of a body that buy a second more of patience
 
 
-def body_cap(path: str, settings: Settings) -> int:
+def body_cap(path: str, settings: GatewaySettings) -> int:
     """The most bytes a request to ``path`` may carry."""
     largest = max(settings.max_file_size, settings.max_pdf_size)
     return SLACK + (max(largest, settings.max_batch_size) if path == "/api/v1/batches" else largest)
@@ -38,7 +39,7 @@ def body_cap(path: str, settings: Settings) -> int:
 class Middleware:
     """Wraps the application; one ``Exchange`` per request."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, settings: GatewaySettings, metrics: Metrics) -> None:
         self.app = app
         self.settings = settings
         self.metrics = metrics
@@ -132,7 +133,7 @@ class Exchange:
             headers["X-Request-ID"] = self.id
             headers["X-Content-Type-Options"] = "nosniff"
             headers["Referrer-Policy"] = "no-referrer"  # a URL may hold a token
-            headers.setdefault("Content-Security-Policy", NOTHING)
+            headers.setdefault(csp.HEADER, csp.NO_PAGE)
             headers.update(self.scope["limits"])
         elif message["type"] == "http.response.body":
             self._complete = not message.get("more_body", False)

@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpcore
 
-from shared.settings import Settings
+from shared.settings import DeliverySettings
 
 # Global by Python's tables (or by some version's), yet no place for a stranger's receiver.
 REFUSED_V4: Final = tuple(map(ip_network, ("192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15", "240.0.0.0/4")))
@@ -73,7 +73,7 @@ def _unknown(error: OSError | ValueError) -> Blocked | Unresolved:
 class Rules:
     """Which receivers may be called: by the settings ``webhook_*``. Raises ``ValueError`` for a rule without sense."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: DeliverySettings) -> None:
         self.schemes = ("https", "http") if settings.webhook_allow_http else ("https",)
         self.ports = frozenset(settings.webhook_ports)
         self._hosts, self._networks = _split(settings.webhook_allow)
@@ -159,7 +159,7 @@ class SystemResolver:
 class Guard:
     """Turns a host into addresses that may be connected to. ``resolve`` is for tests; the system's by default."""
 
-    def __init__(self, settings: Settings, resolve: Resolve | None = None) -> None:
+    def __init__(self, settings: DeliverySettings, resolve: Resolve | None = None) -> None:
         self.rules = Rules(settings)
         self._resolve = resolve or SystemResolver()
 

@@ -14,13 +14,16 @@ from deploy.local.console import Console
 from deploy.local.failure import Failure
 from deploy.local.folder import ROOT, Folder
 from deploy.local.ports import LOOPBACK, free_port, require_free
-from deploy.local.programs import make_plan
+from deploy.local.programs import Settings, make_plan
 from deploy.local.readiness import wait_ready
 from deploy.local.sample import faults, read
 from deploy.local.signals import Signals, StopRequested
 from deploy.local.stack import LocalStack
 from deploy.local.watch import ProcessWatch
-from shared.settings import Settings, explain
+from gateway.settings import GatewaySettings
+from shared.settings import explain
+from worker.settings import WorkerSettings
+from worker.webhooks.settings import WebhookSettings
 
 SAMPLE = ROOT / "docs" / "sample.pdf"
 LOOK_SECONDS = 0.3
@@ -32,8 +35,8 @@ def run(given: argparse.Namespace, signals: Signals) -> int:
     console, path, settings = Console(), _document(given.file), _settings()
     if shutil.which(given.worker_python) is None:
         raise Failure(f"{given.worker_python} is no program that could run the worker")
-    host = LOOPBACK if given.once else settings.host
-    port = given.port or (free_port() if given.once else settings.port)
+    host = LOOPBACK if given.once else settings.gateway.host
+    port = given.port or (free_port() if given.once else settings.gateway.port)
     require_free(port, host)
     folder = Folder.for_once() if given.once else Folder.of_port(port)
     try:
@@ -61,7 +64,9 @@ def _document(name: str | None) -> Path:
 
 def _settings() -> Settings:
     try:
-        return Settings(_env_file=ROOT / ".env")
+        file = ROOT / ".env"
+        WebhookSettings(_env_file=file)
+        return Settings(GatewaySettings(_env_file=file), WorkerSettings(_env_file=file))
     except ValidationError as error:
         raise Failure(explain(error)) from None
 

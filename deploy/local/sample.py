@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from client import Client, ClientError, Job
 from deploy.local.console import Console
 from deploy.local.failure import Failure
 from deploy.local.programs import Plan
 from deploy.local.watch import ProcessWatch
+from ocr_client import Client, ClientError, Job
 
 PATIENCE = 60.0
 

@@ -10,9 +10,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from shared.settings import Settings
 from tests.chaos.proxy import StoreProxy, pass_all
 from tests.conftest import make_settings
+from tests.settings import Settings
 from tools.processes import Gateway, Process, WebhookSenderProcess, Worker
 from tools.receiver import OK, ReceivedCall, Receiver
 from tools.valkey import ROOT, Valkey
@@ -68,9 +68,7 @@ class ChaosStack:
         self.lookups.write_text("ok")
 
     @classmethod
-    async def start(
-        cls, folder: Path, rng: random.Random, before: Path | None = None, **settings: Any
-    ) -> ChaosStack:
+    async def start(cls, folder: Path, rng: random.Random, before: Path | None = None, **settings: Any) -> ChaosStack:
         stack = cls(folder, rng, **settings)
         for number in (1, 2):
             await stack._add(stack.gateways, Gateway, f"gateway-{number}", WEBHOOKS)
