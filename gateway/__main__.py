@@ -11,12 +11,15 @@ import uvicorn
 from pydantic import ValidationError
 from uvicorn.supervisors import Multiprocess
 
+from gateway.app import ProcessEnd
 from gateway.auth.api_keys import given_keys
 from gateway.auth.authenticator import refusal
+from gateway.connections import BoundedProtocol
 from gateway.settings import GatewaySettings
 from shared.sniff import allowed_types
 from shared.ssrf_guard import Rules
 
+EXIT_LOOP_DIED = 71  # as a worker's
 GRACE_SECONDS = 8  # for answers under way; within the ten seconds most supervisors give
 
 
@@ -30,13 +33,15 @@ def serve(settings: GatewaySettings) -> None:
         log_level=settings.log_level,
         timeout_graceful_shutdown=GRACE_SECONDS,
         server_header=False,
+        http=BoundedProtocol,
+        ws="none",
     )
     if settings.workers > 1:
         Multiprocess(config, sockets=[config.bind_socket()]).run()
         return
     server = uvicorn.Server(config)
     # uvicorn raises the signal that ended it once more: an end in good order is no death by a signal.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_LOOP_DIED if ProcessEnd.loop_died else 0))
     with suppress(KeyboardInterrupt):
         server.run()
     if not server.started:

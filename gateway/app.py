@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -15,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from gateway.api import batches, events, health, jobs, ocr, openapi, problems, results, tokens, webhooks
 from gateway.auth import openapi_security as security
+from gateway.connections import limit_connections
 from gateway.dependencies import no_store
 from gateway.middleware import Middleware
 from gateway.services import Services
@@ -39,7 +41,7 @@ TOKEN_IN_QUERY = re.compile(r"([?&]token=)[^&\s]*")
 
 def create_app(settings: GatewaySettings) -> FastAPI:
     """The application; it opens nothing before it is started."""
-    services = Services(settings)
+    services = Services(settings, end_process)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -64,9 +66,23 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     return app
 
 
+class ProcessEnd:
+    """Whether this process ends because one of its loops did: its exit code then says so."""
+
+    loop_died = False
+
+
+def end_process() -> None:
+    """TERM to ourselves: answers under way are given, and whoever supervises the process starts it again."""
+    ProcessEnd.loop_died = True
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def from_env() -> FastAPI:
     """The application of a gateway process; uvicorn calls this once it has set its signal handlers."""
-    app = create_app(GatewaySettings())
+    settings = GatewaySettings()
+    limit_connections(settings)
+    app = create_app(settings)
     before_signals(app.state.services.hub.close_soon)
     logging.getLogger("uvicorn.access").addFilter(hide_tokens)
     return app

@@ -8,6 +8,7 @@ import re
 import time
 from typing import Final
 
+from redis.exceptions import RedisError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,13 +18,16 @@ from gateway import csp
 from gateway.api.problems import problem
 from gateway.metrics import Metrics
 from gateway.settings import GatewaySettings
-from shared.errors import BodyTooLarge, OCRError
+from shared.errors import BodyTimeout, BodyTooLarge, OCRError, StoreUnavailable
 from shared.settings import MIB
 
 logger = logging.getLogger(__name__)
 
 SANE_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 SLACK: Final = 8 * MIB  # above the largest upload, so that one a little too large is told so as a file
+
+
+BODY_RATE: Final = 1024  # bytes of a body that buy a second more of patience
 
 
 def body_cap(path: str, settings: GatewaySettings) -> int:
@@ -44,7 +48,8 @@ class Middleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = Exchange(scope, receive, send, body_cap(scope["path"], self.settings))
+        cap = body_cap(scope["path"], self.settings)
+        exchange = Exchange(scope, receive, send, cap, self.settings.body_timeout)
         started = time.perf_counter()
         try:
             await exchange.run(self.app)
@@ -55,7 +60,7 @@ class Middleware:
 class Exchange:
     """One request and its answer."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, cap: int) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, cap: int, patience: float) -> None:
         self._receive, self._send = receive, send
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
@@ -68,6 +73,8 @@ class Exchange:
         self._begun, self._complete, self._asked = asyncio.Event(), False, False
         self._declared = headers.get("content-length", "")
         self._left = self._cap = cap
+        self._patience = self._most_patience = patience
+        self._more_body = True
 
     async def run(self, app: ASGIApp) -> None:
         try:
@@ -78,6 +85,9 @@ class Exchange:
                 await self.send({"type": "http.response.body", "body": b""})
         except OCRError as error:
             await self._refuse(error)
+        except RedisError:
+            logger.exception("request %s: the store", self.id)
+            await self._refuse(StoreUnavailable(retry_after=5))
         except ClientDisconnect:
             logger.info("request %s: the client went away", self.id)
         except Exception:
@@ -86,17 +96,33 @@ class Exchange:
 
     async def _refuse(self, error: OCRError) -> None:
         if self.status == 499:
-            await problem(error, self.id)(self.scope, self._receive, self.send)
+            answer = problem(error, self.id)
+            if isinstance(error, BodyTimeout):
+                answer.headers["Connection"] = "close"  # the rest of the body is not waited for
+            await answer(self.scope, self._receive, self.send)
 
     async def receive(self) -> Message:
         if self.method == "HEAD" and self._asked:
             await self._begun.wait()
             return {"type": "http.disconnect"}  # the headers were all that was wanted: an endless stream ends here
         self._asked = True
-        message = await self._receive()
+        message = await (self._receive_body() if self._more_body else self._receive())
         self._left -= len(message.get("body", b""))
         if self._left < 0:
             raise BodyTooLarge(f"The request body may have {self._cap} bytes")
+        return message
+
+    async def _receive_body(self) -> Message:
+        """More of the body, in the time that is left for it; what comes buys more time."""
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(self._patience):
+                message = await self._receive()
+        except TimeoutError:
+            raise BodyTimeout(f"Nothing, or next to nothing, came for {self._most_patience:g} seconds") from None
+        bought = len(message.get("body", b"")) / BODY_RATE
+        self._patience = min(self._most_patience, self._patience - (time.monotonic() - began) + bought)
+        self._more_body = message.get("more_body", False)
         return message
 
     async def send(self, message: Message) -> None:

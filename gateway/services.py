@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Callable
 from types import TracebackType
 
 from gateway.auth.authenticator import Authenticator
@@ -17,36 +17,40 @@ from shared.store.connect import connect
 from shared.store.jobs import Store
 from shared.store.webhook_secrets import WebhookSecrets
 from shared.store.webhooks import WebhookStore
-from shared.tasks import stop
+from shared.tasks import Loops
 
 
 class Services:
-    """One member per service; ``gateway.dependencies`` hands each to the functions that use it."""
+    """One member per service; ``gateway.dependencies`` hands each to the functions that use it.
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    ``on_dead`` is called when a loop of the gateway has ended: the process is to end, too.
+    """
+
+    def __init__(self, settings: GatewaySettings, on_dead: Callable[[], object]) -> None:
         url = settings.redis_url.get_secret_value()
         self.settings = settings
         self.metrics = Metrics()
-        self.background = Background()
         self.store = Store(connect(url, patient=False), settings)
         self.authenticator = Authenticator(self.store.redis, settings)
         self.webhooks = WebhookStore(self.store.redis, settings)
         self.webhook_secrets = WebhookSecrets(self.store.redis, settings)
         self.guard = Guard(settings)
-        self._hub_redis = connect(url, patient=True, connections=1)
+        self._hub_redis = connect(url, patient=False, connections=1)
         self.hub = Hub(self._hub_redis, self.store)
         self.inspector = Inspector(settings)
         self.drawing = SandboxPool(processes=1, memory=settings.render_memory)
+        self._loops = Loops(on_dead)
+        self.background = Background(lambda: self.hub.closed)
 
     async def __aenter__(self) -> Services:
-        self._hub_task = asyncio.get_running_loop().create_task(self.hub.run())
+        self._loops.start("event hub", self.hub.step)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.hub.close()
-        await stop(self._hub_task)
+        await self._loops.stop()
         await self.background.join()
         await self.inspector.close()
         await self.drawing.close()

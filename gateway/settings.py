@@ -13,6 +13,8 @@ class GatewaySettings(StoreSettings, DeliverySettings):
     """Read by the gateway."""
 
     workers: int = Field(1, ge=1, description="gateway processes; they share nothing but Redis")
+    max_connections: int = Field(4096, gt=0, description="of one process; one more closes the one idle longest")
+    body_timeout: float = Field(30.0, gt=0, description="seconds in which nothing of a request's body may come")
     environment: Literal["development", "production"] = Field("development", description="CORS: all or listed origins")
     cors_origins: Words = Field((), description="origins allowed in production")
 

@@ -10,11 +10,11 @@ OCRError
 │   ├── Unauthorized (401)  Forbidden (403)  NotFound (404)
 ├── StateError               the job is not in the state the call needs
 │   ├── NotFinished (409)  AlreadyFinished (409)  JobFailed (409)  ResultExpired (410)  IdempotencyMismatch (422)
-├── BodyTooLarge (413)
+├── BodyTooLarge (413)  HeadTooLarge (431)  UrlTooLong (414)  BodyTimeout  HeadTimeout (408)
 ├── LimitError               a limit was reached; retry later (429)
 │   ├── QueueFull  RateLimited
 ├── UnavailableError         (503)
-│   ├── EngineNotReady  StoreUnavailable
+│   ├── EngineNotReady  StoreUnavailable  StoreFull
 └── EngineError              inside a worker: one page, or the whole engine
     ├── PreprocessingError   the page could not be turned into a picture
     │   ├── RenderTimeout  RenderMemory
@@ -200,6 +200,30 @@ class BodyTooLarge(OCRError):
     code = "body-too-large"
 
 
+class HeadTooLarge(OCRError):
+    """The request's headers are too large"""
+
+    code = "head-too-large"
+
+
+class UrlTooLong(OCRError):
+    """The URL is too long"""
+
+    code = "url-too-long"
+
+
+class HeadTimeout(OCRError):
+    """The request's headers came too slowly"""
+
+    code = "head-timeout"
+
+
+class BodyTimeout(OCRError):
+    """The request body came too slowly"""
+
+    code = "body-timeout"
+
+
 class LimitError(OCRError):
     """A limit was reached"""
 
@@ -234,6 +258,12 @@ class StoreUnavailable(UnavailableError):
     """The store cannot be reached"""
 
     code = "store-unavailable"
+
+
+class StoreFull(StoreUnavailable):
+    """The store is full"""
+
+    code = "store-full"
 
 
 class EngineError(OCRError):

@@ -52,6 +52,24 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     return address in UNICAST_V6 and address.is_global and not any(address in net for net in REFUSED_V6)
 
 
+def is_host_name(host: str) -> bool:
+    """Whether every label of the name can be encoded and, where it is punycode, decoded."""
+    try:
+        for label in host.rstrip(".").encode("idna").lower().split(b"."):
+            if label.startswith(b"xn--"):
+                label[4:].decode("punycode").encode()
+    except (ValueError, IndexError, OverflowError):  # the codecs raise more than they say
+        return False
+    return True
+
+
+def _unknown(error: OSError | ValueError) -> Blocked | Unresolved:
+    """What a failed lookup means: no such name, or nobody who could say so just now."""
+    if isinstance(error, ValueError) or (isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN):
+        return Blocked("its name is not known")
+    return Unresolved("its name cannot be looked up just now")
+
+
 class Rules:
     """Which receivers the settings ``webhook_*`` allow. Raises ``ValueError`` for a rule that makes no sense."""
 
@@ -81,6 +99,8 @@ class Rules:
             raise Blocked("it is not a URL; other characters have to be escaped")
         if not parts.hostname or not parts.hostname.strip("."):
             raise Blocked("it names no host")
+        if not is_host_name(parts.hostname):
+            raise Blocked("its host is no name that could be looked up")
         if "@" in parts.netloc or "%" in parts.netloc:
             raise Blocked("user names, passwords and escapes before the path are not accepted")
 
@@ -148,10 +168,8 @@ class Guard:
         self.rules.check_port(port)
         try:
             found = await self._resolve(host, port)
-        except (socket.gaierror, UnicodeError) as error:
-            if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
-                raise Unresolved("its name cannot be looked up just now") from None
-            raise Blocked("its name is not known") from None
+        except (OSError, ValueError) as error:
+            raise _unknown(error) from None
         return self.rules.check_addresses(host, found)
 
     async def check(self, url: str) -> Origin:

@@ -37,7 +37,7 @@ def read(job_id: str) -> str:
 
 def _start(settings: WorkerSettings) -> None:
     global _service  # Celery's tasks are functions: the engine of the process lives here
-    _service = pool.on_loop(WorkerService.start(settings, on_dead=lambda: pool.stop_worker(pool.EXIT_ENGINE_DEAD)))
+    _service = pool.on_loop(WorkerService.start(settings, on_dead=lambda: pool.stop_worker(pool.EXIT_DEAD)))
 
 
 def _drain(**_: Any) -> None:

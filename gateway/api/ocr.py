@@ -100,7 +100,7 @@ class OcrCall:
 
     def _disconnected(self) -> None:
         if not self._over:
-            self._background.spawn(self._cancel())
+            self._background.spawn(self._cancel)
 
     async def _cancel(self) -> None:
         try:

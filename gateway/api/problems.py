@@ -39,14 +39,18 @@ STATUS: Final[Mapping[str, int]] = {
     "forbidden": 403,
     "not-found": 404,
     "method-not-allowed": 405,
+    "body-timeout": 408,
+    "head-timeout": 408,
     "not-finished": 409,
     "already-finished": 409,
     "job-failed": 409,
     "result-expired": 410,
     "body-too-large": 413,
+    "url-too-long": 414,
     "idempotency-mismatch": 422,
     "queue-full": 429,
     "rate-limited": 429,
+    "head-too-large": 431,
     "internal": 500,
     # Codes of engines: they appear in jobs and pages, and never as the code of a response.
     "inference-failed": 500,
@@ -55,6 +59,7 @@ STATUS: Final[Mapping[str, int]] = {
     "render-memory": 500,
     "engine-dead": 500,
     "engine-not-ready": 503,
+    "store-full": 503,
     "store-unavailable": 503,
 }
 

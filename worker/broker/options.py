@@ -41,6 +41,7 @@ def application(name: str, settings: SharedSettings, queue: str, in_flight: int,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        broker_channel_error_retry=True,  # OOM, BUSY, READONLY and the like pass; to load an engine anew takes minutes
         broker_transport_options=TRANSPORT,
         **more,
     )

@@ -36,7 +36,7 @@ def send(webhook_id: str, token: int) -> str:
 
 def _start(settings: WebhookSettings) -> None:
     global _service  # Celery's tasks are functions: the sender of the process lives here
-    _service = pool.on_loop(WebhookService.start(settings))
+    _service = pool.on_loop(WebhookService.start(settings, on_dead=lambda: pool.stop_worker(pool.EXIT_DEAD)))
 
 
 def _drain(**_: Any) -> None:
