@@ -1,4 +1,4 @@
-"""``python -m gateway``: serve until INT or TERM, then end the streams and go."""
+"""``python -m gateway``: serve until INT or TERM, then end the streams and exit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gateway.app import ProcessEnd
 from gateway.auth.api_keys import given_keys
 from gateway.auth.authenticator import refusal
 from gateway.connections import BoundedProtocol
-from shared.settings import Settings
+from gateway.settings import GatewaySettings
 from shared.sniff import allowed_types
 from shared.ssrf_guard import Rules
 
@@ -23,7 +23,7 @@ EXIT_LOOP_DIED = 71  # as a worker's
 GRACE_SECONDS = 8  # for answers under way; within the ten seconds most supervisors give
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: GatewaySettings) -> None:
     config = uvicorn.Config(
         "gateway.app:from_env",
         factory=True,
@@ -48,17 +48,17 @@ def serve(settings: Settings) -> None:
         sys.exit(1)
 
 
-CHECKS: dict[str, Callable[[Settings], object]] = {
+CHECKS: dict[str, Callable[[GatewaySettings], object]] = {
     "allowed_extensions": lambda settings: allowed_types(settings.allowed_extensions),
     "api_keys": given_keys,
     "webhook_allow": Rules,
 }
 
 
-def read_settings() -> Settings:
+def read_settings() -> GatewaySettings:
     """The settings, or one line on what is wrong with them and exit code 2."""
     try:
-        settings = Settings()
+        settings = GatewaySettings()
         wrong = "; ".join(faults(settings))
         if not wrong:
             return settings
@@ -68,8 +68,8 @@ def read_settings() -> Settings:
     sys.exit(2)
 
 
-def faults(settings: Settings) -> Iterator[str]:
-    """What only those who use a setting can tell is wrong with it."""
+def faults(settings: GatewaySettings) -> Iterator[str]:
+    """Yield the faults of settings that only the code using them can find."""
     for name, check in CHECKS.items():
         try:
             check(settings)
@@ -77,7 +77,7 @@ def faults(settings: Settings) -> Iterator[str]:
             yield f"{name.upper()}: {error}"
 
 
-def open_for_some(settings: Settings) -> Settings:
+def open_for_some(settings: GatewaySettings) -> GatewaySettings:
     """The settings, or exit code 2 where the gateway would be open to everyone who can reach it."""
     if (reason := refusal(settings)) is not None:
         print(f"gateway: cannot start: {reason}", file=sys.stderr)

@@ -7,7 +7,6 @@ like every other. The time a request's *body* may take is the middleware's.
 from __future__ import annotations
 
 import asyncio
-import json
 import resource
 from typing import Any, Final
 
@@ -15,8 +14,8 @@ from ulid import ULID
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.api.problems import MEDIA_TYPE, describe
+from gateway.settings import GatewaySettings
 from shared.errors import BadOption, HeadTimeout, HeadTooLarge, OCRError, UrlTooLong
-from shared.settings import Settings
 
 URL_BYTES: Final = 16 * 1024
 HEAD_BYTES: Final = 64 * 1024
@@ -30,7 +29,7 @@ OTHER_FILES: Final = 256  # descriptors a gateway needs beside its connections
 MOST_FILES: Final = 65_536
 
 
-def limit_connections(settings: Settings) -> None:
+def limit_connections(settings: GatewaySettings) -> None:
     """Let this process have ``max_connections``, or as many as its limit of open files allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = min(settings.max_connections + OTHER_FILES, MOST_FILES if hard == resource.RLIM_INFINITY else hard)
@@ -129,9 +128,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         body = describe(error, str(ULID()))
-        content = json.dumps(body).encode()
+        content = body.model_dump_json().encode()
         self.transport.write(
-            STATUS_LINE[body["status"]]
+            STATUS_LINE[body.status]
             + f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(content)}\r\n".encode()
             + b"cache-control: no-store\r\nconnection: close\r\n\r\n"
             + content

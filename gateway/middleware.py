@@ -1,4 +1,4 @@
-"""The outermost layer, plain ASGI: request id, body cap, HEAD, the last catch of every error, and the count of all."""
+"""The outermost layer, plain ASGI: request id, body limits, HEAD, the last handler of every error, metrics."""
 
 from __future__ import annotations
 
@@ -14,31 +14,30 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
+from gateway import csp
 from gateway.api.problems import problem
 from gateway.metrics import Metrics
+from gateway.settings import GatewaySettings
 from shared.errors import BodyTimeout, BodyTooLarge, OCRError, StoreUnavailable
-from shared.settings import MIB, Settings
+from shared.settings import MIB
 
 logger = logging.getLogger(__name__)
 
-SANE_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-NOTHING: Final = "default-src 'none'; frame-ancestors 'none'"  # what an answer that is no page may load
-SLACK: Final = 8 * MIB  # above the largest upload, so that one a little too large is told so as a file
-
-
+REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+BODY_SLACK_BYTES: Final = 8 * MIB  # above the largest upload: one slightly too large gets the error of a file
 BODY_RATE: Final = 1024  # bytes of a body that buy a second more of patience
 
 
-def body_cap(path: str, settings: Settings) -> int:
+def body_cap(path: str, settings: GatewaySettings) -> int:
     """The most bytes a request to ``path`` may carry."""
     largest = max(settings.max_file_size, settings.max_pdf_size)
-    return SLACK + (max(largest, settings.max_batch_size) if path == "/api/v1/batches" else largest)
+    return BODY_SLACK_BYTES + (max(largest, settings.max_batch_size) if path == "/api/v1/batches" else largest)
 
 
 class Middleware:
     """Wraps the application; one ``Exchange`` per request."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, settings: GatewaySettings, metrics: Metrics) -> None:
         self.app = app
         self.settings = settings
         self.metrics = metrics
@@ -57,18 +56,18 @@ class Middleware:
 
 
 class Exchange:
-    """One request and its answer."""
+    """One request and its response."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, cap: int, patience: float) -> None:
         self._receive, self._send = receive, send
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
-        self.id = given if SANE_ID.fullmatch(given) else str(ULID())
+        self.id = given if REQUEST_ID.fullmatch(given) else str(ULID())
         self.method: str = scope["method"]
         self.scope: Scope = {**scope, "request_id": self.id, "limits": {}}
         if self.method == "HEAD":
             self.scope["method"] = "GET"
-        self.status = 499  # until an answer has begun: the client went away
+        self.status = 499  # until a response has begun: the client disconnected
         self._begun, self._complete, self._asked = asyncio.Event(), False, False
         self._declared = headers.get("content-length", "")
         self._left = self._cap = cap
@@ -88,10 +87,10 @@ class Exchange:
             logger.exception("request %s: the store", self.id)
             await self._refuse(StoreUnavailable(retry_after=5))
         except ClientDisconnect:
-            logger.info("request %s: the client went away", self.id)
+            logger.info("request %s: the client disconnected", self.id)
         except Exception:
             logger.exception("request %s failed", self.id)
-            await self._refuse(OCRError("Something went wrong; the log has more under this request id"))
+            await self._refuse(OCRError("Internal error; the log has more under this request id"))
 
     async def _refuse(self, error: OCRError) -> None:
         if self.status == 499:
@@ -132,7 +131,7 @@ class Exchange:
             headers["X-Request-ID"] = self.id
             headers["X-Content-Type-Options"] = "nosniff"
             headers["Referrer-Policy"] = "no-referrer"  # a URL may hold a token
-            headers.setdefault("Content-Security-Policy", NOTHING)
+            headers.setdefault(csp.HEADER, csp.NO_PAGE)
             headers.update(self.scope["limits"])
         elif message["type"] == "http.response.body":
             self._complete = not message.get("more_body", False)

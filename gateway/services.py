@@ -1,39 +1,32 @@
-"""What every request shares: built once from the settings, opened and closed with the application."""
+"""Build what the requests share from the settings; open and close it with the application."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from types import TracebackType
-from typing import Annotated, Any
-
-from fastapi import Depends, Request
 
 from gateway.auth.authenticator import Authenticator
+from gateway.background import Background
+from gateway.inspector import Inspector
 from gateway.metrics import Metrics
+from gateway.settings import GatewaySettings
 from gateway.streaming.event_hub import Hub
-from shared.errors import StoreUnavailable
 from shared.sandbox import SandboxPool
-from shared.settings import Settings
 from shared.ssrf_guard import Guard
 from shared.store.connect import connect
 from shared.store.jobs import Store
 from shared.store.webhook_secrets import WebhookSecrets
 from shared.store.webhooks import WebhookStore
 from shared.tasks import Loops
-from shared.upload_check import Inspector
-
-logger = logging.getLogger(__name__)
-
-BACKGROUND_SECONDS = 60.0
-BACKGROUND_PAUSE = 1.0
 
 
 class Services:
-    """``on_dead`` is called when a loop of the gateway has ended: the process is to end, too."""
+    """One member per service; ``gateway.dependencies`` hands each to the functions that use it.
 
-    def __init__(self, settings: Settings, on_dead: Callable[[], object]) -> None:
+    ``on_dead`` is called when a loop of the gateway has ended: the process is to end, too.
+    """
+
+    def __init__(self, settings: GatewaySettings, on_dead: Callable[[], object]) -> None:
         url = settings.redis_url.get_secret_value()
         self.settings = settings
         self.metrics = Metrics()
@@ -42,34 +35,12 @@ class Services:
         self.webhooks = WebhookStore(self.store.redis, settings)
         self.webhook_secrets = WebhookSecrets(self.store.redis, settings)
         self.guard = Guard(settings)
-        self._reading = connect(url, patient=False, connections=1)
-        self.hub = Hub(self._reading, self.store)
+        self._hub_redis = connect(url, patient=False, connections=1)
+        self.hub = Hub(self._hub_redis, self.store)
         self.inspector = Inspector(settings)
-        self.sandbox = SandboxPool(processes=1, memory=settings.render_memory)  # for drawing boxes
+        self.drawing = SandboxPool(processes=1, memory=settings.render_memory)
         self._loops = Loops(on_dead)
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Finish this whatever becomes of the request that began it; done again while the store does not serve."""
-        task = asyncio.get_running_loop().create_task(self._finish(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    async def _finish(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + BACKGROUND_SECONDS
-        while True:
-            try:
-                return await work()
-            except StoreUnavailable:
-                if self.hub.closed or loop.time() > deadline:
-                    raise
-            await asyncio.sleep(BACKGROUND_PAUSE)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("work after a request failed", exc_info=error)
+        self.background = Background(lambda: self.hub.closed)
 
     async def __aenter__(self) -> Services:
         self._loops.start("event hub", self.hub.step)
@@ -80,17 +51,9 @@ class Services:
     ) -> None:
         self.hub.close()
         await self._loops.stop()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.background.join()
         await self.inspector.close()
-        await self.sandbox.close()
+        await self.drawing.close()
         self.guard.close()
-        await self._reading.aclose()
+        await self._hub_redis.aclose()
         await self.store.redis.aclose()
-
-
-async def get_services(request: Request) -> Services:
-    found: Services = request.app.state.services
-    return found
-
-
-ServicesDep = Annotated[Services, Depends(get_services)]

@@ -13,7 +13,6 @@ from contextlib import suppress
 
 from shared.contract.worker_status import WorkerStatus
 from shared.errors import EngineDead, StoreUnavailable
-from shared.settings import Settings
 from shared.store.connect import Client, connect
 from shared.tasks import Loops, stop
 from worker.claims import Claim, Claims
@@ -23,6 +22,7 @@ from worker.event_buffer import EventBuffer
 from worker.fair_queue import FairQueue
 from worker.job_runner import ClaimLost, JobRunner, WorkerContext
 from worker.render import Renderer
+from worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class WorkerService:
     """
 
     def __init__(
-        self, settings: Settings, redis: Client, quick: Client, engine: Engine, on_dead: Callable[[], object]
+        self, settings: WorkerSettings, redis: Client, quick: Client, engine: Engine, on_dead: Callable[[], object]
     ) -> None:
         self.settings, self.redis, self.engine = settings, redis, engine
         self._quick = quick
@@ -65,7 +65,7 @@ class WorkerService:
         self._started_at = time.time()
 
     @classmethod
-    async def start(cls, settings: Settings, on_dead: Callable[[], object]) -> WorkerService:
+    async def start(cls, settings: WorkerSettings, on_dead: Callable[[], object]) -> WorkerService:
         """Load the engine, then keep up what has to go on. Raises what the engine raises: then no job may be taken.
 
         Redis need not be there yet: an engine that took minutes to load waits for it.

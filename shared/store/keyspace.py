@@ -64,7 +64,7 @@ FIGURES = Key("fig:{ID}", "figure's name -> JPEG", _result_ttl, gateway=BOTH, wo
 EVENTS = Key("ev:{ID}", "stream of events, about 2,000 entries", _result_ttl, gateway=BOTH, worker=BOTH)
 PAGE_STARTS = Key("starts:{ID}", "page number -> times begun", _job_end, gateway=BOTH, worker=BOTH)
 PAGES_IN_FLIGHT = Key("flight:{ID}", "page number -> being read since", _job_end, gateway=BOTH, worker=BOTH)
-PAGE_OPERATIONS = Key("starts:{ID}:operations", "page number -> latest step of the present claim", _job_end,
+PAGE_OPERATIONS = Key("starts:{ID}:operations", "page number -> latest step of the claim", "the job's end, or an hour",
                       gateway=BOTH, worker=BOTH)  # fmt: skip
 
 # -- all jobs

@@ -10,9 +10,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from shared.settings import Settings
 from tests.chaos.proxy import StoreProxy, pass_all
 from tests.conftest import make_settings
+from tests.settings import Settings
 from tools.processes import Gateway, Process, WebhookSenderProcess, Worker
 from tools.receiver import OK, ReceivedCall, Receiver
 from tools.valkey import ROOT, Valkey

@@ -28,7 +28,7 @@ async def test_health_says_whether_an_engine_is_ready(api: httpx.AsyncClient, sc
 
 async def test_models_describes_the_engine_that_runs(api: httpx.AsyncClient, script: Script) -> None:
     problem(await api.get("/models"), 503, "engine-not-ready")
-    await script.report(model="deepseek-ai/DeepSeek-OCR", name="deepseek-ocr", modes=["tiny"], prompts=True)
+    await script.report(model="deepseek-ai/DeepSeek-OCR", name="deepseek-ocr", modes=("tiny",), prompts=True)
     assert (await api.get("/models")).json() == {
         "model": "deepseek-ai/DeepSeek-OCR",
         "capabilities": ["document", "image"],
@@ -93,5 +93,5 @@ async def test_the_docs_page_needs_nothing_from_elsewhere(api: httpx.AsyncClient
 async def test_the_type_of_a_problem_leads_to_a_page_about_it(api: httpx.AsyncClient) -> None:
     page = await api.get((await api.get("/nowhere")).json()["type"])
     assert page.status_code == 200
-    assert "There is no such thing" in page.text
+    assert "Not found" in page.text
     problem(await api.get("/problems/<b>"), 404, "not-found")

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from shared.contract.document import PageStatus
+from shared.contract.events import PageRestarted
 from shared.store.jobs import Store
 from tests.integration.conftest import Script
 from tests.integration.test_gateway_jobs import JOBS, newest, problem, stored
@@ -101,7 +102,7 @@ async def test_a_page_that_is_read_again_voids_what_was_told(http: httpx.AsyncCl
         claim = await script.take(job_id)
         await script.end(claim, 1, "one")
         await script.say(claim, 2, "wrong wrong wrong")
-        await script.claims.stream(claim, [("page.restarted", {"page": 2, "reason": "repetition"})])
+        await script.claims.stream(claim, [PageRestarted(page=2, reason="repetition")])
         await script.say(claim, 2, "right")
         await script.end(claim, 2, "right")
         await script.claims.finish(claim)

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from shared.settings import Settings
 from shared.store.connect import Client, connect
 from shared.store.webhooks import Lease, WebhookStore
 from shared.tasks import Loops
 from worker.webhooks.sender import WebhookSender
+from worker.webhooks.settings import WebhookSettings
 
 DISPATCH_SECONDS = 1.0
 
@@ -18,7 +18,7 @@ DISPATCH_SECONDS = 1.0
 class WebhookService:
     """``redis`` waits with the outcome of a delivery until the store takes it; ``quick`` is the dispatcher's own."""
 
-    def __init__(self, settings: Settings, redis: Client, quick: Client, on_dead: Callable[[], object]) -> None:
+    def __init__(self, settings: WebhookSettings, redis: Client, quick: Client, on_dead: Callable[[], object]) -> None:
         self._redis, self._quick = redis, quick
         self._webhooks = WebhookStore(quick, settings)
         self._sender = WebhookSender(settings, redis, WebhookStore(redis, settings))
@@ -27,7 +27,7 @@ class WebhookService:
         self._loops = Loops(on_dead, settings.heartbeat_file)
 
     @classmethod
-    async def start(cls, settings: Settings, on_dead: Callable[[], object]) -> WebhookService:
+    async def start(cls, settings: WebhookSettings, on_dead: Callable[[], object]) -> WebhookService:
         """Raises ``ValueError`` for an allow-list that makes no sense. Redis need not be there yet."""
         url = settings.redis_url.get_secret_value()
         service = cls(settings, connect(url, patient=True), connect(url, patient=False, connections=2), on_dead)

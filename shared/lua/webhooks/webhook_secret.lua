@@ -3,7 +3,7 @@
 
   Input:
     owner
-    secret     a new one, for where it is needed; to rotate to the present one changes nothing
+    secret     a new one, for where it is needed; to rotate to one that signs already changes nothing
     what       'keep' | 'rotate'
     overlap    seconds the former one goes on to sign
 
@@ -14,12 +14,12 @@
 
 local owner, secret, what, overlap = unpack(ARGV)
 local key, now = keys.webhook_secret(owner), clock()
-local current = redis.call('HGET', key, 'current')
+local known = fields(key, 'current', 'previous')
 
-if not current then
+if not known.current then
   redis.call('HSET', key, 'current', secret)
-elseif what == 'rotate' and current ~= secret then
-  redis.call('HSET', key, 'current', secret, 'previous', current, 'till', now + overlap)
+elseif what == 'rotate' and known.current ~= secret and known.previous ~= secret then
+  redis.call('HSET', key, 'current', secret, 'previous', known.current, 'till', now + overlap)
 end
 local secrets = fields(key, 'current', 'previous', 'till')
 if secrets.previous and tonumber(secrets.till) > now then
