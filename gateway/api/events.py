@@ -117,6 +117,8 @@ class Follower:
                 async for message in self._between():
                     yield message
                 if self._job.finished and not events:
+                    for stored in await reader.rest():
+                        yield sse.message(stored.event.payload(), stored.name, stored.id)
                     return
 
     async def _between(self) -> AsyncIterator[str]:

@@ -158,6 +158,9 @@ class OcrCall:
     async def _pieces(self, reader: EventReader, text_stream: TextStream) -> list[dict[str, Any]]:
         """Wait for the next pieces of text, and for the end."""
         events = await reader.next(POLL_SECONDS)
+        if not events and (await self._job()).finished:
+            self._over = False  # not before all of it was sent
+            events = await reader.rest()
         pieces: list[dict[str, Any]] = []
         if reader.missed:
             reader.missed = False

@@ -72,6 +72,11 @@ class EventReader:
             self.position = fresh[-1].id
         return fresh
 
+    async def rest(self) -> list[StoredEvent]:
+        """What Redis has after ``position``: for a job that has ended, though nothing was heard of it."""
+        self._behind = True
+        return await self.next(0)
+
     async def _wait(self, seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds):

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 BLOCKING: Final = (b"BRPOP", b"XREAD", b"SUBSCRIBE", b"PSUBSCRIBE")
@@ -140,7 +140,9 @@ class Connection:
 
     async def _request(self, frame: bytes) -> bool:
         request = words(frame)
-        fate = PASS if request[0].upper() in BLOCKING else self._proxy.rule(request)
+        fate = self._proxy.rule(request)
+        if request[0].upper() in BLOCKING:
+            fate = replace(fate, delay=0.0, repeat=False)
         if fate.lose_request:
             return False
         if fate.refuse:
