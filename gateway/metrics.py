@@ -1,4 +1,4 @@
-"""Numbers for Prometheus: this process's requests, and what the store and the workers say of themselves."""
+"""Numbers for Prometheus: this process's requests, and what the store and the workers report."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from shared.contract.states import TERMINAL_STATUSES, PageStatus
 from shared.contract.worker_status import WorkerStatus
 from shared.store.keyspace import Counter as StoreCounter
 
-BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-UNSAFE: Final = re.compile(r"[^a-zA-Z0-9_]")
+LATENCY_BUCKETS_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+UNSAFE_IN_NAMES: Final = re.compile(r"[^a-zA-Z0-9_]")
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceSnapshot:
-    """What the store said when it was asked; ``up`` False: nothing."""
+    """The state of store and workers at one moment; ``up`` False: the store did not answer."""
 
     up: bool
     counters: Mapping[str, int] = field(default_factory=dict)
@@ -41,14 +41,14 @@ class Metrics:
         self._requests = Counter("ocr_http_requests", "requests answered", labels, registry=self._registry)
         self._seconds = Histogram(
             "ocr_http_request_seconds",
-            "time to the end of the answer",
+            "time to the end of the response",
             ("method", "route"),
-            buckets=BUCKETS,
+            buckets=LATENCY_BUCKETS_SECONDS,
             registry=self._registry,
         )
 
     def request(self, method: str, scope: Scope, status: int, seconds: float) -> None:
-        """Count an answered request under its route's template. 499: the client left before an answer."""
+        """Count a request under its route's template. 499: the client disconnected before a response."""
         route = getattr(scope.get("route"), "path", "unmatched")
         method = method if method in ("GET", "HEAD", "POST", "DELETE", "OPTIONS") else "other"
         self._requests.labels(method, route, str(status)).inc()
@@ -99,14 +99,20 @@ def _ended(counters: Mapping[str, int]) -> Iterator[Metric]:
 
 
 def _engines(workers: Sequence[WorkerStatus]) -> Iterator[Metric]:
-    """Each engine's own numbers as ``ocr_engine_<name>``, labelled with its worker."""
-    families: dict[str, GaugeMetricFamily] = {}
+    """Each engine's own numbers as ``ocr_engine_<name>``, labelled with its worker; ``<name>_total`` are counters."""
+    families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
     for worker in workers:
         for name, value in _numbers(worker):
-            metric = f"ocr_engine_{UNSAFE.sub('_', name)}"
-            family = families.setdefault(metric, GaugeMetricFamily(metric, "", labels=["worker", "engine"]))
+            family = families.setdefault(name, _family(name))
             family.add_metric([worker.name, worker.engine.name], value)
     yield from families.values()
+
+
+def _family(name: str) -> GaugeMetricFamily | CounterMetricFamily:
+    metric, labels = f"ocr_engine_{UNSAFE_IN_NAMES.sub('_', name)}", ["worker", "engine"]
+    if metric.endswith("_total"):
+        return CounterMetricFamily(metric, f"{name} since the worker started, as its engine counts it", labels=labels)
+    return GaugeMetricFamily(metric, f"{name}, as the worker reports it", labels=labels)
 
 
 def _numbers(worker: WorkerStatus) -> Iterator[tuple[str, float]]:

@@ -94,7 +94,7 @@ class Worker(Process):
 class WebhookSenderProcess(Process):
     """``python -m worker.webhooks``, allowed to call this machine without TLS."""
 
-    def __init__(self, folder: Path, redis_url: str, name: str = "hooks", **settings: Any) -> None:
+    def __init__(self, folder: Path, redis_url: str, name: str = "webhooks", **settings: Any) -> None:
         local = {"webhook_allow": "127.0.0.1", "webhook_allow_http": "true", "webhook_ports": ""}
         super().__init__(["-m", "worker.webhooks"], folder / f"{name}.log", redis_url=redis_url, **local | settings)
 

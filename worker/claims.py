@@ -11,11 +11,11 @@ from shared.contract.document import Page
 from shared.contract.events import JobEvent
 from shared.contract.job import Job, PageSummary, read_job
 from shared.contract.worker_status import WorkerStatus
-from shared.settings import Settings
 from shared.store import keyspace
 from shared.store.connect import Client, store_errors
 from shared.store.message import celery_message
 from shared.store.scripts import Scripts, pairs
+from worker.settings import WorkerSettings
 
 WORKER_TTL = 10  # seconds a worker's report is believed
 
@@ -36,7 +36,7 @@ class Claim:
 
 
 class Claims:
-    def __init__(self, redis: Client, settings: Settings, worker: str) -> None:
+    def __init__(self, redis: Client, settings: WorkerSettings, worker: str) -> None:
         self.redis = redis
         self.settings = settings
         self.worker = worker

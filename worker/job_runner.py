@@ -17,12 +17,12 @@ from shared.contract.options import TextLayer
 from shared.contract.page_range import parse
 from shared.errors import EngineDead, InferenceError, OptionError, PreprocessingError
 from shared.sandbox import Blob
-from shared.settings import Settings
 from worker.claims import Claim, Claims
 from worker.engines.base import Engine, PageImage, PageRead, Restarted
 from worker.event_buffer import EventBuffer
 from worker.fair_queue import WEIGHTS, FairQueue, FairQueueClosed
 from worker.render import Renderer, Upload
+from worker.settings import WorkerSettings
 
 Figures = Sequence[tuple[str, bytes]]
 
@@ -37,7 +37,7 @@ class ClaimLost(Exception):
 class WorkerContext:
     """What all jobs of a worker share. ``render_slots`` bounds rendered pages, ``engine_slots`` those in the engine."""
 
-    settings: Settings
+    settings: WorkerSettings
     engine: Engine
     claims: Claims
     renderer: Renderer

@@ -22,7 +22,7 @@ class Tokens:
         return f"{expires_at}.{owner}.{await self._sign(job_id, owner, str(expires_at))}"
 
     async def owner(self, token: str, job_id: str) -> str | None:
-        """In whose name the token reads this job; None when it does not, or no longer."""
+        """The owner as whom the token reads this job; None when the token is for another job, or has expired."""
         expires, _, rest = token.partition(".")
         owner, _, signature = rest.rpartition(".")
         expected = await self._sign(job_id, owner, expires)

@@ -8,7 +8,6 @@ positions are stream ids, so the next read goes on where the last one ended.
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator
@@ -17,14 +16,11 @@ from typing import Any, Final
 
 from shared.contract.events import StatusChanged
 from shared.contract.states import JobStatus
-from shared.errors import StoreUnavailable
 from shared.store import keyspace
 from shared.store.connect import Client, store_errors
 from shared.store.jobs import Store, StoredEvent, read_event
 
-logger = logging.getLogger(__name__)
-
-BLOCK_MS: Final = 5_000
+BLOCK_MS: Final = 1_000
 PACE: Final = 0.01  # seconds between two shared reads: many streams' events then come in one
 QUEUE: Final = 256  # events a reader may be behind before it has to read from Redis
 CHUNK: Final = 500
@@ -75,6 +71,11 @@ class EventReader:
         if fresh:
             self.position = fresh[-1].id
         return fresh
+
+    async def rest(self) -> list[StoredEvent]:
+        """What Redis has after ``position``: for a job that has ended, though nothing was heard of it."""
+        self._behind = True
+        return await self.next(0)
 
     async def _wait(self, seconds: float) -> None:
         try:
@@ -157,16 +158,11 @@ class Hub:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self.close)
 
-    async def run(self) -> None:
-        """Read for ever; cancelled with the gateway."""
+    async def step(self) -> None:
+        """One shared read; done over and over as long as the gateway lives."""
         self._loop = asyncio.get_running_loop()
-        while True:
-            try:
-                await self._read()
-                await asyncio.sleep(PACE)
-            except StoreUnavailable as error:
-                logger.warning("event streams wait for the store: %s", error)
-                await asyncio.sleep(0.5)
+        await self._read()
+        await asyncio.sleep(PACE)
 
     async def _read(self) -> None:
         keys = {keyspace.EVENTS(job_id): watched.position for job_id, watched in self._watched.items()}

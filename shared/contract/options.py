@@ -1,4 +1,4 @@
-"""What a caller may ask for: the form fields of a submission, checked once, at the door."""
+"""The options of a submission, checked once, by the gateway."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from shared.contract.record import BatchRecord, StoredRejection
 from shared.contract.states import TERMINAL_STATUSES
 from shared.contract.worker_status import WorkerStatus
 from shared.errors import AlreadyFinished, IdempotencyMismatch, NotFound, QueueFull, RateLimited
-from shared.settings import Settings
+from shared.settings import StoreSettings
 from shared.store import keyspace
 from shared.store.connect import Client, store_errors
 from shared.store.keyspace import RANKS, Counter
@@ -87,7 +87,7 @@ class ListPosition(NamedTuple):
 class Store:
     """What the gateway asks of Redis. ``owner`` is the caller's key id, ``anonymous`` without keys."""
 
-    def __init__(self, redis: Client, settings: Settings) -> None:
+    def __init__(self, redis: Client, settings: StoreSettings) -> None:
         self.redis = redis
         self.settings = settings
         self.scripts = Scripts(redis)

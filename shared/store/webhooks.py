@@ -18,7 +18,7 @@ from shared.contract.job import Job, read_job
 from shared.contract.record import WebhookRecord
 from shared.contract.states import WebhookStatus
 from shared.errors import NotFound, RateLimited
-from shared.settings import Settings
+from shared.settings import DeliverySettings
 from shared.store import keyspace
 from shared.store.connect import Client, store_errors
 from shared.store.message import message
@@ -101,7 +101,7 @@ class Delivery(Frozen):
 
 
 class WebhookStore:
-    def __init__(self, redis: Client, settings: Settings) -> None:
+    def __init__(self, redis: Client, settings: DeliverySettings) -> None:
         self.redis = redis
         self.settings = settings
         self.scripts = Scripts(redis)

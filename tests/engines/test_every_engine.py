@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from shared.contract.document import PageStatus
 from shared.contract.options import Options
 from shared.contract.worker_status import EngineStatus
-from shared.settings import Settings
+from tests.settings import Settings
 from worker.engines import REGISTRY, loader
 from worker.engines.base import Engine, PageImage, PageRead, Piece, Restarted
 

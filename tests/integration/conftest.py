@@ -11,12 +11,12 @@ import httpx
 import pytest
 
 from gateway.app import create_app
+from gateway.inspector import Inspector
 from shared.contract.document import Block, Page, PageStatus, Usage
 from shared.contract.events import PageText
 from shared.contract.worker_status import EngineStatus, WorkerStatus
-from shared.settings import Settings
-from shared.upload_check import Inspector
 from tests.conftest import make_settings
+from tests.settings import Settings
 from tools.processes import Gateway
 from tools.valkey import Valkey
 from worker.claims import Claim, Claims

@@ -93,5 +93,5 @@ async def test_the_docs_page_needs_nothing_from_elsewhere(api: httpx.AsyncClient
 async def test_the_type_of_a_problem_leads_to_a_page_about_it(api: httpx.AsyncClient) -> None:
     page = await api.get((await api.get("/nowhere")).json()["type"])
     assert page.status_code == 200
-    assert "There is no such thing" in page.text
+    assert "Not found" in page.text
     problem(await api.get("/problems/<b>"), 404, "not-found")

@@ -12,12 +12,12 @@ from gateway.auth.api_keys import Keys
 from shared.contract.events import JobEnded, PageRestarted, PageText
 from shared.contract.states import TERMINAL_STATUSES, JobStatus, WebhookStatus
 from shared.errors import NotFound
-from shared.settings import Settings
 from shared.store import keyspace
 from shared.store.jobs import Store
 from shared.store.webhooks import WebhookStore
 from tests.fixtures.older_store import OlderStore, bring_to_life
 from tests.integration.test_store import new_job
+from tests.settings import Settings
 from tools.uploads import picture
 from tools.valkey import Valkey
 from worker.claims import Claims

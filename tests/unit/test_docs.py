@@ -17,9 +17,9 @@ from shared.contract.states import (
     PageStatus,
     WebhookStatus,
 )
-from shared.settings import Settings
 from shared.store.scripts import script_names
 from tools import key_table
+from tools.setting_names import sections
 from tools.settings_page import page
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +32,7 @@ def test_settings_page_is_what_the_code_says() -> None:
 
 
 def test_every_setting_has_a_meaning() -> None:
-    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+    assert [name for _, fields in sections() for name, field in fields.items() if not field.description] == []
 
 
 def test_every_script_of_the_store_is_in_the_architecture_and_the_reverse() -> None:
@@ -83,7 +83,7 @@ def test_every_test_that_the_reliability_page_names_exists() -> None:
 def test_every_file_and_link_that_is_named_exists(text: Path) -> None:
     words = text.read_text()
     links = [link for link in re.findall(r"\]\(([^)#\s]+)", words) if "://" not in link]
-    paths = re.findall(r"`((?:gateway|worker|shared|tests|docs|deploy|benchmarks|client)/[\w./-]+)`", words)
+    paths = re.findall(r"`((?:gateway|worker|shared|tests|docs|deploy|benchmarks|ocr-client)/[\w./-]+)`", words)
     assert [link for link in links if not (text.parent / link).exists()] == []
     assert [path for path in paths if not (ROOT / path).exists() and not path.endswith(".env")] == []
 

@@ -1,8 +1,9 @@
 """The engine interface: a page image goes in, pieces of text come out as they are made, then the page.
 
-An engine module offers ``async def load(settings: Settings) -> Engine`` and one line in ``worker.engines.REGISTRY``.
-It is built on the pool's event loop, in ``worker_process_init``, and every call comes from that loop. It must pass
-``tests/engines/`` (the suite that every engine passes).
+An engine module offers ``async def load(settings) -> Engine`` and, where it has settings of its own, ``SETTINGS``: the
+subclass of ``worker.settings.EngineSettings`` that ``load`` gets. One line in ``worker.engines.REGISTRY`` names it, or
+``ENGINE=module:load``. It is built on the pool's event loop, in ``worker_process_init``, and every call comes from that
+loop. It must pass ``tests/engines/`` (the suite that every engine passes).
 """
 
 from __future__ import annotations

@@ -11,14 +11,24 @@ import hashlib
 from collections.abc import AsyncIterator
 
 from PIL import Image
+from pydantic import Field
 
 from shared.contract.document import Block, PageStatus, Usage
 from shared.contract.options import Options
 from shared.contract.worker_status import EngineStatus
-from shared.settings import Settings
 from worker.engines.base import PageImage, PageRead, Piece
+from worker.settings import EngineSettings
 
 SLOTS = 256
+
+
+class InstantSettings(EngineSettings):
+    """Read by the instant engine."""
+
+    instant_seconds: float = Field(0.0, ge=0, description="seconds the instant engine takes for a page")
+
+
+SETTINGS = InstantSettings
 
 
 def answer(image: Image.Image) -> str:
@@ -71,5 +81,5 @@ class InstantEngine:
         """It holds nothing."""
 
 
-async def load(settings: Settings) -> InstantEngine:
+async def load(settings: InstantSettings) -> InstantEngine:
     return InstantEngine(settings.instant_seconds)

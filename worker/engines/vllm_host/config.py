@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import EngineNotReady
-from shared.settings import Settings
 from worker.engines.vllm_host import model_runner
 from worker.engines.vllm_host.model import ModelCard
+from worker.engines.vllm_host.settings import VllmSettings
 
 EXTENSION = "worker.engines.vllm_host.core.Extension"
 
@@ -59,7 +59,7 @@ def remove_sockets_folder() -> None:
     shutil.rmtree(os.environ[SOCKETS], ignore_errors=True)
 
 
-def environment(settings: Settings, card: ModelCard) -> None:
+def environment(settings: VllmSettings, card: ModelCard) -> None:
     """What vLLM and its processes read from the environment. The one place of the service that writes to it."""
     os.environ.update(
         CUDA_VISIBLE_DEVICES=settings.cuda_device,
@@ -85,7 +85,7 @@ def environment(settings: Settings, card: ModelCard) -> None:
         sys.path.append(str(PLUGINS))  # children of vLLM's get it from here
 
 
-def memory_share(settings: Settings) -> float:
+def memory_share(settings: VllmSettings) -> float:
     """What vLLM is told, so that the device's memory in use stays within ``gpu_memory_utilization``.
 
     vLLM fills its share with the KV cache after a trial with pictures of one size; contexts, graphs and batches of
@@ -105,7 +105,7 @@ def memory_share(settings: Settings) -> float:
     return share - HEADROOM / memory["total"]
 
 
-def dummy_weights(settings: Settings) -> bool:
+def dummy_weights(settings: VllmSettings) -> bool:
     """Asked for in place of the model's own, to measure speed."""
     return str(settings.vllm_args.get("load_format", "")).startswith("dummy")
 
@@ -116,7 +116,7 @@ def graph_sizes(most: int) -> list[int]:
     return [*(size for size in sizes if size < most), most]
 
 
-def engine_args(settings: Settings, card: ModelCard) -> dict[str, Any]:
+def engine_args(settings: VllmSettings, card: ModelCard) -> dict[str, Any]:
     """Of ``AsyncEngineArgs``; ``vllm_args`` of the settings has the last word."""
     return {
         **card.engine_args,

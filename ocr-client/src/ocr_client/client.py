@@ -1,4 +1,4 @@
-"""The client: submit, wait or follow, fetch. A method is a call of the HTTP contract, tried again where it may be."""
+"""The client: submit, wait or follow, fetch. One method per call of the HTTP API, retried where that is safe."""
 
 from __future__ import annotations
 
@@ -13,25 +13,27 @@ from typing import Any, Self
 import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
-from client.errors import JobEnded, Problem, TimedOut
-from client.models import Batch, Event, Job
-from client.transport import PASSING, Transport, retry_after
+from ocr_client.errors import JobEnded, Problem, TimedOut
+from ocr_client.models import Batch, Event, Job
+from ocr_client.transport import RETRIED_STATUSES, Transport, retry_after
 
 JOBS = "/api/v1/jobs"
 BATCHES = "/api/v1/batches"
-ANSWER_SECONDS = 60.0  # for an answer, beyond what it was asked to wait
-LONG_POLL = 30
+RESPONSE_SECONDS = 60.0  # for a response, beyond the wait it was asked for
+LONG_POLL_SECONDS = 30
+WATCHED_POLL_SECONDS = 2
 SILENCE_SECONDS = 45.0  # the service sends a comment every 15 s
+RECONNECT_SECONDS = 3.0  # unless the service asks for another pause
 
 Source = str | Path | bytes
 Watcher = Callable[[Job], object]
 
 
-class ServerAddress:
-    """How far an event stream has been read, and what the service asked of its readers."""
+class StreamPosition:
+    """How far an event stream has been read, and the pause the service asks for before a reconnection."""
 
     def __init__(self, after: str | None) -> None:
-        self.after, self.pause, self.over = after, 3.0, False
+        self.after, self.pause, self.over = after, RECONNECT_SECONDS, False
 
     def note(self, message: ServerSentEvent) -> None:
         self.after = message.id or self.after
@@ -40,7 +42,7 @@ class ServerAddress:
 
 
 class Client:
-    """``patience``: seconds that outages, 429 and 503 are waited out. Use it in one thread, or one for each."""
+    """``patience``: how many seconds to retry over outages, 429 and 503. Not thread-safe: use one per thread."""
 
     def __init__(
         self,
@@ -51,7 +53,7 @@ class Client:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        timeout = httpx.Timeout(ANSWER_SECONDS, connect=10.0)
+        timeout = httpx.Timeout(RESPONSE_SECONDS, connect=10.0)
         self._http = httpx.Client(base_url=base_url, headers=headers, timeout=timeout, transport=transport)
         self._transport = Transport(self._http, patience)
 
@@ -87,27 +89,28 @@ class Client:
 
     def job(self, job: Job | str, *, wait: int = 0) -> Job:
         """The job as it is now, or as it is once it has ended or ``wait`` seconds (at most 60) have passed."""
-        return Job.from_json(self._look(job, wait).json())
+        return Job.from_json(self._get_job(job, wait).json())
 
     def wait(self, job: Job | str, *, timeout: float | None = None, watcher: Watcher | None = None) -> Job:
-        """Wait for the job to end, whatever its end is. ``watcher`` is called with every look at it."""
+        """Wait for the job to end, in whichever state. ``watcher`` is called with each state of it that was fetched."""
         deadline = time.monotonic() + timeout if timeout is not None else None
+        longest = LONG_POLL_SECONDS if watcher is None else WATCHED_POLL_SECONDS
         while True:
-            left = LONG_POLL if deadline is None else deadline - time.monotonic()
-            response = self._look(job, max(0, min(2 if watcher else LONG_POLL, round(left))))
+            left = LONG_POLL_SECONDS if deadline is None else deadline - time.monotonic()
+            response = self._get_job(job, max(0, min(longest, round(left))))
             seen = Job.from_json(response.json())
             if watcher is not None:
                 watcher(seen)
             if seen.finished:
                 return seen
             if left <= 0:
-                raise TimedOut(f"{seen.filename} was not read within {timeout:g} s; job {seen.id} goes on")
+                raise TimedOut(f"{seen.filename} was not read within {timeout:g} s; job {seen.id} continues")
             if "preference-applied" not in response.headers:
                 time.sleep(min(left, retry_after(response) or 1.0))
 
-    def _look(self, job: Job | str, wait: int) -> httpx.Response:
+    def _get_job(self, job: Job | str, wait: int) -> httpx.Response:
         headers = {"Prefer": f"wait={wait}"} if wait else {}
-        return self._transport.send("GET", f"{JOBS}/{_id(job)}", headers=headers, timeout=ANSWER_SECONDS + wait)
+        return self._transport.send("GET", f"{JOBS}/{_id(job)}", headers=headers, timeout=RESPONSE_SECONDS + wait)
 
     def jobs(self, *, status: str | None = None) -> Iterator[Job]:
         """Every job of this caller, newest first."""
@@ -124,15 +127,15 @@ class Client:
         self._transport.send("POST", f"{JOBS}/{_id(job)}/cancel")
 
     def delete(self, job: Job | str) -> None:
-        """Forget it: job, upload and result."""
+        """Delete job, upload and result."""
         self._transport.send("DELETE", f"{JOBS}/{_id(job)}")
 
-    # -- what was read
+    # -- results
 
     def result(self, job: Job | str, kind: str = "md") -> bytes:
         """The document as ``md``, ``json``, ``html``, ``txt`` or ``zip``; text is UTF-8.
 
-        Raises ``JobEnded`` if there is none, ``Problem`` with the code ``not-finished`` while there is more to come.
+        Raises ``JobEnded`` if there is none, ``Problem`` with the code ``not-finished`` while pages are missing.
         """
         if isinstance(job, Job) and job.finished and not job.has_result:
             raise JobEnded(job)
@@ -145,7 +148,7 @@ class Client:
     def _fetch(self, path: str, kind: str) -> bytes:
         response = self._transport.send("GET", path, params={"format": kind})
         if response.status_code == 202:
-            raise Problem(202, "not-finished", "It has not been read yet")
+            raise Problem(202, "not-finished", "The job has not finished yet")
         return response.content
 
     # -- as it happens
@@ -153,9 +156,9 @@ class Client:
     def events(self, job: Job | str, *, after: str | None = None) -> Iterator[Event]:
         """The job's events from the first (or the one after the id ``after``) to ``done``.
 
-        A lost connection is taken up again where it was lost: nothing is missed, nothing comes twice.
+        A lost connection is resumed where it broke: no event is missed and none comes twice.
         """
-        place = ServerAddress(after)
+        place = StreamPosition(after)
         patience = self._transport.patience()
         while not place.over:
             try:
@@ -165,13 +168,13 @@ class Client:
             except httpx.TransportError as error:
                 patience.pause(self._transport.unreachable(error))
             except Problem as problem:
-                if problem.status not in PASSING:
+                if problem.status not in RETRIED_STATUSES:
                     raise
                 patience.pause(problem)
             else:
                 time.sleep(0 if place.over else place.pause)
 
-    def _listen(self, job: Job | str, place: ServerAddress) -> Iterator[Event]:
+    def _listen(self, job: Job | str, place: StreamPosition) -> Iterator[Event]:
         """The events of one connection."""
         headers = {"Last-Event-ID": place.after} if place.after else {}
         timeout = httpx.Timeout(SILENCE_SECONDS, connect=10.0)
@@ -188,7 +191,7 @@ class Client:
     # -- many files
 
     def submit_batch(self, sources: Iterable[Source], *, key: str | None = None, **options: Any) -> Batch:
-        """Many files with one set of options; ``rejected`` names those that could not be taken."""
+        """Submit many files with one set of options; ``rejected`` names those that were refused."""
         headers = {"Idempotency-Key": key or uuid.uuid4().hex}
         files = [_part(source, None) for source in sources]
         response = self._transport.send("POST", BATCHES, files=files, data=_fields(options), headers=headers)
@@ -210,6 +213,6 @@ def _part(source: Source, filename: str | None) -> tuple[str, tuple[str, bytes]]
 
 
 def _fields(options: dict[str, Any]) -> dict[str, str]:
-    """Form fields; what is no string is written as JSON, None is left out."""
+    """Form fields: None is left out, and every other value that is not a string is written as JSON."""
     given = {name: value for name, value in options.items() if value is not None}
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in given.items()}

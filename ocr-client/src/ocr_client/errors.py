@@ -1,9 +1,9 @@
-"""What a call can end in.
+"""The errors that a call can raise.
 
 ClientError
 ├── Problem       the service refused: an ``application/problem+json`` answer
 ├── JobEnded      the job failed or was cancelled: there is no result
-├── Unreachable   nobody answered for as long as the client's patience lasts
+├── Unreachable   no response within the client's ``patience``
 └── TimedOut      the job did not end within the time the caller gave it
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from client.models import Job
+from ocr_client.models import Job
 
 
 class ClientError(Exception):
@@ -22,7 +22,7 @@ class ClientError(Exception):
 
 
 class Problem(ClientError):
-    """The service's own account of what is wrong (RFC 9457). Programs go by ``code``, people read ``detail``."""
+    """A refusal of the service (RFC 9457). Programs go by ``code``, people read ``detail``."""
 
     def __init__(self, status: int, code: str, detail: str, request_id: str = "") -> None:
         super().__init__(f"{detail} ({code})")
@@ -34,7 +34,7 @@ class Problem(ClientError):
 
     @classmethod
     def from_response(cls, response: httpx.Response) -> Problem:
-        """Also for answers of a proxy in between, which are no problem+json."""
+        """Also for responses of a proxy in between, which are not problem+json."""
         if response.headers.get("content-type", "").startswith("application/problem+json"):
             return cls.from_json(response.json())
         return cls(response.status_code, f"http-{response.status_code}", response.reason_phrase or "No reason given")
@@ -54,4 +54,4 @@ class Unreachable(ClientError):
 
 
 class TimedOut(ClientError):
-    """The job has not ended in time; it goes on."""
+    """The job has not ended in time; it continues."""

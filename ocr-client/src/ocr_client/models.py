@@ -20,8 +20,8 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class PageMark:
-    """The short account of a page that has ended: ``ok``, ``degraded``, ``failed`` or ``skipped``."""
+class PageSummary:
+    """The outcome of a page that has ended: ``ok``, ``degraded``, ``failed`` or ``skipped``."""
 
     number: int
     status: str
@@ -43,14 +43,14 @@ class Job:
     filename: str
     page_range: str
     progress: Progress
-    pages: tuple[PageMark, ...]
+    pages: tuple[PageSummary, ...]
     engine: str | None
     error: JobError | None
     urls: Mapping[str, str]
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Job:
-        """Of a job with or without its list of pages."""
+        """Read a job with or without its list of pages."""
         progress, error = body["progress"], body["error"]
         return cls(
             id=body["id"],
@@ -58,7 +58,7 @@ class Job:
             filename=body["input"]["filename"],
             page_range=body["input"]["page_range"],
             progress=Progress(progress["pages_total"], progress["pages_done"], progress["pages_failed"]),
-            pages=tuple(PageMark(p["number"], p["status"], p.get("reason")) for p in body.get("pages", ())),
+            pages=tuple(PageSummary(p["number"], p["status"], p.get("reason")) for p in body.get("pages", ())),
             engine=body["engine"],
             error=JobError(error["code"], error["detail"]) if error else None,
             urls=body["urls"],
@@ -73,14 +73,14 @@ class Job:
         return self.status in WITH_RESULT
 
     @property
-    def faults(self) -> tuple[PageMark, ...]:
+    def faults(self) -> tuple[PageSummary, ...]:
         """The pages that failed or are degraded."""
         return tuple(page for page in self.pages if page.status in ("failed", "degraded"))
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event of a job's stream; ``id`` is what to go on after, if the stream is taken up again later."""
+    """One event of a job's stream. Pass ``id`` as ``after`` to resume the stream behind it."""
 
     id: str
     name: str
@@ -89,7 +89,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A file of a batch that could not be taken."""
+    """A file of a batch that was refused."""
 
     filename: str
     code: str

@@ -1,10 +1,10 @@
-"""The pages of a job in their order, each as soon as it and all before it have ended."""
+"""Yield the pages of a job in order, each as soon as it and all before it have ended."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from client.models import Event
+from ocr_client.models import Event
 
 ENDED = frozenset({"page.completed", "page.failed"})
 

@@ -1,6 +1,6 @@
-"""One HTTP exchange with patience: what passes by itself is tried again, what does not is raised as a ``Problem``.
+"""One HTTP exchange: retry what may pass by itself, raise everything else as a ``Problem``.
 
-Every call sent here may safely be repeated: reads, ends, and submissions with an Idempotency-Key.
+Every call sent here may safely be repeated: reads, cancels, deletes, and submissions with an Idempotency-Key.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from typing import Any
 
 import httpx
 
-from client.errors import ClientError, Problem, Unreachable
+from ocr_client.errors import ClientError, Problem, Unreachable
 
-PASSING = frozenset({429, 502, 503, 504})
-LONGEST_PAUSE = 10.0
+RETRIED_STATUSES = frozenset({429, 502, 503, 504})
+FIRST_PAUSE_SECONDS = 0.2
+MAX_PAUSE_SECONDS = 10.0
 
 
 class Patience:
@@ -27,19 +28,19 @@ class Patience:
 
     def renew(self) -> None:
         self._deadline = time.monotonic() + self._seconds
-        self._pause = 0.2
+        self._pause = FIRST_PAUSE_SECONDS
 
     def pause(self, why: ClientError, asked: float | None = None) -> None:
         """Sleep as long as the service ``asked`` for, else a while; raise ``why`` if that is too long."""
         seconds = self._pause * random.uniform(0.5, 1.0) if asked is None else asked  # noqa: S311  # jitter
-        self._pause = min(self._pause * 2, LONGEST_PAUSE)
+        self._pause = min(self._pause * 2, MAX_PAUSE_SECONDS)
         if time.monotonic() + seconds > self._deadline:
             raise why
         time.sleep(seconds)
 
 
 def retry_after(response: httpx.Response) -> float | None:
-    """Seconds; the header's other form, a date, is not taken."""
+    """Seconds; the header's other form, a date, is ignored."""
     value = response.headers.get("retry-after", "")
     return float(value) if value.isdigit() else None
 
@@ -56,13 +57,13 @@ class Transport:
         return Unreachable(f"{self.http.base_url} cannot be reached: {error or type(error).__name__}")
 
     def send(self, method: str, path: str, **request: Any) -> httpx.Response:
-        """A successful answer. Raises ``Problem`` or ``Unreachable``."""
+        """A successful response. Raises ``Problem`` or ``Unreachable``."""
         patience = self.patience()
         for response in self._tries(patience, method, path, request):
             if response.is_success or response.status_code == 304:
                 return response
             problem = Problem.from_response(response)
-            if response.status_code not in PASSING:
+            if response.status_code not in RETRIED_STATUSES:
                 raise problem
             patience.pause(problem, retry_after(response))
         raise AssertionError("tries do not end")
