@@ -210,6 +210,9 @@ def bend_of(contour: NDArray[np.int32], box: NDArray[np.float32]) -> Bend | None
     columns = np.arange(width)
     middles = (patch * np.arange(height)[:, None]).sum(axis=0) / np.maximum(1, thick)
     a, b, c = (float(v) for v in np.polyfit(columns, middles, 2))
+    off = np.abs(middles - np.polyval([a, b, c], columns))
+    if abs(a) * width * width / 4 < 0.5 * usual or float(np.median(off)) > 0.25 * usual:
+        return None
     grown = 0.8 * usual  # as ``unclip`` grows a straight box
     return Bend(a, b, c, -grown, width - 1 + grown, 2.6 * usual).scaled(1.0, x, y)
 
