@@ -1,4 +1,4 @@
-"""A call whose reply was lost is sent again, or its first copy comes late: what each script answers and leaves alone."""
+"""A call whose reply was lost is sent again, or a copy comes late: what each script answers, and leaves alone."""
 
 from __future__ import annotations
 
