@@ -34,10 +34,10 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from shared.contract.options import Options
-from shared.settings import Settings
 from worker.engines.base import PageImage, PageRead, Piece
 from worker.engines.deepseek_ocr import CARD
 from worker.engines.vllm_host import config, model_runner
+from worker.engines.vllm_host.settings import VllmSettings
 
 TINY_ARGS = {
     "load_format": "dummy_scaled",
@@ -106,7 +106,10 @@ def lengths(seed: int = 7) -> Iterator[int]:
 # -- our engine
 
 
-async def load(settings: Settings) -> Any:
+SETTINGS = VllmSettings
+
+
+async def load(settings: VllmSettings) -> Any:
     """Our engine with pages of drawn lengths: it neither ends by itself nor reads a page again."""
     from worker.engines.deepseek_ocr import load as load_engine
 
@@ -145,7 +148,7 @@ def reader(engine: Any) -> Read:
 # -- stock vLLM
 
 
-async def stock(settings: Settings) -> tuple[Any, Read]:
+async def stock(settings: VllmSettings) -> tuple[Any, Read]:
     """AsyncLLM as its documentation shows it: PIL pictures in, the shipped n-gram processor, the same budgets.
 
     Threads as they come (``OMP_NUM_THREADS`` of the environment, else all cores). The processor is model runner V1's.
@@ -233,7 +236,7 @@ async def crowd(name: str, read: Read, pages: list[Image.Image], slots: int, cou
     return count / wall
 
 
-async def measure_ours(args: argparse.Namespace, settings: Settings, pages: list[Image.Image]) -> float:
+async def measure_ours(args: argparse.Namespace, settings: VllmSettings, pages: list[Image.Image]) -> float:
     began = time.monotonic()
     engine = await load(settings)
     say("ours: ready", start=args.start, seconds=round(time.monotonic() - began, 1), **memory(engine))
@@ -248,7 +251,7 @@ async def measure_ours(args: argparse.Namespace, settings: Settings, pages: list
     return best
 
 
-async def measure_stock(args: argparse.Namespace, settings: Settings, pages: list[Image.Image]) -> float:
+async def measure_stock(args: argparse.Namespace, settings: VllmSettings, pages: list[Image.Image]) -> float:
     began = time.monotonic()
     engine, read = await stock(settings)
     await read(pages[0], 8)
@@ -288,7 +291,7 @@ def memory(engine: Any) -> dict[str, float]:
 
 def killed(model: str, rest: list[str]) -> None:
     """Start the engine in a process of its own, kill that, and look at the GPU's memory for five seconds."""
-    from worker.engines.vllm_host.stats import Gpu
+    from worker.engines.vllm_host.gpu import Gpu
 
     gpu = Gpu(os.environ.get("CUDA_VISIBLE_DEVICES") or "0")
     before = gpu.memory().get("used")
@@ -306,7 +309,7 @@ def killed(model: str, rest: list[str]) -> None:
     say("kill -9", ready=ready, before=before, held=held, after_each_half_second=after)
 
 
-async def hold(settings: Settings) -> None:
+async def hold(settings: VllmSettings) -> None:
     engine = await load(settings)
     print("ready", engine.describe().version, flush=True)
     await asyncio.Event().wait()
@@ -336,7 +339,7 @@ def parsed() -> argparse.Namespace:
     return args
 
 
-def settings_of(args: argparse.Namespace) -> Settings:
+def settings_of(args: argparse.Namespace) -> VllmSettings:
     slots = max([*args.in_flight, args.stock, 1])
     small = {"max_model_len": 4096, "max_num_batched_tokens": 4096, "preprocess_processes": 1} if args.tiny else {}
     kind = TINY_ARGS if args.tiny else weights_of(args.model)
@@ -348,7 +351,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
         **small,
         "vllm_args": {**kind, **args.vllm_args},
     }
-    return Settings(_env_file=None, **values)
+    return VllmSettings(_env_file=None, **values)
 
 
 async def run(args: argparse.Namespace) -> None:

@@ -31,10 +31,10 @@ from PIL import Image, ImageDraw
 from benchmarks.gpu_engine import DISTINCT_PAGES, TINY_ARGS, WANTED, draw_page, lengths, said, say, weights_of
 from benchmarks.gpu_engine import load as load_endless
 from shared.contract.options import Options
-from shared.settings import Settings
 from tools.processes import Gateway, Worker
 from tools.valkey import Valkey
 from worker.engines.base import PageImage, Piece
+from worker.engines.vllm_host.settings import VllmSettings
 
 BITS = 12
 MARK, STEP, TOP = 24, 60, 16  # pixels: side of a mark, from mark to mark, from the page's top
@@ -60,7 +60,10 @@ def mark_of(page: Image.Image) -> int:
     return sum(1 << bit for bit, pixel in enumerate(dark) if sum(pixel) < 384)  # type: ignore[arg-type]
 
 
-async def load(settings: Settings) -> Any:
+SETTINGS = VllmSettings
+
+
+async def load(settings: VllmSettings) -> Any:
     engine = await load_endless(settings)
     plain = engine.read
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,8 +17,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from shared.contract.options import Options
-from shared.settings import Settings
 from worker.engines.base import PageImage, PageRead, Piece
+from worker.engines.vllm_host.settings import VllmSettings
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
@@ -38,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.engine)
 
 
-def settings(**changes: Any) -> Settings:
+def settings(**changes: Any) -> VllmSettings:
     values: dict[str, Any] = {
         "model_path": os.environ.get("OCR_TINY_MODEL", ""),
         "max_model_len": 4096,
@@ -48,7 +49,7 @@ def settings(**changes: Any) -> Settings:
         "vllm_args": TEST_ARGS,
         **changes,
     }
-    return Settings(_env_file=None, **values)
+    return VllmSettings(_env_file=None, **values)
 
 
 def page(number: int = 1, width: int = 300, height: int = 300) -> PageImage:
@@ -122,14 +123,14 @@ class Host:
 
 
 @contextmanager
-def hosted(**changes: Any) -> Iterator[Host]:
-    """A host whose engine is closed at the end."""
+def hosted(module: str = "worker.engines.deepseek_ocr", **changes: Any) -> Iterator[Host]:
+    """A host whose engine, ``load`` of a module, is closed at the end."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     host = Host(loop)
     try:
-        host.engine = host.run(_load(settings(**changes)))
+        host.engine = host.run(import_module(module).load(settings(**changes)))
         try:
             yield host
         finally:
@@ -137,12 +138,6 @@ def hosted(**changes: Any) -> Iterator[Host]:
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(30)
-
-
-async def _load(values: Settings) -> Any:
-    from worker.engines.deepseek_ocr import load
-
-    return await load(values)
 
 
 @pytest.fixture(scope="session")

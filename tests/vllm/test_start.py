@@ -127,7 +127,7 @@ def test_what_failed_in_vllms_own_process_is_said(model):
 
 def gpu(monkeypatch, used, total=80):
     memory = {"used": used << 30, "total": total << 30}
-    monkeypatch.setattr("worker.engines.vllm_host.stats.Gpu.memory", lambda _: memory)
+    monkeypatch.setattr("worker.engines.vllm_host.gpu.Gpu.memory", lambda _: memory)
 
 
 def test_the_share_of_the_gpus_memory_leaves_room_for_what_vllm_does_not_count(monkeypatch):
@@ -216,7 +216,7 @@ def test_a_rule_that_does_not_reach_the_sampler_is_noticed(host, monkeypatch, on
 
 def test_a_loop_that_is_not_noticed_keeps_the_engine_from_starting(host, monkeypatch, one_shape):
     class Asleep:
-        def feed(self, ids):
+        def feed(self, ids, text):
             return False
 
     monkeypatch.setattr(host.engine.model, "guard", lambda **_: Asleep())

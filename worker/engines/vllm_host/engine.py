@@ -24,13 +24,14 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from shared.contract.document import Block, PageStatus, Usage, figure_name
 from shared.contract.options import Options
+from shared.contract.worker_status import EngineStatus
 from shared.errors import InferenceError
-from shared.settings import Settings
-from worker.engines.base import EngineInfo, PageImage, PageRead, Piece, Restarted
+from worker.engines.base import PageImage, PageRead, Piece, Restarted
 from worker.engines.figures import cut_out
+from worker.engines.ink import shortfall_of, unread
 from worker.engines.text_layer import from_text_layer
-from worker.engines.vllm_host import self_test
-from worker.engines.vllm_host.config import remove_sockets_folder
+from worker.engines.vllm_host import config, self_test
+from worker.engines.vllm_host.gpu import Gpu
 from worker.engines.vllm_host.launch import launch
 from worker.engines.vllm_host.liveness import Liveness
 from worker.engines.vllm_host.model import (
@@ -47,7 +48,8 @@ from worker.engines.vllm_host.model import (
     VisionModel,
 )
 from worker.engines.vllm_host.preprocessor import Preprocessor
-from worker.engines.vllm_host.stats import Gpu, Stats
+from worker.engines.vllm_host.settings import VllmSettings
+from worker.engines.vllm_host.stats import Stats
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +95,7 @@ class VllmEngine:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: VllmSettings,
         card: ModelCard,
         model: VisionModel,
         vllm: Any,
@@ -101,7 +103,7 @@ class VllmEngine:
         liveness: Liveness,
         stats: Stats,
     ) -> None:
-        self._settings, self._vllm, self._liveness, self._stats = settings, vllm, liveness, stats
+        self.max_model_len, self._vllm, self._liveness, self._stats = settings.max_model_len, vllm, liveness, stats
         self.model, self.preprocessor = model, preprocessor
         self._gpu = Gpu(settings.cuda_device)
         self._info = _info(settings, card)
@@ -122,7 +124,7 @@ class VllmEngine:
     async def _attempts(self, page: PageImage, request: Request, spent: Spent) -> AsyncGenerator[Piece, None]:
         retries, attempt = None, self.model.first(request)
         while True:
-            reading = Reading(self.model.reader(page), self.model.guard())
+            reading = Reading(self.model.reader(page, request, attempt), self.model.guard())
             async with aclosing(self._run(page.image, request, attempt, reading)) as texts:
                 async for text in texts:
                     yield text
@@ -130,7 +132,7 @@ class VllmEngine:
             retries = retries or self.model.retries(request, reading.ended)
             following = None if reading.ended in (STOP, BLANK) else next(retries, None)
             if following is None:
-                yield await self._page(page, reading, spent)
+                yield await self._page(page, request, reading, spent)
                 return
             self._stats.totals["restarts_total"] += 1
             yield Restarted(reading.ended)
@@ -175,7 +177,7 @@ class VllmEngine:
             reading.ended = made.finish_reason
         elif made.finish_reason is not None:
             raise self._liveness.declare_dead(f"vLLM ended a page that nobody cancelled ({made.finish_reason})")
-        if reading.guard.feed(made.token_ids) and reading.ended != STOP:
+        if reading.guard.feed(made.token_ids, made.text) and reading.ended != STOP:
             reading.ended = REPETITION
         return reading.reader.feed(made.text)
 
@@ -202,18 +204,24 @@ class VllmEngine:
         return SamplingParams(
             **{
                 **self.model.sampling(attempt),
-                "max_tokens": self._settings.max_model_len - prompt_tokens,
+                "max_tokens": self.max_model_len - prompt_tokens,
                 "output_kind": RequestOutputKind.DELTA,
                 **more,
             }
         )
 
-    async def _page(self, page: PageImage, reading: Reading, spent: Spent) -> PageRead:
+    def plain_sampling(self, **more: Any) -> Any:
+        """Greedy, without any rule of the model's."""
+        return SamplingParams(temperature=0.0, output_kind=RequestOutputKind.DELTA, **more)
+
+    async def _page(self, page: PageImage, request: Request, reading: Reading, spent: Spent) -> PageRead:
         if reading.ended == BLANK:
             return PageRead("", status=PageStatus.SKIPPED, reason="blank")
         reader, ok = reading.reader, reading.ended == STOP
         figures = [(figure_name(page.number, figure.index), figure.bbox) for figure in reader.figures]
-        return PageRead(
+        boxes = [block.bbox for block in reader.blocks] if self.model.covers_page(request) else []
+        missing = await asyncio.to_thread(unread, page.image, boxes, has_text=bool(reader.markdown.strip()))
+        read = PageRead(
             reader.markdown,
             tuple(Block(type=block.label, bbox=block.bbox, text=block.text) for block in reader.blocks),
             await asyncio.to_thread(cut_out, page.image, figures) if figures else (),
@@ -221,11 +229,13 @@ class VllmEngine:
             None if ok else reading.ended,
             spent.attempts,
             spent.usage(),
+            missing=0.0 if ok else missing,
         )
+        return read.admitting(shortfall_of(missing)) if ok else read
 
     # -- its own account
 
-    def describe(self) -> EngineInfo:
+    def describe(self) -> EngineStatus:
         memory = self._gpu.memory()
         metrics = {
             **self._stats.metrics(idle=not self._liveness.reading),
@@ -238,7 +248,7 @@ class VllmEngine:
             return "dead"
         if self.starting:
             return "starting"
-        return "busy" if self._liveness.reading >= self._settings.max_num_seqs else "ready"
+        return "busy" if self._liveness.reading >= self._info.slots else "ready"
 
     async def check(self) -> None:
         await self._liveness.check()
@@ -247,14 +257,14 @@ class VllmEngine:
         self._liveness.close()
         self.preprocessor.close()
         self._vllm.shutdown()  # not in a thread: its own tasks would take the end for a crash
-        remove_sockets_folder()
+        config.remove_sockets_folder()
 
 
-def _info(settings: Settings, card: ModelCard) -> EngineInfo:
-    return EngineInfo(
+def _info(settings: VllmSettings, card: ModelCard) -> EngineStatus:
+    return EngineStatus(
         name=card.engine,
         model=card.model,
-        slots=settings.max_num_seqs,
+        slots=config.slots(settings, card),
         modes=card.modes,
         prompts=card.prompts,
         max_prompt_chars=settings.max_prompt_length if card.prompts else 0,
@@ -267,12 +277,13 @@ Bind = Callable[[Any], VisionModel]
 """Binds a model to the tokenizer vLLM has loaded. Raises ValueError if it is another model's."""
 
 
-async def load(settings: Settings, card: ModelCard, bind: Bind) -> VllmEngine:
+async def load(settings: VllmSettings, card: ModelCard, bind: Bind) -> VllmEngine:
     """Build the engine on the running loop and show that it works; blocks the loop while the model loads.
 
     Raises EngineNotReady, with one line that says what is wrong. The thread must live as long as the engine.
     ``config.environment`` must have been called before vLLM was imported.
     """
+    settings = settings.model_copy(update={"max_num_seqs": config.slots(settings, card)})
     stats = Stats()
     preprocessor = Preprocessor(settings.preprocess_processes)
     try:
@@ -281,12 +292,12 @@ async def load(settings: Settings, card: ModelCard, bind: Bind) -> VllmEngine:
         return await _tested(settings, card, bind, async_llm, processes, preprocessor, stats)
     except BaseException:
         preprocessor.close()
-        remove_sockets_folder()
+        config.remove_sockets_folder()
         raise
 
 
 async def _tested(
-    settings: Settings,
+    settings: VllmSettings,
     card: ModelCard,
     bind: Bind,
     async_llm: Any,

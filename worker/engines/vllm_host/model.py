@@ -31,6 +31,7 @@ class ModelCard:
     that every process of vLLM calls, with vLLM imported, to register the model's class; may be called twice.
     ``architecture``: the class's name in vLLM's registry, None for the one the checkpoint names. ``engine_args``: of
     ``AsyncEngineArgs``, below the settings'. ``additional_config``: for the model's own class, vLLM passes it on.
+    ``fixed_bytes``: GPU memory beside the KV cache; ``page_bytes``: a page's share of the cache, halfway through.
     """
 
     engine: str
@@ -41,6 +42,8 @@ class ModelCard:
     architecture: str | None = None
     engine_args: Mapping[str, Any] = field(default_factory=dict)
     additional_config: Mapping[str, Any] = field(default_factory=dict)
+    fixed_bytes: int = 16 << 30
+    page_bytes: int = 256 << 20
 
 
 class PageLayout(Protocol):
@@ -105,8 +108,8 @@ class TextReader(Protocol):
 
 
 class LoopGuard(Protocol):
-    def feed(self, ids: Sequence[int]) -> bool:
-        """Takes the tokens that came; True once the output loops."""
+    def feed(self, ids: Sequence[int], text: str) -> bool:
+        """Takes the tokens that came and the text they make; True once the output loops."""
         ...
 
 
@@ -144,7 +147,12 @@ class VisionModel(Protocol):
         """Of ``SamplingParams``, without ``max_tokens``. ``extra_args`` may hold the n-gram rule (see ``ngram``)."""
         ...
 
-    def reader(self, page: PageImage) -> TextReader: ...
+    def reader(self, page: PageImage, request: Request, attempt: Attempt) -> TextReader: ...
+
+    def covers_page(self, request: Request) -> bool:
+        """Does the answer have a box for everything on the page? Then ink outside all of them was not read."""
+        ...
+
     def guard(self, **limits: Any) -> LoopGuard: ...
 
     # -- self-test
