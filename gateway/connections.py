@@ -23,6 +23,7 @@ MAX_HEADERS: Final = 128
 MAX_HEAD_SECONDS: Final = 15.0  # from the connection's start, or the head's first byte, to its end
 MAX_UNREAD_SECONDS: Final = 60.0  # for which a client may read nothing of a response that waits for it
 CHECK_SECONDS: Final = 2.5
+LINGER_SECONDS: Final = 1.0  # for which a refused client may go on sending, unread
 CHUNK_FRAMES: Final = 9  # bytes of framing, at most, for each byte of a body that is sent in chunks
 OTHER_DESCRIPTORS: Final = 256  # that a gateway needs beside its connections
 MAX_DESCRIPTORS: Final = 65_536
@@ -51,6 +52,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._waits_since: float | None = self.loop.time()  # for a request's head
         self._received = self._chunk = self._body = self._headers = self._head = 0
         self._refusal: OCRError | None = None
+        self._refused = False
         self._unread, self._read_at = 0, self.loop.time()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -74,6 +76,8 @@ class BoundedProtocol(HttpToolsProtocol):
     # -- sizes
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         if self._received - CHUNK_FRAMES * self._body > MAX_HEAD_BYTES:
             self._refuse(HeadTooLarge(f"The request's head may have {MAX_HEAD_BYTES} bytes"))
             return
@@ -118,8 +122,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refuse(self._refusal or BadOption(msg))
 
     def _refuse(self, error: OCRError) -> None:
-        if self.transport.is_closing():
+        """Answer, and go on to read for a moment: who is still sending would see a reset, and no answer."""
+        if self._refused or self.transport.is_closing():
             return
+        self._refused = True
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         body = describe(error, str(ULID()))
         content = body.model_dump_json().encode()
         self.transport.write(
@@ -128,7 +137,8 @@ class BoundedProtocol(HttpToolsProtocol):
             + b"cache-control: no-store\r\nconnection: close\r\n\r\n"
             + content
         )
-        self.transport.close()
+        self.transport.write_eof()
+        self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
     @property
     def _answered(self) -> bool:
@@ -142,6 +152,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def _check(self) -> None:
+        if self._refused:
+            return
         now = self.loop.time()
         self._timer = self.loop.call_later(CHECK_SECONDS, self._check)
         unread = self.transport.get_write_buffer_size()
