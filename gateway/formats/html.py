@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -16,6 +14,7 @@ from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
+from gateway import csp
 from gateway.formats.layout import Layout, text_of
 from gateway.formats.parsing import MAX_FORMULA, only_markup, parser
 from shared.contract.document import Document, Page, PageStatus
@@ -28,11 +27,7 @@ img{max-width:100%;height:auto}table{border-collapse:collapse;display:block;over
 th,td{border:1px solid #8888;padding:.25rem .5rem}pre{overflow-x:auto}
 .note{border-left:.25rem solid #c60;padding-left:.5rem}
 """
-_HASH = base64.b64encode(hashlib.sha256(CSS.encode()).digest()).decode()
-CSP = (
-    f"default-src 'none'; style-src 'sha256-{_HASH}'; img-src 'self' data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
-)
+CSP = csp.document_page(CSS)
 MATHML = {
     "math",
     "mi",

@@ -1,11 +1,11 @@
-"""What a caller may ask for: the form fields of a submission, checked once, at the door."""
+"""The options of a submission, checked once, by the gateway."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
 
 from shared.contract.document import Frozen
+from shared.contract.states import DocumentedEnum
 
 
 class ReadType(StrEnum):
@@ -25,10 +25,12 @@ class Mode(StrEnum):
     GUNDAM = "gundam"
 
 
-class Priority(StrEnum):
-    HIGH = "high"
-    NORMAL = "normal"
-    LOW = "low"
+class Priority(DocumentedEnum):
+    """Which queue a job waits in, and how many turns its pages get in a worker."""
+
+    HIGH = "high", "Claimed first; sixteen pages for each of a low job."
+    NORMAL = "normal", "Four pages for each of a low job."
+    LOW = "low", "Claimed last; never starved."
 
 
 class TextLayer(StrEnum):
@@ -70,7 +72,3 @@ class Options(Frozen):
     furniture: bool = True
     page_marks: bool = False
     join_pages: bool = False
-
-
-JobStatus = Literal["queued", "processing", "succeeded", "partial", "failed", "cancelled"]
-TERMINAL: frozenset[str] = frozenset({"succeeded", "partial", "failed", "cancelled"})

@@ -106,4 +106,4 @@ class DeepSeekOCR:
             raise ValueError(f"a {mode.name} page of {page.width} x {page.height} has {ids.count(image)} tokens")
 
     def loop_token(self) -> int:
-        return self.inputs.token(TABLE[-1])
+        return self.inputs.prompt_ids("a")[0]

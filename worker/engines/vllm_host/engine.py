@@ -24,9 +24,9 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from shared.contract.document import Block, PageStatus, Usage, figure_name
 from shared.contract.options import Options
+from shared.contract.worker_status import EngineStatus
 from shared.errors import InferenceError
-from shared.settings import Settings
-from worker.engines.base import EngineInfo, PageImage, PageRead, Piece, Restarted
+from worker.engines.base import PageImage, PageRead, Piece, Restarted
 from worker.engines.figures import cut_out
 from worker.engines.ink import shortfall_of, unread
 from worker.engines.text_layer import from_text_layer
@@ -48,6 +48,7 @@ from worker.engines.vllm_host.model import (
     VisionModel,
 )
 from worker.engines.vllm_host.preprocessor import Preprocessor
+from worker.engines.vllm_host.settings import VllmSettings
 from worker.engines.vllm_host.stats import Gpu, Stats
 
 logger = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ class VllmEngine:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: VllmSettings,
         card: ModelCard,
         model: VisionModel,
         vllm: Any,
@@ -157,6 +158,10 @@ class VllmEngine:
         self._stats.finished(reading.ended)
         if text := reading.reader.finish():
             yield text
+
+    async def warm_up(self) -> None:
+        """Have vLLM's process do what its model wants done before a first page."""
+        await self._vllm.collective_rpc("warm_up")
 
     async def prepare(self, image: Image, request: Request) -> PreparedPage | None:
         """The model's input for a picture; None if it is blank."""
@@ -226,7 +231,7 @@ class VllmEngine:
 
     # -- its own account
 
-    def describe(self) -> EngineInfo:
+    def describe(self) -> EngineStatus:
         memory = self._gpu.memory()
         metrics = {
             **self._stats.metrics(idle=not self._liveness.reading),
@@ -251,8 +256,8 @@ class VllmEngine:
         remove_sockets_folder()
 
 
-def _info(settings: Settings, card: ModelCard) -> EngineInfo:
-    return EngineInfo(
+def _info(settings: VllmSettings, card: ModelCard) -> EngineStatus:
+    return EngineStatus(
         name=card.engine,
         model=card.model,
         slots=settings.max_num_seqs,
@@ -268,7 +273,7 @@ Bind = Callable[[Any], VisionModel]
 """Binds a model to the tokenizer vLLM has loaded. Raises ValueError if it is another model's."""
 
 
-async def load(settings: Settings, card: ModelCard, bind: Bind) -> VllmEngine:
+async def load(settings: VllmSettings, card: ModelCard, bind: Bind) -> VllmEngine:
     """Build the engine on the running loop and show that it works; blocks the loop while the model loads.
 
     Raises EngineNotReady, with one line that says what is wrong. The thread must live as long as the engine.
@@ -287,7 +292,7 @@ async def load(settings: Settings, card: ModelCard, bind: Bind) -> VllmEngine:
 
 
 async def _tested(
-    settings: Settings,
+    settings: VllmSettings,
     card: ModelCard,
     bind: Bind,
     async_llm: Any,

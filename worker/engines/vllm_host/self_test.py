@@ -29,6 +29,7 @@ async def run(engine: VllmEngine) -> None:
     try:
         engine.model.check_tokenizer()
         async with asyncio.timeout(TIMEOUT_SECONDS):
+            await engine.warm_up()
             await read_one(engine, pages[0])
             others = (read_one(engine, page) for page in pages[1:])
             await asyncio.gather(break_a_loop(engine, pages[0]), stop_a_loop(engine, pages[0]), *others)
