@@ -32,7 +32,7 @@ async def stop(*tasks: asyncio.Future[Any]) -> None:
 
 def pause_after(failures: int) -> float:
     """Seconds before the next try."""
-    return min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures, 10))
+    return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures, 10))
 
 
 class Loops:
