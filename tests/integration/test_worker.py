@@ -25,6 +25,7 @@ from tests.integration.waiting import FIXTURES, ended, names, until, until_count
 from tools.processes import Worker, environment
 from tools.uploads import picture, png, submit, tiff
 from tools.valkey import ROOT, Valkey
+from worker.broker.pool import EXIT_DEAD
 from worker.engines.instant import answer
 
 
@@ -278,3 +279,13 @@ async def test_redis_away_while_jobs_run_the_same_process_goes_on(
         worker.kill()
         await client.aclose()
         valkey.stop()
+
+
+async def test_an_event_loop_that_ends_takes_its_process_with_it(
+    store: Store, start_worker: Callable[..., Worker]
+) -> None:
+    """``SystemExit`` goes through an event loop: a process without it would be alive and do nothing."""
+    worker = start_worker(engine=f"{FIXTURES}.exits_on_page:load").wait_ready()
+    await submit(store, tiff([1], poison=[1]), "image/tiff", 1)
+    assert await asyncio.to_thread(worker.popen.wait, 60) == EXIT_DEAD
+    assert "event loop has ended" in worker.text()
