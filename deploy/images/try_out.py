@@ -30,11 +30,16 @@ ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "docs" / "sample.pdf"
 WORDS = ("The harbour library of Aldmouth was opened again in March", "Charts", "197", "never put out")
 URL = "http://127.0.0.1:8000"
-IMAGES = {"gateway": "ocr-gateway", "worker-cpu": "ocr-worker-cpu", "hooks": "ocr-worker-cpu", "flower": "ocr-flower"}
+IMAGES = {
+    "gateway": "ocr-gateway",
+    "worker-cpu": "ocr-worker-cpu",
+    "webhooks": "ocr-worker-cpu",
+    "flower": "ocr-flower",
+}
 FOREIGN = {
     "gateway": ("celery", "rapidocr", "onnxruntime", "cv2", "vllm", "pip"),
     "worker-cpu": ("fastapi", "flower", "vllm", "pip"),
-    "hooks": ("fastapi", "flower", "vllm", "pip"),
+    "webhooks": ("fastapi", "flower", "vllm", "pip"),
     "flower": ("fastapi", "rapidocr", "pip"),
 }
 
@@ -159,7 +164,7 @@ class Container:
         inside[0].send_signal(signal.SIGTERM)
         took = wait_for(lambda: self.popen.poll() is not None, grace, f"{self.service} to stop on TERM")
         said = self.log.read_text()[-3000:]
-        # A server that ends by the very signal it was sent has done as it was told.
+        # A server that ends by the very signal it was sent has stopped as asked.
         check(self.popen.returncode == 0 or "exited on terminated" in said, f"{self.service} ended badly:\n{said}")
         check(not any(map(runs, self.seen)), f"{self.service} left a process")
         return took

@@ -11,11 +11,13 @@ import os
 # onnxruntime's wheels report home unless they are told not to before they are imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-from shared.settings import Settings
 from worker.engines.cpu.engine import CpuEngine
 from worker.engines.cpu.layout import LayoutModel
 from worker.engines.cpu.reader import Reader
 from worker.engines.cpu.recognition import TextModels
+from worker.engines.cpu.settings import CpuSettings
+
+SETTINGS = CpuSettings
 
 
 def build_reader() -> Reader:
@@ -23,6 +25,6 @@ def build_reader() -> Reader:
     return Reader(TextModels(), LayoutModel())
 
 
-async def load(settings: Settings) -> CpuEngine:
+async def load(settings: CpuSettings) -> CpuEngine:
     slots = settings.cpu_threads or len(os.sched_getaffinity(0))
     return CpuEngine(await asyncio.to_thread(build_reader), slots)

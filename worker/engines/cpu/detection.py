@@ -221,8 +221,8 @@ def coarse(image: Pixels) -> float:
     """The scale of the first look: as large as one look allows, by the short side for long pictures."""
     height, width = image.shape[:2]
     if max(height, width) > LONG * min(height, width):
-        return min(1.0, SHORT_SIDE / min(height, width))
-    return min(1.0, SIDE / max(height, width))
+        return float(min(1.0, SHORT_SIDE / min(height, width)))
+    return float(min(1.0, SIDE / max(height, width)))
 
 
 def closer(found: Detected, scale: float, image: Pixels) -> float:
@@ -238,7 +238,7 @@ def closer(found: Detected, scale: float, image: Pixels) -> float:
         return scale
     area = image.shape[0] * image.shape[1]
     most = (MOST_PIECES * SIDE * SHORT_SIDE / area) ** 0.5
-    return max(scale, min(1.0, most, scale * 1.5 * FINE / max(1.0, small)))
+    return float(max(scale, min(1.0, most, scale * 1.5 * FINE / max(1.0, small))))
 
 
 def moved(found: Detected, factor: float, x: float, y: float) -> Detected:

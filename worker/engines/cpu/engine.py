@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
 
 from shared.contract.options import Options
+from shared.contract.worker_status import EngineStatus
 from shared.errors import EngineDead, OCRError
-from worker.engines.base import EngineInfo, PageImage, PageRead, Piece
+from worker.engines.base import PageImage, PageRead, Piece
 from worker.engines.cpu.reader import Reader, Stopped
 from worker.engines.cpu.recognition import failure
 from worker.engines.cpu.threads import Threads
@@ -68,8 +69,8 @@ class CpuEngine:
         self._pages += 1
         return read
 
-    def describe(self) -> EngineInfo:
-        return EngineInfo(
+    def describe(self) -> EngineStatus:
+        return EngineStatus(
             name="cpu",
             model=MODEL,
             slots=self._threads.count,

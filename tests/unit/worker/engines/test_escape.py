@@ -48,7 +48,17 @@ def test_a_printed_line_is_shown_as_it_is(line: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["snake_case and a_b", "AT&T & Co.", "2 < 3 and 5 > 4", "[12] says so (p. 3)", "~5 %", "$5", "5 * 3", "1.5 m", "-5"],
+    [
+        "snake_case and a_b",
+        "AT&T & Co.",
+        "2 < 3 and 5 > 4",
+        "[12] says so (p. 3)",
+        "~5 %",
+        "$5",
+        "5 * 3",
+        "1.5 m",
+        "-5",
+    ],
 )
 def test_what_markdown_leaves_alone_is_left_alone(line: str) -> None:
     assert escaped(line) == line
