@@ -77,7 +77,7 @@ class Claims:
         self, claim: Claim, page: Page, picture: bytes | None = None, figures: Sequence[tuple[str, bytes]] = ()
     ) -> bool:
         """Store a page's result and announce it; a second result for the same page is dropped. False: claim lost."""
-        mark = Mark(number=page.number, status=page.status, reason=page.reason, attempts=page.attempts)
+        mark = Mark(**page.model_dump(include=set(Mark.model_fields)))
         usage = page.usage
         reply = await self.scripts.run(
             "page_end", claim.job.id, claim.token, page.number, page.status.value, page.model_dump_json(),

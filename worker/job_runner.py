@@ -133,7 +133,7 @@ class Reading:
             await self._bench.claims.page_stop(self._claim, image.number, forgive=False)
             raise
         else:
-            await self._store_read(image, read, attempt)
+            await self._store_read(image, read.admitting(image.shortfall), attempt)
 
     async def _consume(self, image: PageImage) -> PageRead:
         outflow, began = self._bench.outflow, monotonic()
@@ -155,6 +155,7 @@ class Reading:
             width=seen.width,
             height=seen.height,
             reason=read.reason,
+            missing=round(read.missing, 3),
             attempts=attempt - 1 + read.attempts,
             markdown=read.markdown,
             blocks=read.blocks,

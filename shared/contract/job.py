@@ -23,6 +23,7 @@ class Mark(Frozen):
     number: int
     status: PageStatus
     reason: str | None = None
+    missing: float = 0.0
     attempts: int = 1
 
 

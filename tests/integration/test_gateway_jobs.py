@@ -62,7 +62,7 @@ async def test_a_job_from_queue_to_result(api: httpx.AsyncClient, script: Script
     job = (await api.get(f"{JOBS}/{job_id}")).json()
     assert (job["status"], job["engine"], job["attempt"]) == ("processing", "instant", 1)
     assert job["progress"] == {"pages_total": 2, "pages_done": 1, "pages_failed": 0}
-    assert job["pages"] == [{"number": 1, "status": "ok", "reason": None, "attempts": 1}]
+    assert job["pages"] == [{"number": 1, "status": "ok", "reason": None, "missing": 0.0, "attempts": 1}]
     early = await api.get(f"{JOBS}/{job_id}/result")
     assert (early.status_code, early.json()["id"]) == (202, job_id)
     assert "retry-after" in early.headers

@@ -8,12 +8,12 @@ It is built on the pool's event loop, in ``worker_process_init``, and every call
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from PIL.Image import Image
 
-from shared.contract.document import Block, Box, PageStatus, Usage
+from shared.contract.document import Block, Box, PageStatus, Shortfall, Usage
 from shared.contract.options import Options
 
 
@@ -23,11 +23,13 @@ class PageImage:
 
     ``image``: RGB, EXIF-upright, alpha on white, at most the pixel cap of the settings; the engine must not change it.
     ``text_layer``: the text the PDF itself carries for this page (only with ``text_layer=prefer``, else None).
+    ``shortfall``: what the picture itself lacks of the page; an engine need not look at it, the worker adds it.
     """
 
     number: int
     image: Image
     text_layer: str | None = None
+    shortfall: Shortfall | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,8 @@ class PageRead:
     """What the engine made of one page: the last item of the stream.
 
     ``upright`` is the image the boxes are measured on where the engine had to turn the page (else None: as given).
-    ``status`` is ``ok``, ``degraded`` (text kept, ``reason`` = ``repetition`` or ``length``) or ``skipped`` (blank).
+    ``status`` is ``ok``, ``degraded`` (text kept; ``reason`` says what is wrong, ``missing`` how much) or ``skipped``
+    (blank: there is nothing to read in the picture). Text that was seen and not read is never left out in silence.
     ``attempts`` counts the engine's own tries. Failure is an exception: ``InferenceError`` for this page alone,
     ``EngineDead`` when no page can be read any more.
     """
@@ -64,6 +67,13 @@ class PageRead:
     attempts: int = 1
     usage: Usage = field(default_factory=Usage)
     upright: Image | None = field(default=None, repr=False)
+    missing: float = 0.0
+
+    def admitting(self, shortfall: Shortfall | None) -> PageRead:
+        """The page with what is known to be lost of it; of two losses the larger one is named."""
+        if shortfall is None or (self.status == PageStatus.DEGRADED and self.missing >= shortfall.missing):
+            return self
+        return replace(self, status=PageStatus.DEGRADED, reason=shortfall.reason, missing=shortfall.missing)
 
 
 Piece = str | Restarted | PageRead
