@@ -15,7 +15,7 @@ from ulid import ULID
 
 from gateway.api.problems import problem
 from gateway.metrics import Metrics
-from shared.errors import BodyTooLarge, OCRError
+from shared.errors import BodyTimeout, BodyTooLarge, OCRError
 from shared.settings import MIB, Settings
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,8 @@ class Edge:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = Exchange(scope, receive, send, body_cap(scope["path"], self.settings))
+        cap = body_cap(scope["path"], self.settings)
+        exchange = Exchange(scope, receive, send, cap, self.settings.body_timeout)
         started = time.perf_counter()
         try:
             await exchange.run(self.app)
@@ -54,7 +55,7 @@ class Edge:
 class Exchange:
     """One request and its answer."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, cap: int) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, cap: int, patience: float) -> None:
         self._receive, self._send = receive, send
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
@@ -67,6 +68,7 @@ class Exchange:
         self._begun, self._complete, self._asked = asyncio.Event(), False, False
         self._declared = headers.get("content-length", "")
         self._left = self._cap = cap
+        self._patience: float | None = patience  # seconds for the next piece of the body; None: it has come whole
 
     async def run(self, app: ASGIApp) -> None:
         try:
@@ -92,7 +94,13 @@ class Exchange:
             await self._begun.wait()
             return {"type": "http.disconnect"}  # the headers were all that was wanted: an endless stream ends here
         self._asked = True
-        message = await self._receive()
+        try:
+            async with asyncio.timeout(self._patience):
+                message = await self._receive()
+        except TimeoutError:
+            raise BodyTimeout(f"Nothing came for {self._patience:g} seconds in the middle of the body") from None
+        if not message.get("more_body", False):
+            self._patience = None
         self._left -= len(message.get("body", b""))
         if self._left < 0:
             raise BodyTooLarge(f"The request body may have {self._cap} bytes")

@@ -10,7 +10,7 @@ OCRError
 │   ├── Unauthorized (401)  Forbidden (403)  NotFound (404)
 ├── StateError               the job is not in the state the call needs
 │   ├── NotFinished (409)  AlreadyFinished (409)  JobFailed (409)  ResultExpired (410)  IdempotencyMismatch (422)
-├── BodyTooLarge (413)
+├── BodyTimeout (408)  BodyTooLarge (413)  UnsupportedEncoding (415)
 ├── LimitError               come back later (429)
 │   ├── QueueFull  RateLimited
 ├── UnavailableError         (503)
@@ -192,6 +192,18 @@ class IdempotencyMismatch(StateError):
     """The Idempotency-Key was used before with another payload"""
 
     code = "idempotency-mismatch"
+
+
+class BodyTimeout(OCRError):
+    """The request body stopped coming"""
+
+    code = "body-timeout"
+
+
+class UnsupportedEncoding(OCRError):
+    """The request body is encoded in a way that is not accepted"""
+
+    code = "unsupported-encoding"
 
 
 class BodyTooLarge(OCRError):

@@ -31,27 +31,30 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
 
     # Uploads
-    max_file_size: int = Field(10 * MIB, gt=0, description="largest image upload")
+    max_file_size: int = Field(10 * MIB, gt=0, description="largest upload of one picture")
     max_pdf_size: int = Field(100 * MIB, gt=0, description="largest PDF (and multi-page TIFF) upload")
     max_batch_files: int = Field(100, gt=0, description="files in one batch")
     max_batch_size: int = Field(500 * MIB, gt=0, description="bytes of one batch request")
     allowed_extensions: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("jpg", "jpeg", "png", "webp", "tiff", "tif", "pdf"), description="file types that are accepted"
+        ("jpg", "jpeg", "png", "webp", "tiff", "tif", "pdf", "gif", "bmp", "avif", "heic", "heif", "jp2", "j2k"),
+        description="file types that are accepted; HEIC where the extra heic is installed",
     )
-    max_image_side: int = Field(6400, gt=0, description="largest width or height of an image, in pixels")
-    max_pages: int = Field(2000, gt=0, description="pages of one document")
+    max_image_pixels: int = Field(120_000_000, gt=0, description="largest area of an image, in pixels")
+    max_pages: int = Field(2000, gt=0, description="pages of one job; of a longer document some can be asked for")
     max_prompt_length: int = Field(2000, gt=0, description="characters of a prompt")
     max_metadata_size: int = Field(4096, gt=0, description="bytes of the metadata object")
 
     # Rendering (child processes)
-    render_dpi: int = Field(144, ge=36, le=600, description="resolution PDF pages are rendered at")
-    render_max_side: int = Field(4000, ge=64, description="longest side of a rendered page, in pixels")
+    render_dpi: int = Field(144, ge=36, le=600, description="least resolution of PDF pages; scans get their own")
+    render_max_side: int = Field(4000, ge=64, description="longest side of a page's picture; more where it is cut up")
+    render_max_pixels: int = Field(48_000_000, ge=4096, description="largest area of a page's picture, in pixels")
     render_timeout: float = Field(20.0, gt=0, description="seconds one page may take to render before it is killed")
     render_memory: int = Field(1024 * MIB, gt=0, description="address space of a render process")
     render_processes: int = Field(2, ge=1, description="render processes of a worker")
     render_ahead: int = Field(4, ge=1, description="pages rendered before the engine has a slot for them")
     inspect_processes: int = Field(4, ge=1, description="uploads a gateway checks at once; started when needed")
     inspect_timeout: float = Field(20.0, gt=0, description="seconds the check of an upload may take")
+    body_timeout: float = Field(60.0, gt=0, description="seconds an upload may stand still before it is refused")
     keep_page_images: bool = Field(True, description="keep each page's picture beside its result")
     page_image_quality: int = Field(70, ge=1, le=95, description="WebP quality of the kept page pictures")
 

@@ -98,7 +98,7 @@ class Intake:
 
     async def _take(self, file: UploadFile, place: str) -> None:
         try:
-            upload = await take_in(self._house, file, self._wishes.pages)
+            upload = await take_in(self._house, file, self._wishes)
             if not self._jobs:
                 await self._house.store.create_batch(self._who.owner, self.id, self._fingerprint)
             key = f"batch:{self._key}:{place}" if self._key else None

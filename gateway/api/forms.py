@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -15,19 +15,18 @@ from urllib.parse import urlsplit
 from fastapi import Request
 from pydantic import JsonValue
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
 
+from gateway.api.multipart import NAMELESS, read_parts
 from shared.contract.job import Webhook
 from shared.contract.options import Mode, Options, Priority, ReadType, TextLayer
-from shared.errors import BadOption, BadPrompt, BadWebhookUrl, FileMissing, PromptTooLong
+from shared.errors import BadOption, BadPrompt, BadWebhookUrl, FileMissing, PromptTooLong, UnsupportedEncoding
 from shared.settings import Settings
 
-READ_OPTIONS: Final = ("type", "mode", "prompt", "pages", "priority", "text_layer")
+READ_OPTIONS: Final = ("type", "mode", "prompt", "pages", "priority", "text_layer", "password")
 FIELDS: Final = frozenset({*READ_OPTIONS, "webhook_url", "webhook_events", "deadline", "metadata"})
-READ_FIELDS: Final = frozenset({"type", "prompt", "stream"})
+READ_FIELDS: Final = frozenset({"type", "prompt", "stream", "password"})
 WEBHOOK_EVENTS: Final = ("job.started", "job.succeeded", "job.partial", "job.failed", "job.cancelled")
-MAX_FIELDS: Final = 64
-MAX_FIELD: Final = 64 * 1024  # bytes of one text field
+MAX_PASSWORD: Final = 127  # bytes: what the PDF standard takes (ISO 32000-2, 7.6.4)
 MAX_URL: Final = 2048
 MAX_DEPTH: Final = 32
 MAX_KEY: Final = 255
@@ -54,16 +53,17 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the fields of a submission say, checked. ``deadline``: seconds from now."""
+    """What the fields of a submission say, checked. ``deadline``: seconds from now. ``password``: a PDF's."""
 
     options: Options
     pages: str | None = None
     deadline: float | None = None
     metadata: Mapping[str, JsonValue] | None = None
     webhook: Webhook | None = None
+    password: str | None = field(default=None, repr=False)
 
     def fingerprint(self) -> str:
-        """The same for the same wishes, different for different ones."""
+        """The same for the same wishes, different for different ones. A password is no wish: it opens the file."""
         hook = [self.webhook.url, *self.webhook.events] if self.webhook else None
         facts = [self.options.model_dump(mode="json"), self.pages, self.deadline, self.metadata, hook]
         return json.dumps(facts, sort_keys=True)
@@ -72,25 +72,31 @@ class Wishes:
 @asynccontextmanager
 async def read_form(request: Request, known: frozenset[str], files: int) -> AsyncIterator[Form]:
     """The form of this request; its files (on disk beyond 1 MiB) live as long as the block."""
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type != "multipart/form-data":
-        raise FileMissing("Send multipart/form-data with a part named file")
+    _refuse_what_is_lost(request)
     async with _parts(request, files) as parts:
         form = Form(_texts(parts, known), _files(parts))
         if not form.files:
-            raise FileMissing("There is no part named file with a filename")
+            raise FileMissing("There is no part named file")
         if len(form.files) > files > 1:
             raise BadOption(f"A batch may have {files} files")
         yield form
 
 
+def _refuse_what_is_lost(request: Request) -> None:
+    """What a client may send in the belief that it counts, and what cannot be read at all."""
+    if stray := next(iter(request.query_params), None):
+        raise BadOption(f"Options are fields of the form: send {_shown(stray)} there, not in the URL's query")
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        raise UnsupportedEncoding(f"The body has the Content-Encoding {_shown(encoding)}: send it as it is")
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "multipart/form-data":
+        raise FileMissing("Send multipart/form-data with a part named file")
+
+
 @asynccontextmanager
 async def _parts(request: Request, files: int) -> AsyncIterator[list[tuple[str, UploadFile | str]]]:
-    try:
-        form = await request.form(max_files=files + 1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD)
-    except HTTPException as error:
-        kind = BadOption if error.detail.startswith("Too many") else FileMissing
-        raise kind(f"The multipart body cannot be taken: {error.detail}") from error
+    form = await read_parts(request, files + 1)
     try:
         yield list(form.multi_items())
     finally:
@@ -98,7 +104,10 @@ async def _parts(request: Request, files: int) -> AsyncIterator[list[tuple[str, 
 
 
 def _files(parts: list[tuple[str, UploadFile | str]]) -> tuple[UploadFile, ...]:
-    found = [(name, part) for name, part in parts if isinstance(part, UploadFile)]
+    """The files. One without a name is called ``upload``; a part named ``file`` with neither name nor bytes is none."""
+    found = [(name, part) for name, part in parts if isinstance(part, UploadFile) and (part.filename or part.size)]
+    for _, part in found:
+        part.filename = part.filename or NAMELESS
     if stray := [name for name, _ in found if name != "file"]:
         raise BadOption(f"The file belongs in a part named file, not {_shown(stray[0])}")
     return tuple(part for _, part in found)
@@ -107,15 +116,21 @@ def _files(parts: list[tuple[str, UploadFile | str]]) -> tuple[UploadFile, ...]:
 def _texts(parts: list[tuple[str, UploadFile | str]], known: frozenset[str]) -> dict[str, str]:
     fields: dict[str, str] = {}
     for name, value in parts:
-        if isinstance(value, UploadFile) or (name == "file" and not value):
+        if isinstance(value, UploadFile):
             continue
         if name not in known:
-            raise FileMissing("The part file has no filename") if name == "file" else _unknown(name, known)
+            raise _unknown(name, known)
         if name in fields and name != "webhook_events":
             raise BadOption(f"{name} was sent twice")
+        value = _trimmed(name, value)
         if value:
             fields[name] = f"{fields[name]},{value}" if name in fields else value
     return fields
+
+
+def _trimmed(name: str, value: str) -> str:
+    """Without what forms and ``curl -F name=<FILE`` put around it: in a password blanks may be meant."""
+    return value.rstrip("\r\n") if name == "password" else value.strip()
 
 
 def _unknown(name: str, known: frozenset[str]) -> BadOption:
@@ -142,6 +157,7 @@ def read_wishes(fields: Mapping[str, str], settings: Settings) -> Wishes:
         read_deadline(fields.get("deadline"), settings.max_job_age),
         read_metadata(fields.get("metadata", "{}"), settings.max_metadata_size),
         read_webhook(fields.get("webhook_url"), fields.get("webhook_events")),
+        read_password(fields.get("password")),
     )
 
 
@@ -172,6 +188,13 @@ def read_prompt(text: str | None, longest: int) -> str | None:
         raise BadPrompt(f"The prompt must not contain the special token {_shown(found[0])}")
     if any(ord(sign) < 32 and sign not in "\t\n\r" for sign in text):
         raise BadPrompt("The prompt contains control characters")
+    return text
+
+
+def read_password(text: str | None) -> str | None:
+    """A PDF's password. It is never said again: not in an answer, not in an error, not in a log."""
+    if text is not None and ("\0" in text or len(text.encode(errors="surrogatepass")) > MAX_PASSWORD):
+        raise BadOption(f"password may have {MAX_PASSWORD} bytes")
     return text
 
 

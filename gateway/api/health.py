@@ -13,6 +13,7 @@ from gateway.api.submission import is_ready
 from gateway.metrics import Reading
 from gateway.services import House, Services
 from shared.errors import EngineNotReady, QueueFull, StoreUnavailable
+from shared.sniff import readable
 
 router = APIRouter(tags=["health"])
 
@@ -69,13 +70,13 @@ async def models(house: House) -> Response:
     if not ready:
         raise EngineNotReady("No worker with a ready engine has been heard of", retry_after=5)
     engine = ready[0]["engine"]
-    width, height = (min(side, house.settings.max_image_side) for side in engine["max_image_size"])
+    width, height = engine["max_image_size"]
     return json_answer(
         {
             "model": engine["model"],
             "capabilities": engine["capabilities"],
             "max_image_size": f"{width}x{height}",
-            "supported_formats": list(house.settings.allowed_extensions),
+            "supported_formats": readable(house.settings.allowed_extensions),
             "engine": engine["name"],
             "version": engine["version"],
             "modes": engine["modes"],

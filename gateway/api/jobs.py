@@ -48,7 +48,7 @@ async def submit_job(request: Request, house: House, who: Who, wait: Prefers) ->
 
 async def _submit(house: Services, form: Form, who: Caller, key: str | None) -> Job:
     wishes = await check_form(house, form)
-    upload = await take_in(house, form.file, wishes.pages)
+    upload = await take_in(house, form.file, wishes)
     submitted = await submit(house, upload, wishes, Sender(who.owner, key, page_quota=who.page_quota))
     try:
         return await house.store.job(submitted.job_id, who.owner)

@@ -69,7 +69,7 @@ async def read(request: Request, house: House, who: Who) -> Response:
     async with read_form(request, READ_FIELDS, files=1) as form:
         stream = read_flag("stream", form.fields, default=True)
         wishes = await check_form(house, form)
-        upload = await take_in(house, form.file, wishes.pages)
+        upload = await take_in(house, form.file, wishes)
         submitted = await submit(house, upload, wishes, Sender(who.owner, page_quota=who.page_quota))
     call = Call(house, request, submitted.job_id, upload)
     return call.stream() if stream else await call.whole()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from fastapi import Request
@@ -19,7 +19,8 @@ from shared.contract.options import Options
 from shared.errors import BadOption, BadWebhookUrl, FileMissing, FileTooLarge, PromptTooLong, QueueFull
 from shared.ssrf_guard import Blocked, Unresolved
 from shared.store.jobs import Submitted
-from shared.upload_check import UploadInfo
+from shared.store.upload import with_password
+from shared.upload_check import Asked, UploadInfo
 
 READY: Final = frozenset({"ready", "busy"})
 LOOKUP_SECONDS: Final = 5.0
@@ -37,13 +38,17 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file that passed every check. ``numbers``: the pages that are to be read."""
+    """A file that passed every check. ``numbers``: the pages that are to be read. ``password``: a PDF's."""
 
-    data: bytes
+    data: bytes = field(repr=False)
     sha256: str
     filename: str
     info: UploadInfo
-    numbers: tuple[int, ...]
+    password: str | None = field(default=None, repr=False)
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        return self.info.numbers
 
     @property
     def input(self) -> Input:
@@ -102,7 +107,7 @@ async def check_engines(house: Services, options: Options) -> None:
         raise PromptTooLong(f"The prompt has {len(options.prompt)} characters; the engine takes {longest}")
 
 
-async def take_in(house: Services, file: UploadFile, pages: str | None) -> Upload:
+async def take_in(house: Services, file: UploadFile, wishes: Wishes) -> Upload:
     """Read one file of the form and check it in the helper process. Raises ``FileValidationError`` and others."""
     limit = max(house.settings.max_file_size, house.settings.max_pdf_size)
     if not file.filename and not file.size:
@@ -110,10 +115,9 @@ async def take_in(house: Services, file: UploadFile, pages: str | None) -> Uploa
     if file.size is not None and file.size > limit:
         raise FileTooLarge(f"{file.size} bytes; at most {limit} are accepted")
     data, filename = await file.read(), clean_filename(file.filename or "")
-    info = await house.inspector.inspect(data, filename)
-    numbers = page_range.parse(pages, info.pages) if pages else tuple(range(1, info.pages + 1))
+    info = await house.inspector.inspect(data, Asked(filename, wishes.pages, wishes.password))
     digest = await asyncio.to_thread(hashlib.sha256, data)
-    return Upload(data, digest.hexdigest(), filename, info, numbers)
+    return Upload(data, digest.hexdigest(), filename, info, wishes.password)
 
 
 async def submit(house: Services, upload: Upload, wishes: Wishes, sender: Sender) -> Submitted:
@@ -131,4 +135,4 @@ async def submit(house: Services, upload: Upload, wishes: Wishes, sender: Sender
         page_quota=sender.page_quota,
     )
     print_ = hashlib.sha256(f"{upload.sha256}\n{wishes.fingerprint()}".encode()).hexdigest()
-    return await house.store.submit(new, upload.data, print_)
+    return await house.store.submit(new, with_password(upload.data, upload.password), print_)

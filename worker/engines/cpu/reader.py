@@ -91,4 +91,4 @@ class Reader:
         read = compose(Scene(page.number, image or page.image, text_lines(quads, texts, scale, size), hints))
         if not read.blocks:
             return skipped("blank")
-        return replace(read, upright=image)
+        return replace(read, upright=image, quarters=quarters)

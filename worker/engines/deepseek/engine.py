@@ -245,7 +245,6 @@ def _info(settings: Settings) -> EngineInfo:
         modes=tuple(MODES),
         prompts=True,
         max_prompt_chars=settings.max_prompt_length,
-        max_image_size=(settings.max_image_side, settings.max_image_side),
         version=f"vllm {vllm.__version__}",
     )
 
