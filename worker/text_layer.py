@@ -27,8 +27,8 @@ CELL = 8
 """Pixels of a side of the cells in which ink is counted."""
 
 CONTRAST = 48
-LONG_RULE = 10
-"""Cells of a straight line that is a rule, not writing."""
+RULE = 80
+"""Pixels of a straight line that is a rule, not writing."""
 
 WORD_GAP, PIECE_GAP = 0.3, 1.2
 """Gaps between letters, in line heights, that part words, and pieces of a line."""
@@ -173,28 +173,28 @@ def unexplained(pixels: NDArray[np.uint8], boxes: list[Box]) -> float:
         room = 0.25 * (bottom - top)
         rows = slice(max(0, int((top - room) / CELL)), max(0, int((bottom + room) / CELL) + 1))
         covered[rows, max(0, int((left - room) / CELL)) : max(0, int((right + room) / CELL) + 1)] = True
-    rest = ink & ~covered
-    rest &= ~rules(rest) & ~rules(rest.T).T
-    known = int((ink & covered).sum())
-    return float(rest.sum() / max(1, known + rest.sum()))
+    return float((ink & ~covered).sum() / max(1, ink.sum()))
 
 
 def inked(pixels: NDArray[np.uint8]) -> Mask:
-    """Cells with both dark and light in them."""
-    grey = pixels[..., :3].max(axis=2)
+    """Cells with both dark and light in them, but for rules and the edges of what is filled."""
+    grey = pixels[..., :3].max(axis=2).astype(np.int16)
+    paper = int(np.median(grey[::4, ::4]))
+    marked = np.abs(grey - paper) > CONTRAST
+    grey = np.where(straight(marked) | straight(marked.T).T, np.int16(paper), grey)
     height, width = grey.shape[0] // CELL * CELL, grey.shape[1] // CELL * CELL
     cells = grey[:height, :width].reshape(height // CELL, CELL, width // CELL, CELL)
-    return np.asarray(cells.max(axis=(1, 3)).astype(np.int16) - cells.min(axis=(1, 3)) > CONTRAST)
+    return np.asarray(cells.max(axis=(1, 3)) - cells.min(axis=(1, 3)) > CONTRAST)
 
 
-def rules(ink: Mask) -> Mask:
-    """Cells of straight lines from left to right: long, and with nothing right above or below."""
-    padded = np.pad(ink, ((1, 1), (0, 0)))
-    thin = ink & ~(padded[:-2] & padded[2:])
-    found = np.zeros_like(ink)
-    for row, cells in enumerate(thin):
-        edges = np.flatnonzero(np.diff(np.concatenate(([0], cells.view(np.int8), [0]))))
-        for begin, end in zip(edges[::2], edges[1::2], strict=True):
-            if end - begin >= LONG_RULE:
-                found[row, begin:end] = True
-    return found
+def straight(marked: Mask) -> Mask:
+    """Pixels in unbroken lines from left to right that are longer than any stroke of a letter."""
+    height, width = marked.shape
+    if width < RULE:
+        return np.zeros_like(marked)
+    counted = np.pad(np.cumsum(marked, axis=1, dtype=np.int32), ((0, 0), (1, 0)))
+    begins = counted[:, RULE:] - counted[:, :-RULE] == RULE
+    within = np.zeros((height, width + 1), np.int16)
+    within[:, : width - RULE + 1] += begins
+    within[:, RULE:] -= begins
+    return np.asarray(np.cumsum(within, axis=1, dtype=np.int32)[:, :width] > 0)

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from shared.errors import FileValidationError, OCRError, PreprocessingError
 from shared.settings import Settings
-from shared.upload_check import Inspector
+from shared.upload_check import Asked, Inspector
 from tests.hostile.make import ANY, SEED, TAKEN, Case, cases, pdf
 from worker.render import Renderer
 
@@ -46,7 +46,7 @@ def test_there_are_enough_and_always_the_same() -> None:
 @pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in CASES.items()])
 async def test_verdict(case: Case, inspector: Inspector, renderer: Renderer) -> None:
     try:
-        info = await inspector.inspect(case.data, "upload")
+        info = await inspector.inspect(case.data, Asked())
     except FileValidationError as error:
         assert case.verdict in {error.code, ANY}
         return
@@ -64,7 +64,8 @@ async def read(renderer: Renderer, data: bytes, media_type: str) -> None:
             except PreprocessingError as error:
                 assert error.code in {"render-failed", "render-timeout", "render-memory"}
             else:
-                assert max(image.size) <= 6400
+                assert image.width * image.height <= 48_100_000
+                assert max(image.size) <= 32_001
     finally:
         upload.close()
 
@@ -72,7 +73,7 @@ async def read(renderer: Renderer, data: bytes, media_type: str) -> None:
 @pytest.mark.asyncio(loop_scope="module")
 async def test_after_all_of_them_a_good_upload_is_read(inspector: Inspector, renderer: Renderer) -> None:
     good = pdf(["0 0 m 9 9 l S"])
-    assert (await inspector.inspect(good, "good.pdf")).pages == 1
+    assert (await inspector.inspect(good, Asked())).pages == 1
     upload = await renderer.open(good, "application/pdf")
     assert (await renderer.page(upload, 1)).image.size == (1224, 1584)
     upload.close()

@@ -38,8 +38,16 @@ CELL = 4
 """Pixels of a side of the cells in which ink is counted."""
 
 CONTRAST = 40
-INK_COST = 1000.0
-NEAR_COST, NEAR = 1.0, 6
+INK_COST, SHADE_COST, PAPER_COST = 2000.0, 20.0, 0.05
+"""What a cell costs to be cut: with writing in it, of another colour than the paper, or of the paper's."""
+
+BIAS, AIM = 20.0, 2 / 3
+"""Among gaps alike, a path that begins at this share of the window's height: a part is as long as it may be."""
+
+STEP_COST = 0.5
+"""What a cell of a path costs in any case: it goes round what is in its way, and no further."""
+
+NEAR_COST, NEAR = 0.2, 6
 """Paper costs less the further it is from ink, up to this many cells: a cut keeps to the wider gaps."""
 
 Floats = NDArray[np.float64]
@@ -93,6 +101,8 @@ def _cut_down(page: Part, length: int) -> list[Part]:
         window = image.crop((0, top + length // 2, image.width, min(image.height, top + length + length // 4)))
         path, next_tight = seam(window)
         path = path + (top + length // 2)
+        if above is not None:
+            path = np.maximum(path, above)
         parts.append(_band(page, top, int(path.max()) + 1, above, path, tight))
         above, top, tight = path, int(path.min()), next_tight
     parts.append(_band(page, top, image.height, above, None, tight))
@@ -123,7 +133,9 @@ def paper(image: Image.Image) -> tuple[int, ...]:
 def seam(window: Image.Image) -> tuple[Floats, bool]:
     """The cheapest path from left to right: for each column its row in pixels; and whether text runs on across it."""
     cost, ink = costs(window)
-    total = cost[:, 0] + 0.0
+    cost = cost + STEP_COST  # of every cell, also of those that a path goes up or down through
+    rows = np.arange(len(cost))
+    total = cost[:, 0] + BIAS * np.abs(rows / len(cost) - AIM)
     steps = [total]
     for column in range(1, cost.shape[1]):
         total = _step(total, cost[:, column])
@@ -135,16 +147,23 @@ def seam(window: Image.Image) -> tuple[Floats, bool]:
 
 
 def costs(window: Image.Image) -> tuple[Floats, NDArray[np.bool_]]:
-    """What a cell costs to be cut, and whether there is ink in it. Ink costs much, paper near ink a little."""
+    """What each cell costs to be cut, and whether there is ink in it."""
     grey = np.asarray(window.convert("L"))
     height, width = (max(1, side // CELL) for side in grey.shape)
-    cells = grey[: height * CELL, : width * CELL].reshape(height, -1, width, min(CELL, grey.shape[1]))
-    ink = cells.max(axis=(1, 3)).astype(np.int16) - cells.min(axis=(1, 3)) > CONTRAST
+    cells = grey[: height * CELL, : width * CELL].reshape(height, -1, width, min(CELL, grey.shape[1])).astype(np.int16)
+    darkest, lightest = cells.min(axis=(1, 3)), cells.max(axis=(1, 3))
+    ink = lightest - darkest > CONTRAST
+    shaded = np.abs((darkest + lightest) // 2 - _shade(paper(window))) > CONTRAST
     near = np.zeros(ink.shape)
     for distance in range(1, NEAR + 1):
-        near[distance:] += ink[:-distance]
-        near[:-distance] += ink[distance:]
-    return (0.05 + NEAR_COST * np.minimum(near, 4) + INK_COST * ink), ink
+        near[distance:] += (ink | shaded)[:-distance]
+        near[:-distance] += (ink | shaded)[distance:]
+    return PAPER_COST + NEAR_COST * np.minimum(near, 4) + INK_COST * ink + SHADE_COST * shaded, ink | shaded
+
+
+def _shade(colour: tuple[int, ...]) -> int:
+    red, green, blue = colour
+    return (299 * red + 587 * green + 114 * blue) // 1000
 
 
 def _step(before: Floats, cost: Floats) -> Floats:
