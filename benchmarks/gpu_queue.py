@@ -29,8 +29,8 @@ from benchmarks.gpu_engine import DISTINCT_PAGES, TINY_ARGS, WANTED, draw_page, 
 from benchmarks.gpu_engine import load as load_endless
 from shared.contract.options import Options
 from shared.settings import Settings
-from tests.conftest import Valkey
 from tools.processes import Gateway, Worker
+from tools.valkey import Valkey
 from worker.engines.base import PageImage, Piece
 
 BITS = 12

@@ -14,15 +14,15 @@ from typing import Any
 
 import httpx
 
-from benchmarks.processes import House, house
+from benchmarks.processes import ServiceProcesses, processes
 from benchmarks.soak import MIB, sample
-from tools.jobs import png
+from tools.uploads import png
 
 
 class Peak:
     """The largest of what ``sample`` finds, asked five times a second."""
 
-    def __init__(self, home: House) -> None:
+    def __init__(self, home: ServiceProcesses) -> None:
         self._home = home
         self.sizes: dict[str, int] = {}
 
@@ -55,7 +55,7 @@ async def until(client: httpx.AsyncClient, job_id: str, pages: int) -> dict[str,
         await asyncio.sleep(0.05)
 
 
-async def read(client: httpx.AsyncClient, home: House, data: bytes, pages: str) -> dict[str, int]:
+async def read(client: httpx.AsyncClient, home: ServiceProcesses, data: bytes, pages: str) -> dict[str, int]:
     began = time.perf_counter()
     async with Peak(home) as peak:
         job = await submit(client, data, pages)
@@ -80,7 +80,7 @@ async def cancel_in_the_middle(client: httpx.AsyncClient, data: bytes, pages: st
 
 
 async def measure(data: bytes, pages: int, engine: str) -> None:
-    with house(engine=engine) as home:
+    with processes(engine=engine) as home:
         async with httpx.AsyncClient(base_url=home.url, timeout=120) as client:
             await read(client, home, data, "1")
             few = await read(client, home, data, f"1-{max(1, pages // 10)}")

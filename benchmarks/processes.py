@@ -1,4 +1,4 @@
-"""A house for measurements: valkey, one gateway, one worker with the instant engine; all on free ports, all ended."""
+"""Processes for measurements: valkey, one gateway and one worker with the instant engine, all on free ports."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import Valkey
 from tools.processes import Gateway, Worker
+from tools.valkey import Valkey
 
 
 @dataclass
-class House:
+class ServiceProcesses:
     valkey: Valkey
     gateway: Gateway
     worker: Worker
@@ -25,7 +25,7 @@ class House:
 
 
 @contextmanager
-def house(**settings: Any) -> Iterator[House]:
+def processes(**settings: Any) -> Iterator[ServiceProcesses]:
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         valkey = Valkey(folder)
@@ -35,7 +35,7 @@ def house(**settings: Any) -> Iterator[House]:
             processes.append(worker := Worker(folder, valkey.url, **settings))
             gateway.wait_ready()
             worker.wait_ready()
-            yield House(valkey, gateway, worker)
+            yield ServiceProcesses(valkey, gateway, worker)
         finally:
             for process in processes:
                 process.stop(60)

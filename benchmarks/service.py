@@ -15,9 +15,9 @@ from typing import Any
 
 import httpx
 
-from benchmarks.processes import house, quantile
+from benchmarks.processes import processes, quantile
 from shared.contract.options import Options
-from tools.jobs import picture, png, tiff
+from tools.uploads import picture, png, tiff
 from worker.engines.base import PageImage
 from worker.engines.instant import InstantEngine
 
@@ -52,7 +52,7 @@ async def in_process(pages: int, seconds: float, at_once: int) -> float:
 async def throughput() -> None:
     seconds, at_once, documents, pages = 0.5, 16, 16, 20
     reference = await in_process(documents * pages, seconds, at_once)
-    with house(instant_seconds=seconds, pages_in_flight=at_once, keep_page_images=False) as home:
+    with processes(instant_seconds=seconds, pages_in_flight=at_once, keep_page_images=False) as home:
         async with httpx.AsyncClient(timeout=120) as client:
             await finish(client, home.url, (await submit(client, home.url, png(1), "warm.png")).json()["id"])
             began = time.perf_counter()
@@ -78,7 +78,7 @@ async def single(client: httpx.AsyncClient, url: str, times: int, seed: int) -> 
 
 async def fairness() -> None:
     seconds, times = 0.4, 25
-    with house(instant_seconds=seconds, pages_in_flight=1) as home:
+    with processes(instant_seconds=seconds, pages_in_flight=1) as home:
         async with httpx.AsyncClient(timeout=120) as client:
             await single(client, home.url, 2, 0)
             idle = quantile(await single(client, home.url, times, 100), 0.95)
@@ -97,7 +97,7 @@ async def overload(duration: float = 120) -> None:
     taken: dict[str, list[float]] = {"idle": [], "overload": []}
     answers: Counter[int] = Counter()
     accepted: list[str] = []
-    with house(instant_seconds=seconds, pages_in_flight=at_once, max_queue_jobs=200) as home:
+    with processes(instant_seconds=seconds, pages_in_flight=at_once, max_queue_jobs=200) as home:
         async with httpx.AsyncClient(timeout=90, limits=httpx.Limits(max_connections=200)) as client:
 
             async def one(phase: str, seed: int) -> None:

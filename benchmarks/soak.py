@@ -14,8 +14,8 @@ from collections.abc import Iterable
 import httpx
 import psutil
 
-from benchmarks.processes import House, house
-from tools.jobs import png, tiff
+from benchmarks.processes import ServiceProcesses, processes
+from tools.uploads import png, tiff
 
 MIB = 2**20
 AT_ONCE = 16
@@ -35,7 +35,7 @@ def _rss(process: psutil.Process) -> int:
         return 0
 
 
-def contents(home: House) -> dict[str, int]:
+def contents(home: ServiceProcesses) -> dict[str, int]:
     """Of Redis: its keys, and the used memory without connections, cached scripts and its statistics.
 
     The statistics alone keep a histogram of some 50 KiB for every command that was ever used.
@@ -46,7 +46,7 @@ def contents(home: House) -> dict[str, int]:
     return {"bytes": int(kept), "keys": home.valkey.client.dbsize()}
 
 
-def sample(home: House) -> dict[str, int]:
+def sample(home: ServiceProcesses) -> dict[str, int]:
     found = {"redis": home.valkey.client.info("memory")["used_memory"]}
     for name, process in (("gateway", home.gateway), ("worker", home.worker)):
         found |= {f"{name} {part}": size for part, size in resident(process.pid).items()}
@@ -56,7 +56,7 @@ def sample(home: House) -> dict[str, int]:
 class Load:
     """Submits one- and three-page documents, so many at once, and waits for each."""
 
-    def __init__(self, home: House, until: float, jobs: int | None) -> None:
+    def __init__(self, home: ServiceProcesses, until: float, jobs: int | None) -> None:
         self.home, self.until, self.jobs = home, until, jobs
         self.begun = self.ended = 0
 
@@ -85,7 +85,7 @@ def slope(points: Iterable[tuple[float, float]]) -> float:
 
 
 async def soak(minutes: float, jobs: int | None) -> None:
-    with house(result_ttl=5, idempotency_ttl=5) as home:
+    with processes(result_ttl=5, idempotency_ttl=5) as home:
         before = contents(home)
         load = Load(home, time.monotonic() + minutes * 60, jobs)
         series: list[tuple[int, dict[str, int]]] = []

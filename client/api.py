@@ -27,7 +27,7 @@ Source = str | Path | bytes
 Watcher = Callable[[Job], object]
 
 
-class Place:
+class ServerAddress:
     """How far an event stream has been read, and what the service asked of its readers."""
 
     def __init__(self, after: str | None) -> None:
@@ -155,7 +155,7 @@ class Client:
 
         A lost connection is taken up again where it was lost: nothing is missed, nothing comes twice.
         """
-        place = Place(after)
+        place = ServerAddress(after)
         patience = self._transport.patience()
         while not place.over:
             try:
@@ -171,7 +171,7 @@ class Client:
             else:
                 time.sleep(0 if place.over else place.pause)
 
-    def _listen(self, job: Job | str, place: Place) -> Iterator[Event]:
+    def _listen(self, job: Job | str, place: ServerAddress) -> Iterator[Event]:
         """The events of one connection."""
         headers = {"Last-Event-ID": place.after} if place.after else {}
         timeout = httpx.Timeout(SILENCE_SECONDS, connect=10.0)

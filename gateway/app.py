@@ -15,7 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from gateway.api import batches, events, health, jobs, ocr, openapi, problems, results, tokens, webhooks
 from gateway.auth import openapi_security as security
-from gateway.middleware import Edge
+from gateway.middleware import Middleware
 from gateway.services import Services
 from gateway.web import docs
 from shared.settings import Settings
@@ -50,7 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.services = services
     app.openapi = lambda: security.guarded(openapi.describe(app))  # type: ignore[method-assign]
-    app.add_middleware(Edge, settings=settings, metrics=services.metrics)
+    app.add_middleware(Middleware, settings=settings, metrics=services.metrics)
     origins = ["*"] if settings.environment == "development" else list(settings.cors_origins)
     app.add_middleware(
         CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"], expose_headers=EXPOSED

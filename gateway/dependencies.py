@@ -1,4 +1,4 @@
-"""Who is calling. Every route that touches a job or a batch depends on ``caller``."""
+"""CallerDep is calling. Every route that touches a job or a batch depends on ``caller``."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from gateway.auth.authenticator import Caller as Caller
-from gateway.services import House
+from gateway.services import ServicesDep
 
 
-async def caller(request: Request, house: House) -> Caller:
+async def get_caller(request: Request, services: ServicesDep) -> Caller:
     """The caller of this request; without keys everyone is the same one."""
-    return await house.door.admit(request)
+    return await services.authenticator.authenticate(request)
 
 
-Who = Annotated[Caller, Depends(caller)]
+CallerDep = Annotated[Caller, Depends(get_caller)]

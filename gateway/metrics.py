@@ -19,7 +19,7 @@ UNSAFE: Final = re.compile(r"[^a-zA-Z0-9_]")
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ServiceSnapshot:
     """What the store said when it was asked; ``up`` False: nothing."""
 
     up: bool
@@ -52,33 +52,33 @@ class Metrics:
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(method, route).observe(seconds)
 
-    def render(self, reading: Reading) -> bytes:
+    def render(self, snapshot: ServiceSnapshot) -> bytes:
         """The text of ``/metrics``."""
         store = CollectorRegistry()
-        store.register(_Store(reading))
+        store.register(_Store(snapshot))
         return generate_latest(self._registry) + generate_latest(store)
 
 
 class _Store(Collector):
-    def __init__(self, reading: Reading) -> None:
-        self._reading = reading
+    def __init__(self, snapshot: ServiceSnapshot) -> None:
+        self._snapshot = snapshot
 
     def collect(self) -> Iterator[Metric]:
-        yield GaugeMetricFamily("ocr_store_up", "1 when Redis answered", value=int(self._reading.up))
-        if self._reading.up:
-            yield from _queue(self._reading)
-            yield from _ended(self._reading.counters)
-            yield from _engines(self._reading.workers)
+        yield GaugeMetricFamily("ocr_store_up", "1 when Redis answered", value=int(self._snapshot.up))
+        if self._snapshot.up:
+            yield from _queue(self._snapshot)
+            yield from _ended(self._snapshot.counters)
+            yield from _engines(self._snapshot.workers)
 
 
-def _queue(reading: Reading) -> Iterator[Metric]:
-    counters = reading.counters
+def _queue(snapshot: ServiceSnapshot) -> Iterator[Metric]:
+    counters = snapshot.counters
     for name, what in (("jobs", "unfinished jobs"), ("pages", "pages of them"), ("bytes", "bytes of their uploads")):
         yield GaugeMetricFamily(f"ocr_open_{name}", what, value=counters.get(name, 0))
     yield GaugeMetricFamily("ocr_running_jobs", "jobs being read", value=counters.get("running", 0))
-    yield GaugeMetricFamily("ocr_oldest_queued_seconds", "age of the oldest waiting job", value=reading.oldest_queued)
-    yield GaugeMetricFamily("ocr_workers_ready", "workers with a ready engine", value=reading.ready)
-    yield GaugeMetricFamily("ocr_store_memory_share", "used_memory / maxmemory of Redis", value=reading.memory_share)
+    yield GaugeMetricFamily("ocr_oldest_queued_seconds", "age of the oldest waiting job", value=snapshot.oldest_queued)
+    yield GaugeMetricFamily("ocr_workers_ready", "workers with a ready engine", value=snapshot.ready)
+    yield GaugeMetricFamily("ocr_store_memory_share", "used_memory / maxmemory of Redis", value=snapshot.memory_share)
     yield CounterMetricFamily("ocr_jobs_submitted", "jobs accepted", value=counters.get("submitted", 0))
     yield CounterMetricFamily("ocr_leases_lost", "jobs taken from silent workers", value=counters.get("leases_lost", 0))
 

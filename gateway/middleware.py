@@ -31,7 +31,7 @@ def body_cap(path: str, settings: Settings) -> int:
     return SLACK + (max(largest, settings.max_batch_size) if path == "/api/v1/batches" else largest)
 
 
-class Edge:
+class Middleware:
     """Wraps the application; one ``Exchange`` per request."""
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:

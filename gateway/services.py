@@ -10,16 +10,16 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from gateway.auth.authenticator import Door
+from gateway.auth.authenticator import Authenticator
 from gateway.metrics import Metrics
 from gateway.streaming.event_hub import Hub
-from shared.sandbox import Helper
+from shared.sandbox import SandboxPool
 from shared.settings import Settings
 from shared.ssrf_guard import Guard
 from shared.store.connect import connect
 from shared.store.jobs import Store
-from shared.store.webhook_secrets import Signing
-from shared.store.webhooks import Hooks
+from shared.store.webhook_secrets import WebhookSecrets
+from shared.store.webhooks import WebhookStore
 from shared.tasks import stop
 from shared.upload_check import Inspector
 
@@ -32,14 +32,14 @@ class Services:
         self.settings = settings
         self.metrics = Metrics()
         self.store = Store(connect(url, patient=False), settings)
-        self.door = Door(self.store.redis, settings)
-        self.hooks = Hooks(self.store.redis, settings)
-        self.signing = Signing(self.store.redis, settings)
+        self.authenticator = Authenticator(self.store.redis, settings)
+        self.webhooks = WebhookStore(self.store.redis, settings)
+        self.webhook_secrets = WebhookSecrets(self.store.redis, settings)
         self.guard = Guard(settings)
         self._reading = connect(url, patient=True, connections=1)
         self.hub = Hub(self._reading, self.store)
         self.inspector = Inspector(settings)
-        self.helper = Helper(processes=1, memory=settings.render_memory)  # for drawing boxes
+        self.sandbox = SandboxPool(processes=1, memory=settings.render_memory)  # for drawing boxes
         self._tasks: set[asyncio.Task[None]] = set()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -64,15 +64,15 @@ class Services:
         await stop(self._hub_task)
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.inspector.close()
-        await self.helper.close()
+        await self.sandbox.close()
         self.guard.close()
         await self._reading.aclose()
         await self.store.redis.aclose()
 
 
-async def services(request: Request) -> Services:
+async def get_services(request: Request) -> Services:
     found: Services = request.app.state.services
     return found
 
 
-House = Annotated[Services, Depends(services)]
+ServicesDep = Annotated[Services, Depends(get_services)]

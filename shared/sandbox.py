@@ -79,7 +79,7 @@ def mapped(path: str) -> mmap.mmap | bytes:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
 
 
-class Helper:
+class SandboxPool:
     """``processes`` children, started when first needed, each with at most ``memory`` bytes of address space.
 
     A child is replaced after ``max_tasks`` calls, so what a library leaks does not add up. Each has a pool of its own:
@@ -87,8 +87,8 @@ class Helper:
     """
 
     def __init__(self, *, processes: int, memory: int, max_tasks: int = 200) -> None:
-        self._children = [_Child(memory, max_tasks) for _ in range(processes)]
-        self._idle: asyncio.LifoQueue[_Child] = asyncio.LifoQueue()
+        self._children = [_SandboxChild(memory, max_tasks) for _ in range(processes)]
+        self._idle: asyncio.LifoQueue[_SandboxChild] = asyncio.LifoQueue()
         for child in self._children:
             self._idle.put_nowait(child)
 
@@ -116,7 +116,7 @@ class Helper:
         await asyncio.gather(*(child.discard() for child in self._children))
 
 
-class _Child:
+class _SandboxChild:
     """One process at a time, replaced when it dies."""
 
     def __init__(self, memory: int, max_tasks: int) -> None:

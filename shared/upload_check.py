@@ -27,7 +27,7 @@ from shared.errors import (
     TooManyPages,
     UnsupportedMedia,
 )
-from shared.sandbox import Blob, Failures, Helper, mapped
+from shared.sandbox import Blob, Failures, SandboxPool, mapped
 from shared.settings import Settings
 from shared.sniff import HEIC, PDF, PDF_HEADER_WITHIN, PILLOW_FORMATS, TIFF, allowed_types, can_read, media_type
 
@@ -264,14 +264,14 @@ class Inspector:
 
     def __init__(self, settings: Settings) -> None:
         self._limits, self._seconds = UploadLimits.of(settings), settings.inspect_timeout
-        self._helper = Helper(processes=settings.inspect_processes, memory=settings.render_memory)
+        self._sandbox = SandboxPool(processes=settings.inspect_processes, memory=settings.render_memory)
 
     async def inspect(self, data: bytes, asked: Asked) -> UploadInfo:
         """As ``inspect``. A file that kills the child, or takes it too long, is refused as corrupt."""
         with Blob(data) as blob:
-            return await self._helper.run(
+            return await self._sandbox.run(
                 inspect_blob, blob.path, asked, self._limits, timeout=self._seconds, failures=FAILURES
             )
 
     async def close(self) -> None:
-        await self._helper.close()
+        await self._sandbox.close()

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from tests.conftest import ROOT, free_port, wait_until
+from tools.valkey import ROOT, free_port, wait_until
 
 KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH", "VLLM_", "CUDA_", "TRITON_", "OMP_")
 
@@ -91,14 +91,14 @@ class Worker(Process):
         return self
 
 
-class HookSender(Process):
+class WebhookSenderProcess(Process):
     """``python -m worker.webhooks``, allowed to call this machine without TLS."""
 
     def __init__(self, folder: Path, redis_url: str, name: str = "hooks", **settings: Any) -> None:
         local = {"webhook_allow": "127.0.0.1", "webhook_allow_http": "true", "webhook_ports": ""}
         super().__init__(["-m", "worker.webhooks"], folder / f"{name}.log", redis_url=redis_url, **local | settings)
 
-    def wait_ready(self) -> HookSender:
+    def wait_ready(self) -> WebhookSenderProcess:
         self.wait_for(lambda: " ready." in self.text(), 60, "a ready sender")
         return self
 

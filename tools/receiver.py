@@ -16,7 +16,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Call:
+class ReceivedCall:
     path: str
     headers: dict[str, str]
     body: bytes
@@ -31,7 +31,7 @@ class Call:
         return json.loads(self.body)  # type: ignore[no-any-return]
 
 
-def verifies(call: Call, secret: str, tolerance: float = 300) -> bool:
+def verifies(call: ReceivedCall, secret: str, tolerance: float = 300) -> bool:
     """Standard Webhooks 1.0 by its specification, with nothing but the standard library."""
     timestamp = call.headers["webhook-timestamp"]
     if abs(time.time() - int(timestamp)) > tolerance:
@@ -49,8 +49,8 @@ OK: Answer = (204, {})
 class Receiver:
     """``answer`` is asked for every call, with its number among those to the same path, from 1."""
 
-    def __init__(self, answer: Callable[[Call, int], Answer] = lambda _call, _number: OK, **tls: Any) -> None:
-        self.calls: list[Call] = []
+    def __init__(self, answer: Callable[[ReceivedCall, int], Answer] = lambda _call, _number: OK, **tls: Any) -> None:
+        self.calls: list[ReceivedCall] = []
         self.answer = answer
         self._lock = threading.Lock()
         receiver = self
@@ -79,7 +79,7 @@ class Receiver:
     def _take(self, handler: BaseHTTPRequestHandler) -> None:
         body = handler.rfile.read(int(handler.headers.get("content-length", 0)))
         headers = {name.lower(): value for name, value in handler.headers.items()}
-        call = Call(handler.path, headers, body, time.monotonic())
+        call = ReceivedCall(handler.path, headers, body, time.monotonic())
         with self._lock:
             self.calls.append(call)
             number = sum(other.path == call.path for other in self.calls)
@@ -92,7 +92,7 @@ class Receiver:
         except OSError:
             return  # the sender did not wait
 
-    def at(self, path: str) -> list[Call]:
+    def at(self, path: str) -> list[ReceivedCall]:
         return [call for call in list(self.calls) if call.path == path]
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Writes docs/settings.md from ``shared.settings``: ``python -m tools.settings_page``. A test checks that it was done."""
+"""Write docs/settings.md from ``shared.settings``: ``python -m tools.settings_page``. A test checks that it was run."""
 
 from __future__ import annotations
 
@@ -43,4 +43,4 @@ def page() -> str:
 
 
 if __name__ == "__main__":
-    Path(__file__).with_suffix(".md").write_text(page())
+    (Path(__file__).parents[1] / "docs" / "settings.md").write_text(page())

@@ -10,12 +10,13 @@ from celery.signals import worker_process_shutdown, worker_shutting_down
 
 from shared.settings import Settings
 from shared.store.message import QUEUE, TASK
-from worker.broker.options import application, pool
+from worker.broker import pool
+from worker.broker.options import application
 from worker.engines import jobs_in_flight
-from worker.service import Service
+from worker.service import WorkerService
 
 JOB_ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
-_service: Service | None = None
+_service: WorkerService | None = None
 
 
 def create_app(settings: Settings) -> Celery:
@@ -36,7 +37,7 @@ def read(job_id: str) -> str:
 
 def _start(settings: Settings) -> None:
     global _service  # Celery's tasks are functions: the engine of the process lives here
-    _service = pool.on_loop(Service.start(settings, on_dead=lambda: pool.stop_worker(pool.EXIT_ENGINE_DEAD)))
+    _service = pool.on_loop(WorkerService.start(settings, on_dead=lambda: pool.stop_worker(pool.EXIT_ENGINE_DEAD)))
 
 
 def _drain(**_: Any) -> None:

@@ -10,7 +10,7 @@ from worker.claims import Claim, Claims
 GATHER_SECONDS = 0.075
 
 
-class Outflow:
+class EventBuffer:
     """Collects ``token`` and ``page.restarted`` events and writes each job's in one step, in their order.
 
     The first piece after a pause leaves at once; those that follow are gathered for 75 ms, so that a page of a

@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 WEIGHTS = {"high": 16, "normal": 4, "low": 1}
 
 
-class GateClosed(Exception):
+class FairQueueClosed(Exception):
     """The gate lets nobody in any more: the worker is stopping."""
 
 
-class FairGate:
+class FairQueue:
     """``capacity`` places, given out in turns among the jobs that wait (stride scheduling).
 
     A job of weight 4 gets four pages in for each page of a job of weight 1, and nobody starves. The last ``reserve``
@@ -48,9 +48,9 @@ class FairGate:
             self.leave(key)
 
     async def enter(self, key: str, weight: int = 1) -> None:
-        """Wait for a place; ``leave`` must follow. Raises ``GateClosed``."""
+        """Wait for a place; ``leave`` must follow. Raises ``FairQueueClosed``."""
         if self._closed:
-            raise GateClosed
+            raise FairQueueClosed
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if not self._waiting.get(key):
             # A newcomer is one turn behind who was let in last: at that one's own place, a stream of newcomers would
@@ -80,7 +80,7 @@ class FairGate:
         for key, turns in list(self._waiting.items()):
             while turns:
                 if not (turn := turns.popleft()).done():
-                    turn.set_exception(GateClosed())
+                    turn.set_exception(FairQueueClosed())
             self._forget(key)
 
     def _admit(self) -> None:

@@ -21,8 +21,8 @@ from shared.store.upload import parted
 from worker.claims import Claim, Claims
 from worker.engines import parts
 from worker.engines.base import Engine, PageImage, PageRead, Restarted
-from worker.event_buffer import Outflow
-from worker.fair_queue import WEIGHTS, FairGate, GateClosed
+from worker.event_buffer import EventBuffer
+from worker.fair_queue import WEIGHTS, FairQueue, FairQueueClosed
 from worker.render import Renderer, Upload
 
 Figures = Sequence[tuple[str, bytes]]
@@ -35,35 +35,35 @@ class ClaimLost(Exception):
 
 
 @dataclass(slots=True)
-class Bench:
-    """What all jobs of a worker share. ``seats`` bounds rendered pages, ``slots`` those in the engine."""
+class WorkerContext:
+    """What all jobs of a worker share. ``render_slots`` bounds rendered pages, ``engine_slots`` those in the engine."""
 
     settings: Settings
     engine: Engine
     claims: Claims
     renderer: Renderer
-    outflow: Outflow
-    seats: FairGate
-    slots: FairGate
+    event_buffer: EventBuffer
+    render_slots: FairQueue
+    engine_slots: FairQueue
     suspects: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
     def close(self) -> None:
         """No further page is begun; those in the engine go on."""
-        self.seats.close()
-        self.slots.close()
+        self.render_slots.close()
+        self.engine_slots.close()
 
 
-class Reading:
+class JobRunner:
     """Reads the pages of one claimed job that have no result yet, and ends it."""
 
-    def __init__(self, bench: Bench, claim: Claim) -> None:
-        self._bench, self._claim, self._job = bench, claim, claim.job
+    def __init__(self, context: WorkerContext, claim: Claim) -> None:
+        self._context, self._claim, self._job = context, claim, claim.job
         self._weight = WEIGHTS[claim.job.options.priority]
         self._started = False
 
     async def run(self) -> None:
         """Until every page has ended (finish), or the worker drains (release). Raises ``ClaimLost``, ``EngineDead``."""
-        data = await self._bench.claims.upload(self._job.id)
+        data = await self._context.claims.upload(self._job.id)
         if data is None:
             raise ClaimLost
         # The gateway has checked the upload and counted its pages; the renderer opens it again for every page.
@@ -78,8 +78,8 @@ class Reading:
         async with asyncio.TaskGroup() as pages:
             for number in self._numbers():
                 try:
-                    await self._take_seat()
-                except GateClosed:
+                    await self._take_render_slot()
+                except FairQueueClosed:
                     return
                 pages.create_task(self._page(upload, number), name=f"{self._job.id}/{number}")
 
@@ -88,44 +88,44 @@ class Reading:
         numbers = [n for n in parse(self._job.input.page_range, self._job.input.pages) if n not in self._claim.ended]
         return sorted(numbers, key=lambda n: n not in self._claim.starts)
 
-    async def _take_seat(self) -> None:
-        await self._bench.seats.enter(self._job.id, self._weight)
+    async def _take_render_slot(self) -> None:
+        await self._context.render_slots.enter(self._job.id, self._weight)
         if not self._started:
             self._started = True
-            if not await self._bench.claims.start(self._claim, self._bench.engine.describe().name):
-                self._bench.seats.leave(self._job.id)
+            if not await self._context.claims.start(self._claim, self._context.engine.describe().name):
+                self._context.render_slots.leave(self._job.id)
                 raise ClaimLost
 
     async def _page(self, upload: Upload, number: int) -> None:
         try:
             deaths = self._claim.starts.get(number, 0)
-            if deaths >= self._bench.settings.page_attempts:
+            if deaths >= self._context.settings.page_attempts:
                 await self._store(failed(number, "poison", deaths))
                 return
-            async with self._bench.suspects if deaths else nullcontext():
+            async with self._context.suspects if deaths else nullcontext():
                 await self._render_and_read(upload, number)
         finally:
-            self._bench.seats.leave(self._job.id)
+            self._context.render_slots.leave(self._job.id)
 
     async def _render_and_read(self, upload: Upload, number: int) -> None:
         try:
             text_layer = self._job.options.text_layer == "prefer"
-            image = await self._bench.renderer.page(upload, number, text_layer=text_layer)
+            image = await self._context.renderer.page(upload, number, text_layer=text_layer)
         except PreprocessingError as error:
             await self._store(failed(number, f"{error.code}: {error.detail}"))
             return
         try:
-            async with self._bench.slots.place(self._job.id, self._weight):
-                attempt = await self._bench.claims.page_start(self._claim, number)
+            async with self._context.engine_slots.place(self._job.id, self._weight):
+                attempt = await self._context.claims.page_start(self._claim, number)
                 if not attempt:
                     raise ClaimLost
                 await self._read(image, attempt)
-        except GateClosed:
+        except FairQueueClosed:
             return
 
     async def _read(self, image: PageImage, attempt: int) -> None:
         try:
-            async with asyncio.timeout(self._bench.settings.page_timeout * parts.count(*image.image.size)):
+            async with asyncio.timeout(self._context.settings.page_timeout * parts.count(*image.image.size)):
                 read = await self._consume(image)
         except TimeoutError:
             await self._store(failed(image.number, "timeout", attempt))
@@ -133,21 +133,21 @@ class Reading:
             logger.warning("page %s of %s: %s", image.number, self._job.id, error)
             await self._store(failed(image.number, f"{error.code}: {error.detail}", attempt))
         except EngineDead:
-            await self._bench.claims.page_stop(self._claim, image.number, forgive=False)
+            await self._context.claims.page_stop(self._claim, image.number, forgive=False)
             raise
         else:
             await self._store_read(image, read.admitting(image.shortfall), attempt)
 
     async def _consume(self, image: PageImage) -> PageRead:
-        outflow, began = self._bench.outflow, monotonic()
-        async with aclosing(parts.read(self._bench.engine, image, self._job.options)) as pieces:  # type: ignore[type-var]
+        event_buffer, began = self._context.event_buffer, monotonic()
+        async with aclosing(parts.read(self._context.engine, image, self._job.options)) as pieces:  # type: ignore[type-var]
             async for piece in pieces:
                 if isinstance(piece, PageRead):
                     return piece
                 if isinstance(piece, Restarted):
-                    outflow.restarted(self._claim, image.number, piece.reason)
+                    event_buffer.restarted(self._claim, image.number, piece.reason)
                 else:
-                    outflow.text(self._claim, image.number, piece)
+                    event_buffer.text(self._claim, image.number, piece)
         raise InferenceError(f"the engine ended without a page after {monotonic() - began:.1f} s")
 
     async def _store_read(self, image: PageImage, read: PageRead, attempt: int) -> None:
@@ -169,19 +169,19 @@ class Reading:
         await self._store(page, await self._picture(seen), figures)
 
     async def _picture(self, image: Image) -> bytes | None:
-        if not self._bench.settings.keep_page_images:
+        if not self._context.settings.keep_page_images:
             return None
-        return await asyncio.to_thread(page_picture, image, self._bench.settings.page_image_quality)
+        return await asyncio.to_thread(page_picture, image, self._context.settings.page_image_quality)
 
     async def _store(self, page: Page, picture: bytes | None = None, figures: Figures = ()) -> None:
-        await self._bench.outflow.flush(self._job.id)
-        if not await self._bench.claims.page_end(self._claim, page, picture, figures):
+        await self._context.event_buffer.flush(self._job.id)
+        if not await self._context.claims.page_end(self._claim, page, picture, figures):
             raise ClaimLost
 
     async def _end(self) -> None:
-        await self._bench.outflow.flush(self._job.id)
-        if await self._bench.claims.finish(self._claim) == "incomplete":
-            await self._bench.claims.release(self._claim)
+        await self._context.event_buffer.flush(self._job.id)
+        if await self._context.claims.finish(self._claim) == "incomplete":
+            await self._context.claims.release(self._claim)
 
 
 def failed(number: int, reason: str, attempts: int = 1) -> Page:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from shared.contract.document import Shortfall
 from shared.errors import FileValidationError, OCRError, PreprocessingError, RenderMemory, RenderTimeout
-from shared.sandbox import Blob, Failures, Helper, mapped
+from shared.sandbox import Blob, Failures, SandboxPool, mapped
 from shared.settings import Settings
 from shared.sniff import PDF
 from shared.upload_check import Asked, UploadLimits, inspect_blob
@@ -81,13 +81,13 @@ class Renderer:
         self._size = Size(
             settings.render_dpi, settings.render_max_side, settings.render_max_pixels, settings.max_image_pixels
         )
-        self._helper = Helper(processes=settings.render_processes, memory=settings.render_memory)
+        self._sandbox = SandboxPool(processes=settings.render_processes, memory=settings.render_memory)
 
     async def open(self, data: bytes, media_type: str, password: str | None = None) -> Upload:
         """Take the bytes over and count their pages; raises ``FileValidationError`` or ``PreprocessingError``."""
         blob = Blob(data)
         try:
-            info = await self._helper.run(
+            info = await self._sandbox.run(
                 inspect_blob, blob.path, Asked(password=password), self._limits, timeout=self._seconds,
                 failures=FAILURES,
             )  # fmt: skip
@@ -114,13 +114,13 @@ class Renderer:
             work = Work(
                 upload.blob.path, upload.media_type, number, self._size, text_layer, answer.path, upload.password
             )
-            done = await self._helper.run(render, work, timeout=self._seconds, failures=FAILURES)
+            done = await self._sandbox.run(render, work, timeout=self._seconds, failures=FAILURES)
             memory = answer.map()
         image = await asyncio.to_thread(_taken, memory, done)
         return PageImage(number, image, done.text, done.shortfall)
 
     async def close(self) -> None:
-        await self._helper.close()
+        await self._sandbox.close()
 
 
 def _taken(memory: mmap, done: Rendered) -> Image.Image:

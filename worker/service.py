@@ -21,9 +21,9 @@ from shared.tasks import stop
 from worker.claims import Claim, Claims
 from worker.engines import load_engine
 from worker.engines.base import Engine
-from worker.event_buffer import Outflow
-from worker.fair_queue import FairGate
-from worker.job_runner import Bench, ClaimLost, Reading
+from worker.event_buffer import EventBuffer
+from worker.fair_queue import FairQueue
+from worker.job_runner import ClaimLost, JobRunner, WorkerContext
 from worker.render import Renderer
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ REAP_SECONDS = 1.0
 TOUCH_SECONDS = 1.0
 
 
-class Service:
+class WorkerService:
     """Reads jobs on one event loop. ``on_dead`` is called once, when the engine can read no more."""
 
     def __init__(self, settings: Settings, redis: Client, engine: Engine, on_dead: Callable[[], object]) -> None:
@@ -41,16 +41,16 @@ class Service:
         self.name = f"{socket.gethostname()}-{os.getpid()}"
         self.claims = Claims(redis, settings, self.name)
         slots = settings.pages_in_flight or engine.describe().slots
-        outflow = Outflow(self.claims)
+        event_buffer = EventBuffer(self.claims)
         ahead = settings.render_ahead
-        self.bench = Bench(
+        self.context = WorkerContext(
             settings=settings,
             engine=engine,
             claims=self.claims,
             renderer=Renderer(settings),
-            outflow=outflow,
-            seats=FairGate(slots + ahead, reserve=max(1, ahead // 2)),
-            slots=FairGate(slots),
+            event_buffer=event_buffer,
+            render_slots=FairQueue(slots + ahead, reserve=max(1, ahead // 2)),
+            engine_slots=FairQueue(slots),
         )
         self._held: dict[str, tuple[Claim, asyncio.Task[None]]] = {}
         self._loops: list[asyncio.Task[None]] = []
@@ -59,13 +59,13 @@ class Service:
         self._started_at = time.time()
 
     @classmethod
-    async def start(cls, settings: Settings, on_dead: Callable[[], object]) -> Service:
+    async def start(cls, settings: Settings, on_dead: Callable[[], object]) -> WorkerService:
         """Load the engine, reach Redis, announce. Raises what the engine raises: then no job may be taken."""
         engine = await load_engine(settings)
         service = cls(settings, connect(settings.redis_url.get_secret_value(), patient=True), engine, on_dead)
         await service._announce()
         service._loops = [
-            asyncio.create_task(service.bench.outflow.run()),
+            asyncio.create_task(service.context.event_buffer.run()),
             asyncio.create_task(service._every(settings.heartbeat, service._beat)),
             asyncio.create_task(service._every(ANNOUNCE_SECONDS, service._announce)),
             asyncio.create_task(service._every(REAP_SECONDS, service._reap)),
@@ -84,7 +84,7 @@ class Service:
         claim = await self.claims.claim(job_id, uuid.uuid4().hex)
         if claim is None:
             return "is not to be read"
-        reading = asyncio.create_task(Reading(self.bench, claim).run(), name=job_id)
+        reading = asyncio.create_task(JobRunner(self.context, claim).run(), name=job_id)
         self._held[job_id] = (claim, reading)
         try:
             await asyncio.wait([reading])
@@ -94,7 +94,7 @@ class Service:
             raise
         finally:
             self._held.pop(job_id, None)
-            self.bench.outflow.forget(job_id)
+            self.context.event_buffer.forget(job_id)
 
     async def _ended(self, claim: Claim, reading: asyncio.Task[None]) -> str:
         if reading.cancelled():
@@ -149,14 +149,14 @@ class Service:
 
     def account(self) -> dict[str, Any]:
         """What the gateways hear of this worker."""
-        bench = self.bench
+        context = self.context
         return {
             "name": self.name,
             "started_at": self._started_at,
             "jobs": len(self._held),
-            "pages_rendered": bench.seats.capacity - bench.seats.free,
-            "pages_reading": bench.slots.capacity - bench.slots.free,
-            "slots": bench.slots.capacity,
+            "pages_rendered": context.render_slots.capacity - context.render_slots.free,
+            "pages_reading": context.engine_slots.capacity - context.engine_slots.free,
+            "slots": context.engine_slots.capacity,
             "engine": asdict(self.engine.describe()),
         }
 
@@ -167,14 +167,14 @@ class Service:
             return
         self._dead = True
         logger.critical("the engine has died: %s", error)
-        self.bench.close()
+        self.context.close()
         for _, reading in self._held.values():
             reading.cancel()
         self._on_dead()
 
     def drain(self) -> None:
         """Begin no further page; give pages in the engine ``drain_seconds``. Jobs go back as they come to rest."""
-        self.bench.close()
+        self.context.close()
         asyncio.get_running_loop().call_later(self.settings.drain_seconds, self._stop_reading)
 
     def _stop_reading(self) -> None:
@@ -184,7 +184,7 @@ class Service:
     async def close(self) -> None:
         await stop(*self._loops)
         await self.engine.close()
-        await self.bench.renderer.close()
+        await self.context.renderer.close()
         with suppress(StoreUnavailable):
             await self.claims.retire()
         await self.redis.aclose()

@@ -11,7 +11,7 @@ import argparse
 import sys
 
 from deploy.local.failure import Failure
-from deploy.local.signals import Signals, Stopped
+from deploy.local.signals import Signals, StopRequested
 
 
 def main() -> int:
@@ -20,9 +20,9 @@ def main() -> int:
 
     try:
         return run(_arguments(), signals)
-    except (Failure, Stopped) as end:
+    except (Failure, StopRequested) as end:
         print(end, file=sys.stderr, flush=True)
-        return 128 + end.number if isinstance(end, Stopped) else 1
+        return 128 + end.number if isinstance(end, StopRequested) else 1
 
 
 def _port(text: str) -> int:

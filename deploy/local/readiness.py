@@ -11,7 +11,7 @@ import redis
 from deploy.local.console import Console
 from deploy.local.ports import LOOPBACK
 from deploy.local.programs import Plan
-from deploy.local.watch import Watch
+from deploy.local.watch import ProcessWatch
 
 LOOK_SECONDS = 0.1
 Check = Callable[[], str | None]
@@ -56,7 +56,7 @@ class Parts:
         return response if response.is_success else None
 
 
-def wait_ready(plan: Plan, watch: Watch, console: Console) -> None:
+def wait_ready(plan: Plan, watch: ProcessWatch, console: Console) -> None:
     """Return when all parts are ready. Raises ``Failure`` when one cannot become so."""
     begun = time.monotonic()
     with httpx.Client(timeout=3, trust_env=False) as http:

@@ -17,9 +17,9 @@ from deploy.local.ports import LOOPBACK, free_port, require_free
 from deploy.local.programs import make_plan
 from deploy.local.readiness import wait_ready
 from deploy.local.sample import faults, read
-from deploy.local.signals import Signals, Stopped
-from deploy.local.stack import House
-from deploy.local.watch import Watch
+from deploy.local.signals import Signals, StopRequested
+from deploy.local.stack import LocalStack
+from deploy.local.watch import ProcessWatch
 from shared.settings import Settings, explain
 
 SAMPLE = ROOT / "docs" / "sample.pdf"
@@ -28,7 +28,7 @@ NOT_EVERY_PAGE = 3
 
 
 def run(given: argparse.Namespace, signals: Signals) -> int:
-    """The exit code. Raises ``Failure``, or ``Stopped`` where a signal came before the work was done."""
+    """The exit code. Raises ``Failure``, or ``StopRequested`` where a signal came before the work was done."""
     console, path, settings = Console(), _document(given.file), _settings()
     if shutil.which(given.worker_python) is None:
         raise Failure(f"{given.worker_python} is no program that could run the worker")
@@ -38,14 +38,14 @@ def run(given: argparse.Namespace, signals: Signals) -> int:
     folder = Folder.for_once() if given.once else Folder.of_port(port)
     try:
         plan = make_plan(settings, folder, host, port, once=given.once, worker_python=given.worker_python)
-        house = House(plan, folder)
+        stack = LocalStack(plan, folder)
         try:
             signals.arm()
-            return _live(house, path, console, once=given.once)
+            return _live(stack, path, console, once=given.once)
         finally:
             signals.disarm()
             console.waiting("stopping …")
-            house.stop(signals)
+            stack.stop(signals)
     finally:
         folder.close()
 
@@ -66,23 +66,23 @@ def _settings() -> Settings:
         raise Failure(explain(error)) from None
 
 
-def _live(house: House, path: Path, console: Console, *, once: bool) -> int:
-    watch = Watch(house, console)
-    wait_ready(house.plan, watch, console)
+def _live(stack: LocalStack, path: Path, console: Console, *, once: bool) -> int:
+    watch = ProcessWatch(stack, console)
+    wait_ready(stack.plan, watch, console)
     if once:
-        return _read_once(house, path, watch, console)
-    console.say(_welcome(house, _read_first(house, path, watch, console)))
+        return _read_once(stack, path, watch, console)
+    console.say(_welcome(stack, _read_first(stack, path, watch, console)))
     try:
         while True:
             watch.look()
             time.sleep(LOOK_SECONDS)
-    except Stopped as stopped:
+    except StopRequested as stopped:
         console.say(f"{stopped}; bye")
         return 0
 
 
-def _read_once(house: House, path: Path, watch: Watch, console: Console) -> int:
-    job, markdown = read(house.plan, path, watch, console)
+def _read_once(stack: LocalStack, path: Path, watch: ProcessWatch, console: Console) -> int:
+    job, markdown = read(stack.plan, path, watch, console)
     _print(markdown)
     if why := faults(job):
         console.say(why)
@@ -90,10 +90,10 @@ def _read_once(house: House, path: Path, watch: Watch, console: Console) -> int:
     return 0
 
 
-def _read_first(house: House, path: Path, watch: Watch, console: Console) -> str:
-    """URL of the job, "" if the document could not be read: the house stands all the same."""
+def _read_first(stack: LocalStack, path: Path, watch: ProcessWatch, console: Console) -> str:
+    """URL of the job, "" if the document could not be read: the service runs all the same."""
     try:
-        job, markdown = read(house.plan, path, watch, console)
+        job, markdown = read(stack.plan, path, watch, console)
     except Failure as failure:
         watch.look()  # raises if that is why
         console.say(str(failure))
@@ -112,13 +112,13 @@ def _print(markdown: str) -> None:
         raise Failure("the Markdown could not be written: nobody reads it") from None
 
 
-def _welcome(house: House, job_url: str) -> str:
-    plan = house.plan
+def _welcome(stack: LocalStack, job_url: str) -> str:
+    plan = stack.plan
     rows = [
         ("API", f"{plan.url}/docs"),
         ("this job", job_url),
         ("Flower", plan.flower_url),
-        ("logs", house.folder.logs),
+        ("logs", stack.folder.logs),
     ]
     lines = [f"  {name:9} {where}" for name, where in rows if where]
     return "\n".join(["", "The service is running; Ctrl-C stops it.", *lines])

@@ -8,12 +8,12 @@ from client import Client, ClientError, Job
 from deploy.local.console import Console
 from deploy.local.failure import Failure
 from deploy.local.programs import Plan
-from deploy.local.watch import Watch
+from deploy.local.watch import ProcessWatch
 
 PATIENCE = 60.0
 
 
-def read(plan: Plan, path: Path, watch: Watch, console: Console) -> tuple[Job, str]:
+def read(plan: Plan, path: Path, watch: ProcessWatch, console: Console) -> tuple[Job, str]:
     """The finished job and its Markdown. Raises ``Failure`` with the service's reason."""
     with Client(plan.url, plan.api_key, patience=PATIENCE) as client:
         try:
@@ -24,7 +24,7 @@ def read(plan: Plan, path: Path, watch: Watch, console: Console) -> tuple[Job, s
     raise Failure(why if why.startswith(path.name) else f"{path.name}: {why}")
 
 
-def _wait(client: Client, job: Job, watch: Watch, console: Console) -> Job:
+def _wait(client: Client, job: Job, watch: ProcessWatch, console: Console) -> Job:
     said = -1
     while not job.finished:
         watch.look()

@@ -10,7 +10,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ONE_WISH_SECONDS = 1.0  # a signal to the whole group comes twice: once more from make
 
 
-class Stopped(Exception):
+class StopRequested(Exception):
     """Somebody wants the run to end. ``number`` is the signal."""
 
     def __init__(self, number: int) -> None:
@@ -36,12 +36,12 @@ class Signals:
         self._heard_at = now
         if self._armed:
             self._armed = False
-            raise Stopped(number)
+            raise StopRequested(number)
 
     def arm(self) -> None:
-        """From here on a signal raises ``Stopped``, also one that has already come."""
+        """From here on a signal raises ``StopRequested``, also one that has already come."""
         if self.heard:
-            raise Stopped(self.heard[0])
+            raise StopRequested(self.heard[0])
         self._armed = True
 
     def disarm(self) -> None:

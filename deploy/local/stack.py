@@ -1,4 +1,4 @@
-"""The running house: supervisord with everything under it, started once and ended for certain."""
+"""The running stack: supervisord with everything under it, started once and ended for certain."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TICK = 0.05
 ORPHAN_SECONDS = 5.0
 
 
-class House:
+class LocalStack:
     def __init__(self, plan: Plan, folder: Folder) -> None:
         self.plan, self.folder = plan, folder
         self._errors = folder.log("supervisord-errors")

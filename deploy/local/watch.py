@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deploy.local.console import Console
 from deploy.local.failure import Failure
-from deploy.local.stack import House
+from deploy.local.stack import LocalStack
 
 SPAWNED = re.compile(r"spawned: '(\w+)' with pid (\d+)")
 EXITED = re.compile(r"exited: (\w+) \((.+); (?:not )?expected\)")
@@ -19,18 +19,18 @@ LOOP_ENDS, LOOP_SECONDS = 5, 60.0
 TAIL = 15
 
 
-class Watch:
+class ProcessWatch:
     """``settled``: everything has been ready. Before, a process that ends by itself would only do so again."""
 
-    def __init__(self, house: House, console: Console) -> None:
-        self._house, self._console = house, console
+    def __init__(self, stack: LocalStack, console: Console) -> None:
+        self._house, self._console = stack, console
         self._read = 0
         self._spawned: Counter[str] = Counter()
         self._ends: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=LOOP_ENDS))
         self.settled = False
 
     def look(self) -> None:
-        """Say what has happened since the last look. Raises ``Failure`` when the house cannot stand."""
+        """Say what has happened since the last look. Raises ``Failure`` when the service cannot run."""
         self._house.check()
         for line in self._news():
             if found := SPAWNED.search(line):

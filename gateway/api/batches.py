@@ -15,13 +15,13 @@ from starlette.datastructures import UploadFile
 from ulid import ULID
 
 from gateway.api.filenames import clean_filename
-from gateway.api.forms import FIELDS, Form, Wishes, idempotency_key, read_form
+from gateway.api.forms import FIELDS, Form, SubmitOptions, idempotency_key, read_form
 from gateway.api.openapi import BATCH_FORM, LOCATION, Responses
-from gateway.api.problems import Problem, answers, describe, request_id
+from gateway.api.problems import ProblemDetails, answers, describe, request_id
 from gateway.api.responses import base_url, json_answer
-from gateway.api.submission import Sender, check_form, refuse_when_full, submit, take_in
-from gateway.dependencies import Caller, Who
-from gateway.services import House, Services
+from gateway.api.submission import Submitter, check_form, receive_upload, refuse_when_full, submit
+from gateway.dependencies import Caller, CallerDep
+from gateway.services import Services, ServicesDep
 from shared.contract import view
 from shared.errors import IdempotencyMismatch, NotFound, OCRError, StoreUnavailable
 from shared.store.jobs import Batch
@@ -29,9 +29,9 @@ from shared.store.jobs import Batch
 router = APIRouter(prefix="/api/v1/batches", tags=["batches"])
 
 
-class Rejected(BaseModel):
+class RejectedFile(BaseModel):
     filename: str
-    problem: Problem
+    problem: ProblemDetails
 
 
 class BatchView(BaseModel):
@@ -42,7 +42,7 @@ class BatchView(BaseModel):
     created_at: str
     counts: dict[str, int] = Field(examples=[{"queued": 3, "succeeded": 7}])
     jobs: list[view.JobBrief]
-    rejected: list[Rejected]
+    rejected: list[RejectedFile]
 
 
 BATCH_ID: Final = re.compile("[0-9A-Z]{26}")
@@ -53,33 +53,41 @@ ACCEPTED: Final[Responses] = {202: {"model": BatchView, "headers": {"Location": 
     "", status_code=202, summary="Submit many files", openapi_extra=BATCH_FORM,
     responses=ACCEPTED | answers(400, 413, 422, 429),
 )  # fmt: skip
-async def submit_batch(request: Request, house: House, who: Who) -> Response:
+async def submit_batch(request: Request, services: ServicesDep, caller: CallerDep) -> Response:
     """One bad file does not spoil the rest. Where none could be taken, the answer is the first one's problem."""
     key = idempotency_key(request)
-    await refuse_when_full(house, request)
-    async with read_form(request, FIELDS, files=house.settings.max_batch_files) as form:
-        wishes = await check_form(house, form)
-        intake = Intake(house, wishes, who, key, request_id(request))
+    await refuse_when_full(services, request)
+    async with read_form(request, FIELDS, files=services.settings.max_batch_files) as form:
+        submit_options = await check_form(services, form)
+        intake = Intake(services, submit_options, caller, key, request_id(request))
         await intake.take(form)
-    batch = await house.store.batch(intake.id, who.owner)
-    headers = {"Location": f"{base_url(house, request)}/api/v1/batches/{batch.id}"}
-    return json_answer(await _view(house, request, batch), 202, headers)
+    batch = await services.store.batch(intake.id, caller.owner)
+    headers = {"Location": f"{base_url(services, request)}/api/v1/batches/{batch.id}"}
+    return json_answer(await _view(services, request, batch), 202, headers)
 
 
 @router.get("/{batch_id}", response_model=BatchView, summary="Look at a batch", responses=answers(404))
-async def get_batch(batch_id: str, request: Request, house: House, who: Who) -> Response:
+async def get_batch(batch_id: str, request: Request, services: ServicesDep, caller: CallerDep) -> Response:
     if not BATCH_ID.fullmatch(batch_id):
         raise NotFound("There is no such batch")
-    batch = await house.store.batch(batch_id, who.owner)
-    return json_answer(await _view(house, request, batch))
+    batch = await services.store.batch(batch_id, caller.owner)
+    return json_answer(await _view(services, request, batch))
 
 
 class Intake:
     """The files of one request, taken one after the other, so that only one is in memory."""
 
-    def __init__(self, house: Services, wishes: Wishes, who: Caller, key: str | None, asked: str) -> None:
-        self.id = batch_id(who.owner, key)
-        self._house, self._wishes, self._who, self._key, self._asked = house, wishes, who, key, asked
+    def __init__(
+        self, services: Services, submit_options: SubmitOptions, caller: Caller, key: str | None, asked: str
+    ) -> None:
+        self.id = batch_id(caller.owner, key)
+        self._services, self._submit_options, self._caller, self._key, self._asked = (
+            services,
+            submit_options,
+            caller,
+            key,
+            asked,
+        )
         self._fingerprint = ""
         self._jobs = 0
         self._rejected: list[dict[str, Any]] = []
@@ -87,23 +95,23 @@ class Intake:
 
     async def take(self, form: Form) -> None:
         if self._key:
-            self._fingerprint = await fingerprint(form.files, self._wishes)
-            await self._house.store.check_batch(self.id, self._fingerprint)
+            self._fingerprint = await fingerprint(form.files, self._submit_options)
+            await self._services.store.check_batch(self.id, self._fingerprint)
         for at, file in enumerate(form.files):
             await self._take(file, f"{at}/{len(form.files)}")
         if not self._jobs and self._first is not None:
-            await self._house.store.drop_batch(self.id)
+            await self._services.store.drop_batch(self.id)
             raise self._first
-        await self._house.store.close_batch(self.id, self._rejected)
+        await self._services.store.close_batch(self.id, self._rejected)
 
     async def _take(self, file: UploadFile, place: str) -> None:
         try:
-            upload = await take_in(self._house, file, self._wishes)
+            upload = await receive_upload(self._services, file, self._submit_options)
             if not self._jobs:
-                await self._house.store.create_batch(self._who.owner, self.id, self._fingerprint)
+                await self._services.store.create_batch(self._caller.owner, self.id, self._fingerprint)
             key = f"batch:{self._key}:{place}" if self._key else None
-            sender = Sender(self._who.owner, key, self.id, self._who.page_quota)
-            await submit(self._house, upload, self._wishes, sender)
+            submitter = Submitter(self._caller.owner, key, self.id, self._caller.page_quota)
+            await submit(self._services, upload, self._submit_options, submitter)
             self._jobs += 1
         except (IdempotencyMismatch, StoreUnavailable):
             raise
@@ -116,9 +124,9 @@ class Intake:
         self._rejected.append(verdict)
 
 
-async def fingerprint(files: Sequence[UploadFile], wishes: Wishes) -> str:
+async def fingerprint(files: Sequence[UploadFile], submit_options: SubmitOptions) -> str:
     """Of all files in their order, and what is wished of them: what an Idempotency-Key of a batch stands for."""
-    whole = hashlib.sha256(wishes.fingerprint().encode())
+    whole = hashlib.sha256(submit_options.fingerprint().encode())
     for file in files:
         # Starlette's spooled file can readinto, which its declared type does not say.
         one = await asyncio.to_thread(hashlib.file_digest, file.file, "sha256")  # type: ignore[arg-type]
@@ -134,9 +142,9 @@ def batch_id(owner: str, key: str | None) -> str:
     return str(ULID(hashlib.sha256(f"{owner}\n{key}".encode()).digest()[:16]))
 
 
-async def _view(house: Services, request: Request, batch: Batch) -> dict[str, Any]:
-    base = base_url(house, request)
-    jobs = [view.brief(job, base).model_dump(mode="json") for job in await house.store.jobs_of(batch)]
+async def _view(services: Services, request: Request, batch: Batch) -> dict[str, Any]:
+    base = base_url(services, request)
+    jobs = [view.brief(job, base).model_dump(mode="json") for job in await services.store.jobs_of(batch)]
     return {
         "id": batch.id,
         "object": "ocr.batch",

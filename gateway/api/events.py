@@ -13,10 +13,10 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from gateway.api.openapi import Responses, content
 from gateway.api.problems import answers
 from gateway.api.responses import base_url
-from gateway.dependencies import Who
-from gateway.services import House, Services
+from gateway.dependencies import CallerDep
+from gateway.services import Services, ServicesDep
 from gateway.streaming import sse
-from gateway.streaming.event_hub import Reader, moment
+from gateway.streaming.event_hub import EventReader, moment
 from shared.contract import view
 from shared.contract.job import Job, Queue
 from shared.errors import BadOption, NotFound, ResultExpired, StoreUnavailable
@@ -49,8 +49,8 @@ STREAM: Final[Responses] = {
 async def follow(
     job_id: str,
     request: Request,
-    house: House,
-    who: Who,
+    services: ServicesDep,
+    caller: CallerDep,
     last_event_id: Annotated[str | None, Header(description="go on after this event", json_schema_extra=AN_ID)] = None,
     last: Annotated[
         str | None,
@@ -59,12 +59,12 @@ async def follow(
 ) -> Response:
     """Events until the job has ended. A reader that comes back with the last id it saw misses nothing."""
     after = max(read_id(last_event_id), read_id(last), key=moment)
-    job = await house.store.job(job_id, who.owner)
+    job = await services.store.job(job_id, caller.owner)
     if job.expired:
         raise ResultExpired()
-    if job.finished and after != "0" and not await house.store.events(job_id, after, 1):
+    if job.finished and after != "0" and not await services.store.events(job_id, after, 1):
         return Response(status_code=204, headers={"Cache-Control": "no-store"})
-    return sse.EventStream(Follower(house, job, base_url(house, request)).messages(after))
+    return sse.EventStream(Follower(services, job, base_url(services, request)).messages(after))
 
 
 def read_id(text: str | None) -> str:
@@ -78,8 +78,8 @@ def read_id(text: str | None) -> str:
 class Follower:
     """One reader's stream: stored events in their order, and in between what only the gateway knows."""
 
-    def __init__(self, house: Services, job: Job, base: str) -> None:
-        self._house = house
+    def __init__(self, services: Services, job: Job, base: str) -> None:
+        self._services = services
         self._job = job
         self._base = base
         self._place: tuple[int, int] | None = None
@@ -89,7 +89,7 @@ class Follower:
         yield "retry: 3000\n"  # a line of the first event: some clients take it for one if it stands alone
         while True:
             try:
-                async with self._house.hub.follow(self._job.id, after) as reader:
+                async with self._services.hub.follow(self._job.id, after) as reader:
                     async for message in self._follow(reader):
                         after = reader.position
                         self._written = time.monotonic()
@@ -99,8 +99,8 @@ class Follower:
                 yield sse.PING
                 await asyncio.sleep(TICK)
 
-    async def _follow(self, reader: Reader) -> AsyncIterator[str]:
-        while not self._house.hub.closed:
+    async def _follow(self, reader: EventReader) -> AsyncIterator[str]:
+        while not self._services.hub.closed:
             events = await reader.next(self._patience())
             if reader.missed:
                 reader.missed = False
@@ -118,7 +118,7 @@ class Follower:
     async def _between(self) -> AsyncIterator[str]:
         """After a silence or a change of state: the place in the queue, the end, or a sign of life."""
         try:
-            self._job = await self._house.store.job(self._job.id, self._job.owner)
+            self._job = await self._services.store.job(self._job.id, self._job.owner)
         except NotFound:
             self._job = self._job.model_copy(update={"status": "cancelled"})
             yield sse.message({"status": "cancelled", "error": None}, "done")
@@ -138,5 +138,5 @@ class Follower:
         return min(TICK, until_ping) if self._job.status == "queued" else until_ping
 
     async def _snapshot(self) -> str:
-        self._job = await self._house.store.job(self._job.id, self._job.owner)
+        self._job = await self._services.store.job(self._job.id, self._job.owner)
         return sse.message(view.full(self._job, self._base).model_dump(mode="json"), "snapshot")

@@ -17,7 +17,7 @@ from pydantic import JsonValue
 from starlette.datastructures import UploadFile
 
 from gateway.api.multipart import NAMELESS, read_parts
-from shared.contract.job import Webhook
+from shared.contract.job import WebhookTarget
 from shared.contract.options import Mode, Options, Priority, ReadType, TextLayer
 from shared.errors import BadOption, BadPrompt, BadWebhookUrl, FileMissing, PromptTooLong, UnsupportedEncoding
 from shared.settings import Settings
@@ -52,18 +52,18 @@ class Form:
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class SubmitOptions:
     """What the fields of a submission say, checked. ``deadline``: seconds from now. ``password``: a PDF's."""
 
     options: Options
     pages: str | None = None
     deadline: float | None = None
     metadata: Mapping[str, JsonValue] | None = None
-    webhook: Webhook | None = None
+    webhook: WebhookTarget | None = None
     password: str | None = field(default=None, repr=False)
 
     def fingerprint(self) -> str:
-        """The same for the same wishes, different for different ones. A password is no wish: it opens the file."""
+        """The same for the same options, different for different ones. A password is none: it opens the file."""
         hook = [self.webhook.url, *self.webhook.events] if self.webhook else None
         facts = [self.options.model_dump(mode="json"), self.pages, self.deadline, self.metadata, hook]
         return json.dumps(facts, sort_keys=True)
@@ -142,7 +142,7 @@ def _shown(text: str) -> str:
     return ascii(text[:40])
 
 
-def read_wishes(fields: Mapping[str, str], settings: Settings) -> Wishes:
+def parse_options(fields: Mapping[str, str], settings: Settings) -> SubmitOptions:
     """Check every field. Raises an ``OptionError`` that names the first one that cannot be accepted."""
     options = Options(
         type=_choice(ReadType, "type", fields) or ReadType.DOCUMENT,
@@ -151,7 +151,7 @@ def read_wishes(fields: Mapping[str, str], settings: Settings) -> Wishes:
         priority=_choice(Priority, "priority", fields) or Priority.NORMAL,
         text_layer=_choice(TextLayer, "text_layer", fields) or TextLayer.IGNORE,
     )
-    return Wishes(
+    return SubmitOptions(
         options,
         fields.get("pages"),
         read_deadline(fields.get("deadline"), settings.max_job_age),
@@ -229,7 +229,7 @@ def _depth(value: Any) -> int:
     return 1 + max(map(_depth, inner), default=0)
 
 
-def read_webhook(url: str | None, events: str | None) -> Webhook | None:
+def read_webhook(url: str | None, events: str | None) -> WebhookTarget | None:
     """The form of it only: where a webhook may go is decided when it is sent."""
     if url is None:
         if events is not None:
@@ -238,7 +238,7 @@ def read_webhook(url: str | None, events: str | None) -> Webhook | None:
     if len(url) > MAX_URL or not url.isascii() or any(ord(sign) <= 32 or ord(sign) == 127 for sign in url):
         raise BadWebhookUrl(f"webhook_url must be a URL of at most {MAX_URL} ASCII characters without spaces")
     _check_url(url)
-    return Webhook(url=url, events=_events(events))
+    return WebhookTarget(url=url, events=_events(events))
 
 
 def _check_url(url: str) -> None:

@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field
 from gateway.api.problems import answers, problem, request_id
 from gateway.api.responses import json_answer
 from gateway.api.submission import is_ready
-from gateway.metrics import Reading
-from gateway.services import House, Services
+from gateway.metrics import ServiceSnapshot
+from gateway.services import Services, ServicesDep
 from shared.errors import EngineNotReady, QueueFull, StoreUnavailable
 from shared.sniff import readable
 
@@ -26,7 +26,7 @@ class Health(BaseModel):
     gpu_memory_used: str | None = Field(examples=["40GB"])
 
 
-class Model(BaseModel):
+class EngineModel(BaseModel):
     """The engine that is really running."""
 
     model: str = Field(examples=["deepseek-ai/DeepSeek-OCR"])
@@ -43,15 +43,15 @@ class Alive(BaseModel):
     status: Literal["ok"]
 
 
-async def ready_workers(house: Services) -> list[dict[str, Any]]:
-    return [account for account in await house.store.workers() if is_ready(account)]
+async def ready_workers(services: Services) -> list[dict[str, Any]]:
+    return [account for account in await services.store.workers() if is_ready(account)]
 
 
 @router.get("/health", response_model=Health, responses={503: {"model": Health}}, summary="Can documents be read?")
-async def health(house: House) -> Response:
+async def health(services: ServicesDep) -> Response:
     """503 and ``unhealthy`` when no worker with a ready engine has been heard of in the last ten seconds."""
     try:
-        ready = await ready_workers(house)
+        ready = await ready_workers(services)
     except StoreUnavailable:
         ready = []
     used = [account["engine"]["gpu_memory_used"] for account in ready]
@@ -64,9 +64,9 @@ async def health(house: House) -> Response:
     return json_answer(body, 200 if ready else 503)
 
 
-@router.get("/models", response_model=Model, responses=answers(), summary="Which engine is running?")
-async def models(house: House) -> Response:
-    ready = await ready_workers(house)
+@router.get("/models", response_model=EngineModel, responses=answers(), summary="Which engine is running?")
+async def models(services: ServicesDep) -> Response:
+    ready = await ready_workers(services)
     if not ready:
         raise EngineNotReady("No worker with a ready engine has been heard of", retry_after=5)
     engine = ready[0]["engine"]
@@ -76,7 +76,7 @@ async def models(house: House) -> Response:
             "model": engine["model"],
             "capabilities": engine["capabilities"],
             "max_image_size": f"{width}x{height}",
-            "supported_formats": readable(house.settings.allowed_extensions),
+            "supported_formats": readable(services.settings.allowed_extensions),
             "engine": engine["name"],
             "version": engine["version"],
             "modes": engine["modes"],
@@ -91,32 +91,32 @@ async def livez() -> Response:
 
 
 @router.get("/readyz", response_model=Alive, responses=answers(), summary="Would a submission be taken?")
-async def readyz(request: Request, house: House) -> Response:
+async def readyz(request: Request, services: ServicesDep) -> Response:
     """503 when the store cannot be reached or the queue has reached a limit."""
-    await house.store.ping()
-    if (what := await house.store.full()) is not None:
-        full = QueueFull(f"Too many {what} are waiting", retry_after=await house.store.retry_after())
+    await services.store.ping()
+    if (what := await services.store.full()) is not None:
+        full = QueueFull(f"Too many {what} are waiting", retry_after=await services.store.retry_after())
         return problem(full, request_id(request), 503)
     return json_answer({"status": "ok"})
 
 
 @router.get("/metrics", response_class=Response, summary="Numbers for Prometheus")
-async def metrics(house: House) -> Response:
+async def metrics(services: ServicesDep) -> Response:
     """This process's requests, and what the store and the workers say. ``ocr_store_up`` is 0 when Redis is away."""
     try:
-        reading = await _reading(house)
+        snapshot = await _snapshot(services)
     except StoreUnavailable:
-        reading = Reading(up=False)
-    return Response(house.metrics.render(reading), media_type="text/plain; version=0.0.4; charset=utf-8")
+        snapshot = ServiceSnapshot(up=False)
+    return Response(services.metrics.render(snapshot), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-async def _reading(house: Services) -> Reading:
-    workers = await house.store.workers()
-    return Reading(
+async def _snapshot(services: Services) -> ServiceSnapshot:
+    workers = await services.store.workers()
+    return ServiceSnapshot(
         up=True,
-        counters=await house.store.counters(),
+        counters=await services.store.counters(),
         workers=workers,
         ready=sum(map(is_ready, workers)),
-        oldest_queued=await house.store.oldest_queued(),
-        memory_share=await house.store.memory_share(),
+        oldest_queued=await services.store.oldest_queued(),
+        memory_share=await services.store.memory_share(),
     )

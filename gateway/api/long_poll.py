@@ -59,24 +59,26 @@ async def gone(request: Request) -> None:
         pass
 
 
-async def wait_for(house: Services, request: Request, job: Job, seconds: float, enough: Callable[[Job], bool]) -> Job:
+async def wait_for(
+    services: Services, request: Request, job: Job, seconds: float, enough: Callable[[Job], bool]
+) -> Job:
     """The job once ``enough`` says so; as it is when the time is up, the client has gone or the gateway stops."""
     if not seconds or enough(job):
         return job
     left = asyncio.ensure_future(gone(request))
-    follower = asyncio.ensure_future(_follow(house, job, enough))
+    follower = asyncio.ensure_future(_follow(services, job, enough))
     try:
         await asyncio.wait({left, follower}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        return follower.result() if follower.done() else await house.store.job(job.id, job.owner)
+        return follower.result() if follower.done() else await services.store.job(job.id, job.owner)
     finally:
         await stop(left, follower)
 
 
-async def _follow(house: Services, job: Job, enough: Callable[[Job], bool]) -> Job:
-    async with house.hub.follow(job.id, None) as reader:
+async def _follow(services: Services, job: Job, enough: Callable[[Job], bool]) -> Job:
+    async with services.hub.follow(job.id, None) as reader:
         while True:
-            job = await house.store.job(job.id, job.owner)
-            if job.finished or enough(job) or house.hub.closed:
+            job = await services.store.job(job.id, job.owner)
+            if job.finished or enough(job) or services.hub.closed:
                 return job
             events = await reader.next(LOOK)
             while events and all(event.name == "token" for event in events):

@@ -16,13 +16,13 @@ from gateway.api.openapi import READ_FORM, Responses, content, header
 from gateway.api.problems import answers, describe, request_id
 from gateway.api.responses import json_answer
 from gateway.api.results import refuse_without_result
-from gateway.api.submission import Sender, Upload, check_form, submit, take_in
-from gateway.dependencies import Who
+from gateway.api.submission import ReceivedUpload, Submitter, check_form, receive_upload, submit
+from gateway.dependencies import CallerDep
 from gateway.formats.markdown import markdown
-from gateway.services import House, Services
+from gateway.services import Services, ServicesDep
 from gateway.streaming import sse
-from gateway.streaming.event_hub import Reader
-from gateway.streaming.text_stream import Relay
+from gateway.streaming.event_hub import EventReader
+from gateway.streaming.text_stream import TextStream
 from shared.contract.document import Document
 from shared.contract.job import Job
 from shared.errors import AlreadyFinished, EngineNotReady, JobFailed, NotFound, OCRError
@@ -35,7 +35,7 @@ FOR_EVER: Final = 10**9
 JOB_ID: Final = header("id of the job that does the work")
 
 
-class Metadata(BaseModel):
+class OcrMetadata(BaseModel):
     """Of the first page, in pixels; ``processing_time`` in seconds, without the time in the queue."""
 
     image_width: int
@@ -43,14 +43,14 @@ class Metadata(BaseModel):
     processing_time: float = Field(examples=[3.2])
 
 
-class Text(BaseModel):
+class OcrResponse(BaseModel):
     text: str
-    metadata: Metadata
+    metadata: OcrMetadata
 
 
 READ: Final[Responses] = {
     200: {
-        "model": Text,
+        "model": OcrResponse,
         "content": content("text/event-stream"),
         "headers": {"X-Job-Id": JOB_ID},
         "description": 'with `stream=true` events `{"text"}` and a last `{"done": true}`, else one JSON object',
@@ -62,39 +62,41 @@ READ: Final[Responses] = {
     "/ocr", summary="Read a file now", openapi_extra=READ_FORM, response_class=Response,
     responses=READ | answers(400, 409, 413, 429),
 )  # fmt: skip
-async def read(request: Request, house: House, who: Who) -> Response:
+async def read(request: Request, services: ServicesDep, caller: CallerDep) -> Response:
     """Submits a job and relays it. A client that goes away cancels it."""
-    if not await ready_workers(house):
+    if not await ready_workers(services):
         raise EngineNotReady("No worker with a ready engine has been heard of", retry_after=5)
     async with read_form(request, READ_FIELDS, files=1) as form:
         stream = read_flag("stream", form.fields, default=True)
-        wishes = await check_form(house, form)
-        upload = await take_in(house, form.file, wishes)
-        submitted = await submit(house, upload, wishes, Sender(who.owner, page_quota=who.page_quota))
-    call = Call(house, request, submitted.job_id, upload)
+        submit_options = await check_form(services, form)
+        upload = await receive_upload(services, form.file, submit_options)
+        submitted = await submit(
+            services, upload, submit_options, Submitter(caller.owner, page_quota=caller.page_quota)
+        )
+    call = OcrCall(services, request, submitted.job_id, upload)
     return call.stream() if stream else await call.whole()
 
 
-class Call:
+class OcrCall:
     """A job somebody is waiting for: it is cancelled when nobody is any more."""
 
-    def __init__(self, house: Services, request: Request, job_id: str, upload: Upload) -> None:
-        self._house, self._request, self._id, self._upload = house, request, job_id, upload
+    def __init__(self, services: Services, request: Request, job_id: str, upload: ReceivedUpload) -> None:
+        self._services, self._request, self._id, self._upload = services, request, job_id, upload
         self._headers = {"X-Job-Id": job_id}
         self._over = False
 
     def _left(self) -> None:
         if not self._over:
-            self._house.spawn(self._cancel())
+            self._services.spawn(self._cancel())
 
     async def _cancel(self) -> None:
         try:
-            await self._house.store.cancel(self._id)
+            await self._services.store.cancel(self._id)
         except (AlreadyFinished, NotFound):
             return
 
     async def _job(self) -> Job:
-        job = await self._house.store.job(self._id)
+        job = await self._services.store.job(self._id)
         self._over = job.finished
         return job
 
@@ -102,20 +104,20 @@ class Call:
 
     async def whole(self) -> Response:
         try:
-            job = await wait_for(self._house, self._request, await self._job(), FOR_EVER, lambda job: job.finished)
+            job = await wait_for(self._services, self._request, await self._job(), FOR_EVER, lambda job: job.finished)
             self._over = job.finished
         finally:
             self._left()
         if not job.finished:
             raise EngineNotReady("The gateway is stopping", retry_after=1)
         refuse_without_result(job)
-        pages = tuple(await self._house.store.pages(job.id))
+        pages = tuple(await self._services.store.pages(job.id))
         text = markdown(Document(job_id=job.id, engine=job.engine or "", pages=pages))
         width = self._upload.info.width or pages[0].width
         height = self._upload.info.height or pages[0].height
         seconds = round((job.completed_at or 0.0) - (job.started_at or job.created_at), 3)
-        metadata = Metadata(image_width=width, image_height=height, processing_time=seconds)
-        return json_answer(Text(text=text, metadata=metadata).model_dump(), 200, self._headers)
+        metadata = OcrMetadata(image_width=width, image_height=height, processing_time=seconds)
+        return json_answer(OcrResponse(text=text, metadata=metadata).model_dump(), 200, self._headers)
 
     # -- as it is made
 
@@ -123,11 +125,11 @@ class Call:
         return sse.EventStream(self._messages(), self._headers, on_close=self._left)
 
     async def _messages(self) -> AsyncIterator[str]:
-        relay, written = Relay(self._upload.numbers), time.monotonic()
+        text_stream, written = TextStream(self._upload.numbers), time.monotonic()
         try:
-            async with self._house.hub.follow(self._id, "0") as reader:
+            async with self._services.hub.follow(self._id, "0") as reader:
                 while not self._over:
-                    for piece in await self._pieces(reader, relay):
+                    for piece in await self._pieces(reader, text_stream):
                         written = time.monotonic()
                         yield sse.message(piece)
                     if time.monotonic() - written >= sse.PING_SECONDS:
@@ -136,36 +138,36 @@ class Call:
         except OCRError as error:
             yield sse.message({"error": describe(error, request_id(self._request))})
 
-    async def _pieces(self, reader: Reader, relay: Relay) -> list[dict[str, Any]]:
+    async def _pieces(self, reader: EventReader, text_stream: TextStream) -> list[dict[str, Any]]:
         """What there is to tell next: pieces of text, and the end when it has come."""
         events = await reader.next(LOOK)
         pieces: list[dict[str, Any]] = []
         if reader.missed:
             reader.missed = False
-            pieces += relay.missed()
-            for page in await self._house.store.pages(self._id):
-                pieces += relay.ended(page)
+            pieces += text_stream.missed()
+            for page in await self._services.store.pages(self._id):
+                pieces += text_stream.ended(page)
         for event in events:
-            pieces += await self._heard(event, relay)
+            pieces += await self._heard(event, text_stream)
         if not events or any(event.name == "done" for event in events):
-            pieces += self._end(await self._job(), relay)
+            pieces += self._end(await self._job(), text_stream)
         return pieces
 
-    async def _heard(self, event: Event, relay: Relay) -> list[dict[str, Any]]:
+    async def _heard(self, event: Event, text_stream: TextStream) -> list[dict[str, Any]]:
         if event.name == "token":
-            return list(relay.token(event.data["page"], event.data["text"]))
+            return list(text_stream.token(event.data["page"], event.data["text"]))
         if event.name == "page.restarted":
-            return list(relay.restarted(event.data["page"]))
+            return list(text_stream.restarted(event.data["page"]))
         if event.name in ("page.completed", "page.failed"):
-            page = await self._house.store.page(self._id, event.data["page"])
-            return list(relay.ended(page)) if page else []
+            page = await self._services.store.page(self._id, event.data["page"])
+            return list(text_stream.ended(page)) if page else []
         return []
 
-    def _end(self, job: Job, relay: Relay) -> list[dict[str, Any]]:
+    def _end(self, job: Job, text_stream: TextStream) -> list[dict[str, Any]]:
         if not job.finished:
             return []
         try:
             refuse_without_result(job)
         except JobFailed as error:
             return [{"error": describe(error, request_id(self._request))}]
-        return [*relay.finished(), {"done": True}]
+        return [*text_stream.finished(), {"done": True}]

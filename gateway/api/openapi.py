@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
 from gateway.api.forms import WEBHOOK_EVENTS
-from gateway.api.problems import Problem
+from gateway.api.problems import ProblemDetails
 from shared.contract.options import Mode, Priority, ReadType, TextLayer
 
 FILE: Final = {"type": "string", "format": "binary", "description": "jpg, jpeg, png, webp, tiff or pdf"}
@@ -114,7 +114,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         schemas = made.setdefault("components", {}).setdefault("schemas", {})
-        schemas["Problem"] = Problem.model_json_schema()
+        schemas["ProblemDetails"] = ProblemDetails.model_json_schema()
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
         for path in made["paths"].values():

@@ -67,7 +67,7 @@ class MethodNotAllowed(OCRError):
     code = "method-not-allowed"
 
 
-class Problem(BaseModel):
+class ProblemDetails(BaseModel):
     """What went wrong, by RFC 9457. Programs go by ``code``, people read ``detail``."""
 
     type: str = Field(description="stable URI of the kind of problem", examples=["/problems/file-too-large"])

@@ -18,9 +18,9 @@ NO_STORE: Final = {"Cache-Control": "no-store"}
 SOON: Final = 2  # seconds to come back in, where the end of the job cannot be told yet
 
 
-def base_url(house: Services, request: Request) -> str:
+def base_url(services: Services, request: Request) -> str:
     """Where this gateway is reached: ``public_url``, else what the request says of itself."""
-    return (house.settings.public_url or str(request.base_url)).rstrip("/")
+    return (services.settings.public_url or str(request.base_url)).rstrip("/")
 
 
 def etag(job: Job) -> str:
@@ -45,10 +45,10 @@ def retry_after(job: Job) -> dict[str, str]:
 
 
 def job_answer(
-    house: Services, request: Request, job: Job, status: int = 200, headers: Mapping[str, str] | None = None
+    services: Services, request: Request, job: Job, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """The job itself as the answer."""
-    body = view.full(job, base_url(house, request))
+    body = view.full(job, base_url(services, request))
     own = {**NO_STORE, "ETag": etag(job), **retry_after(job), **(headers or {})}
     if status == 202:
         own["Location"] = body.urls.self

@@ -12,13 +12,13 @@ from gateway.api.filenames import content_disposition
 from gateway.api.openapi import RETRY_AFTER, Responses, content
 from gateway.api.problems import answers
 from gateway.api.responses import NO_STORE, job_answer
-from gateway.dependencies import Who
+from gateway.dependencies import CallerDep
 from gateway.formats import Format, negotiate
 from gateway.formats.archive import archive, as_json
 from gateway.formats.html import CSP, html
 from gateway.formats.markdown import markdown
 from gateway.formats.text import text
-from gateway.services import House, Services
+from gateway.services import Services, ServicesDep
 from shared.boxes import draw
 from shared.contract import page_range, view
 from shared.contract.document import Document, Page
@@ -48,15 +48,17 @@ FormatQuery = Annotated[Format | None, Query(alias="format", description="goes b
     summary="The document",
     responses=FORMATS | LATER | answers(400, 404, 409, 410),
 )
-async def get_result(job_id: str, request: Request, house: House, who: Who, wanted: FormatQuery = None) -> Response:
+async def get_result(
+    job_id: str, request: Request, services: ServicesDep, caller: CallerDep, wanted: FormatQuery = None
+) -> Response:
     """Markdown unless ``Accept`` or ``format`` say otherwise; 202 with the job while there is more to come."""
     kind = negotiate(request.headers.get("accept"), wanted)
-    job = await house.store.job(job_id, who.owner)
+    job = await services.store.job(job_id, caller.owner)
     refuse_without_result(job)
     if not job.finished:
-        return job_answer(house, request, job, 202)
-    document = Document(job_id=job.id, engine=job.engine or "", pages=tuple(await house.store.pages(job.id)))
-    return await rendered(job, document, kind, lambda: house.store.figures(job.id))
+        return job_answer(services, request, job, 202)
+    document = Document(job_id=job.id, engine=job.engine or "", pages=tuple(await services.store.pages(job.id)))
+    return await rendered(job, document, kind, lambda: services.store.figures(job.id))
 
 
 @router.get(
@@ -66,19 +68,19 @@ async def get_result(job_id: str, request: Request, house: House, who: Who, want
     responses=ONE_PAGE | LATER | answers(400, 404, 409, 410),
 )
 async def get_page(
-    job_id: str, number: int, request: Request, house: House, who: Who, wanted: FormatQuery = None
+    job_id: str, number: int, request: Request, services: ServicesDep, caller: CallerDep, wanted: FormatQuery = None
 ) -> Response:
     """One page as soon as it has been read, by the document's own page number; JSON unless asked otherwise."""
     accept = request.headers.get("accept", "*/*")
     kind = Format.JSON if accept == "*/*" and wanted is None else negotiate(accept, wanted)
-    job = await house.store.job(job_id, who.owner)
-    page = await find_page(house, job, number)
+    job = await services.store.job(job_id, caller.owner)
+    page = await find_page(services, job, number)
     if page is None:
-        return job_answer(house, request, job, 202)
+        return job_answer(services, request, job, 202)
     if kind is Format.JSON:
         return Response(page.model_dump_json(), headers=NO_STORE, media_type=kind.content_type)
     document = Document(job_id=job.id, engine=job.engine or "", pages=(page,))
-    return await rendered(job, document, kind, lambda: _figures_of(house, job.id, page), images="../images/")
+    return await rendered(job, document, kind, lambda: _figures_of(services, job.id, page), images="../images/")
 
 
 @router.get(
@@ -91,32 +93,32 @@ async def get_page_image(
     job_id: str,
     number: int,
     request: Request,
-    house: House,
-    who: Who,
+    services: ServicesDep,
+    caller: CallerDep,
     boxes: Annotated[bool, Query(description="draw the page's blocks on it")] = False,
 ) -> Response:
     """The page as the engine saw it (WebP). 404 where the service keeps no pictures."""
-    job = await house.store.job(job_id, who.owner)
-    page = await find_page(house, job, number)
+    job = await services.store.job(job_id, caller.owner)
+    page = await find_page(services, job, number)
     if page is None:
-        return job_answer(house, request, job, 202)
-    image = await house.store.page_image(job.id, number)
+        return job_answer(services, request, job, 202)
+    image = await services.store.page_image(job.id, number)
     if image is None:
         raise NotFound("No picture of this page was kept")
     if boxes:
-        image = await house.helper.run(draw, image, page, timeout=DRAW_SECONDS, failures=DRAWING)
+        image = await services.sandbox.run(draw, image, page, timeout=DRAW_SECONDS, failures=DRAWING)
     return Response(image, headers=NO_STORE, media_type="image/webp")
 
 
 @router.get(
     "/{job_id}/images/{name}", response_class=Response, summary="A figure", responses=FIGURE | answers(404, 410)
 )
-async def get_figure(job_id: str, name: str, house: House, who: Who) -> Response:
+async def get_figure(job_id: str, name: str, services: ServicesDep, caller: CallerDep) -> Response:
     """A figure by the name it has in the Markdown: ``images/<page>_<i>.jpg``."""
-    job = await house.store.job(job_id, who.owner, pages=False)
+    job = await services.store.job(job_id, caller.owner, pages=False)
     if job.expired:
         raise ResultExpired()
-    figure = await house.store.figure(job.id, name)
+    figure = await services.store.figure(job.id, name)
     if figure is None:
         raise NotFound("There is no figure of this name")
     return Response(figure, headers=NO_STORE, media_type="image/jpeg")
@@ -139,21 +141,21 @@ def refuse_without_result(job: Job) -> None:
         raise JobFailed(f"{job.error.code}: {job.error.detail}" if job.error else None)
 
 
-async def find_page(house: Services, job: Job, number: int) -> Page | None:
+async def find_page(services: Services, job: Job, number: int) -> Page | None:
     """The page, or None while it may still come. Raises ``NotFound``, ``JobFailed`` and ``ResultExpired``."""
     if number not in page_range.parse(job.input.page_range, job.input.pages):
         raise NotFound(f"The job has no page {number}")
     if job.expired:
         raise ResultExpired()
-    page = await house.store.page(job.id, number)
+    page = await services.store.page(job.id, number)
     if page is None and job.finished:
         refuse_without_result(job)
         raise NotFound(f"Page {number} was not read")
     return page
 
 
-async def _figures_of(house: Services, job_id: str, page: Page) -> dict[str, bytes]:
-    found = {figure.name: await house.store.figure(job_id, figure.name) for figure in page.figures}
+async def _figures_of(services: Services, job_id: str, page: Page) -> dict[str, bytes]:
+    found = {figure.name: await services.store.figure(job_id, figure.name) for figure in page.figures}
     return {name: jpeg for name, jpeg in found.items() if jpeg is not None}
 
 

@@ -11,7 +11,7 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 
 from gateway.api.filenames import clean_filename
-from gateway.api.forms import Form, Wishes, read_wishes
+from gateway.api.forms import Form, SubmitOptions, parse_options
 from gateway.services import Services
 from shared.contract import page_range
 from shared.contract.job import Input, NewJob
@@ -27,8 +27,8 @@ LOOKUP_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Sender:
-    """Who submits, under which Idempotency-Key, and into which batch."""
+class Submitter:
+    """CallerDep submits, under which Idempotency-Key, and into which batch."""
 
     owner: str
     key: str | None = None
@@ -37,7 +37,7 @@ class Sender:
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
+class ReceivedUpload:
     """A file that passed every check. ``numbers``: the pages that are to be read. ``password``: a PDF's."""
 
     data: bytes = field(repr=False)
@@ -67,37 +67,37 @@ def is_ready(account: dict[str, Any]) -> bool:
     return account.get("engine", {}).get("state", "ready") in READY
 
 
-async def refuse_when_full(house: Services, request: Request) -> None:
+async def refuse_when_full(services: Services, request: Request) -> None:
     """Before the body is read. A repeated submission is let through: the store knows whether it is one."""
-    if "idempotency-key" not in request.headers and (what := await house.store.full()) is not None:
-        raise QueueFull(f"Too many {what} are waiting", retry_after=await house.store.retry_after())
+    if "idempotency-key" not in request.headers and (what := await services.store.full()) is not None:
+        raise QueueFull(f"Too many {what} are waiting", retry_after=await services.store.retry_after())
 
 
-async def check_form(house: Services, form: Form) -> Wishes:
+async def check_form(services: Services, form: Form) -> SubmitOptions:
     """The form's options, checked against the settings and against the engines that are running."""
-    wishes = read_wishes(form.fields, house.settings)
-    await check_engines(house, wishes.options)
-    if wishes.webhook is not None:
-        await check_receiver(house, wishes.webhook.url)
-    return wishes
+    submit_options = parse_options(form.fields, services.settings)
+    await check_engines(services, submit_options.options)
+    if submit_options.webhook is not None:
+        await check_receiver(services, submit_options.webhook.url)
+    return submit_options
 
 
-async def check_receiver(house: Services, url: str) -> None:
+async def check_receiver(services: Services, url: str) -> None:
     """Refuse a webhook that would not be sent. A name that cannot be looked up just now is looked up again then."""
     try:
         async with asyncio.timeout(LOOKUP_SECONDS):
-            await house.guard.check(url)
+            await services.guard.check(url)
     except Blocked as error:
         raise BadWebhookUrl(f"webhook_url is not called: {error}") from None
     except (Unresolved, TimeoutError):
         return
 
 
-async def check_engines(house: Services, options: Options) -> None:
+async def check_engines(services: Services, options: Options) -> None:
     """Refuse what no running engine can do; while none is known, anything may be asked for."""
     if options.mode is None and options.prompt is None:
         return
-    engines = [account["engine"] for account in await house.store.workers()]
+    engines = [account["engine"] for account in await services.store.workers()]
     modes = {mode for engine in engines for mode in engine["modes"]}
     if engines and options.mode is not None and options.mode not in modes:
         known = f"it has {', '.join(sorted(modes))}" if modes else "it has no modes"
@@ -107,32 +107,34 @@ async def check_engines(house: Services, options: Options) -> None:
         raise PromptTooLong(f"The prompt has {len(options.prompt)} characters; the engine takes {longest}")
 
 
-async def take_in(house: Services, file: UploadFile, wishes: Wishes) -> Upload:
+async def receive_upload(services: Services, file: UploadFile, submit_options: SubmitOptions) -> ReceivedUpload:
     """Read one file of the form and check it in the helper process. Raises ``FileValidationError`` and others."""
-    limit = max(house.settings.max_file_size, house.settings.max_pdf_size)
+    limit = max(services.settings.max_file_size, services.settings.max_pdf_size)
     if not file.filename and not file.size:
         raise FileMissing()
     if file.size is not None and file.size > limit:
         raise FileTooLarge(f"{file.size} bytes; at most {limit} are accepted")
     data, filename = await file.read(), clean_filename(file.filename or "")
-    info = await house.inspector.inspect(data, Asked(filename, wishes.pages, wishes.password))
+    info = await services.inspector.inspect(data, Asked(filename, submit_options.pages, submit_options.password))
     digest = await asyncio.to_thread(hashlib.sha256, data)
-    return Upload(data, digest.hexdigest(), filename, info, wishes.password)
+    return ReceivedUpload(data, digest.hexdigest(), filename, info, submit_options.password)
 
 
-async def submit(house: Services, upload: Upload, wishes: Wishes, sender: Sender) -> Submitted:
+async def submit(
+    services: Services, upload: ReceivedUpload, submit_options: SubmitOptions, submitter: Submitter
+) -> Submitted:
     """Store the job and its place in the queue, in one step or not at all."""
     new = NewJob(
         input=upload.input,
         pages=len(upload.numbers),
-        options=wishes.options,
-        owner=sender.owner,
-        metadata=wishes.metadata or {},
-        deadline=wishes.deadline,
-        idempotency_key=sender.key,
-        batch=sender.batch,
-        webhook=wishes.webhook,
-        page_quota=sender.page_quota,
+        options=submit_options.options,
+        owner=submitter.owner,
+        metadata=submit_options.metadata or {},
+        deadline=submit_options.deadline,
+        idempotency_key=submitter.key,
+        batch=submitter.batch,
+        webhook=submit_options.webhook,
+        page_quota=submitter.page_quota,
     )
-    print_ = hashlib.sha256(f"{upload.sha256}\n{wishes.fingerprint()}".encode()).hexdigest()
-    return await house.store.submit(new, with_password(upload.data, upload.password), print_)
+    print_ = hashlib.sha256(f"{upload.sha256}\n{submit_options.fingerprint()}".encode()).hexdigest()
+    return await services.store.submit(new, with_password(upload.data, upload.password), print_)

@@ -9,8 +9,8 @@ from pydantic import BaseModel, Field
 
 from gateway.api.problems import answers
 from gateway.api.responses import base_url, json_answer
-from gateway.dependencies import Who
-from gateway.services import House
+from gateway.dependencies import CallerDep
+from gateway.services import ServicesDep
 from shared.contract import view
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
@@ -27,10 +27,10 @@ class Token(BaseModel):
 @router.post(
     "/{job_id}/token", status_code=201, response_model=Token, summary="A token for URLs", responses=answers(401, 404)
 )
-async def make_token(job_id: str, request: Request, house: House, who: Who) -> Response:
+async def make_token(job_id: str, request: Request, services: ServicesDep, caller: CallerDep) -> Response:
     """For a few minutes the token takes the place of a key in every GET of this job."""
-    job = await house.store.job(job_id, who.owner)
-    expires_at = int(time.time()) + house.settings.token_ttl
-    token = await house.door.tokens.make(job.id, job.owner, expires_at)
-    events = f"{view.urls(job.id, base_url(house, request)).events}?token={token}"
+    job = await services.store.job(job_id, caller.owner)
+    expires_at = int(time.time()) + services.settings.token_ttl
+    token = await services.authenticator.tokens.make(job.id, job.owner, expires_at)
+    events = f"{view.urls(job.id, base_url(services, request)).events}?token={token}"
     return json_answer({"token": token, "expires_at": view.timestamp(expires_at), "events": events}, 201)

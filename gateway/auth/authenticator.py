@@ -37,30 +37,30 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-class Door:
+class Authenticator:
     def __init__(self, redis: Client, settings: Settings) -> None:
         self.keys = Keys(redis, settings)
         self.tokens = Tokens(redis)
         self._settings = settings
         self._scripts = Scripts(redis)
-        self._closed = not (is_loopback(settings.host) or settings.allow_anonymous)
+        self._requires_key = not (is_loopback(settings.host) or settings.allow_anonymous)
 
-    async def admit(self, request: Request) -> Caller:
-        """Who is calling. Raises ``Unauthorized`` and ``RateLimited``; the limits' headers go into the answer."""
+    async def authenticate(self, request: Request) -> Caller:
+        """CallerDep is calling. Raises ``Unauthorized`` and ``RateLimited``; the limits' headers go into the answer."""
         text = given_key(request)
         if text is None and (owner := await self._token_owner(request)) is not None:
             return await self._limit(request, Key(owner, owner, owner, 0.0))
-        if not await self.closed():
+        if not await self.requires_key():
             return Caller()
         key = await self.keys.find(text) if text is not None else None
         if key is None:
             raise Unauthorized()
         return await self._limit(request, key)
 
-    async def closed(self) -> bool:
+    async def requires_key(self) -> bool:
         """Whether a key is needed. A door that is closed stays so."""
-        self._closed = self._closed or await self.keys.exist()
-        return self._closed
+        self._requires_key = self._requires_key or await self.keys.exist()
+        return self._requires_key
 
     async def _token_owner(self, request: Request) -> str | None:
         token, job_id = request.query_params.get("token"), request.path_params.get("job_id")

@@ -38,7 +38,7 @@ def first_of_all(event: Event) -> bool:
     return event.name == "status" and event.data == {"status": "queued"}
 
 
-class Reader:
+class EventReader:
     """One follower of one job's stream, at ``position``. ``missed`` is set when events before it were trimmed away."""
 
     def __init__(self, store: Store, job_id: str, position: str, *, behind: bool) -> None:
@@ -105,12 +105,12 @@ class Reader:
         return bool(first) and moment(first[0].id) > moment(self.position) and not first_of_all(first[0])
 
 
-class Watched:
+class FollowedStream:
     """A stream somebody follows: how far it has been read, and who wants to know."""
 
     def __init__(self, position: str) -> None:
         self.position = position
-        self.readers: set[Reader] = set()
+        self.readers: set[EventReader] = set()
 
 
 class Hub:
@@ -119,18 +119,20 @@ class Hub:
     def __init__(self, client: Client, store: Store) -> None:
         self._client = client
         self._store = store
-        self._watched: dict[str, Watched] = {}
+        self._watched: dict[str, FollowedStream] = {}
         self._bell, self._rung = f"wake:{secrets.token_hex(8)}", "0-0"
         self._loop: asyncio.AbstractEventLoop | None = None
         self.closed = False
 
     @asynccontextmanager
-    async def follow(self, job_id: str, after: str | None) -> AsyncIterator[Reader]:
+    async def follow(self, job_id: str, after: str | None) -> AsyncIterator[EventReader]:
         """Follow a job's events: those after the id ``after`` ("0": all), or with None only those to come."""
         watched = self._watched.get(job_id)
         if watched is None:
-            watched = self._watched.setdefault(job_id, Watched(await self._last_id(job_id)))
-        reader = Reader(self._store, job_id, watched.position if after is None else after, behind=after is not None)
+            watched = self._watched.setdefault(job_id, FollowedStream(await self._last_id(job_id)))
+        reader = EventReader(
+            self._store, job_id, watched.position if after is None else after, behind=after is not None
+        )
         watched.readers.add(reader)
         try:
             await self._ring()

@@ -11,7 +11,7 @@ from shared.contract.document import Page, PageStatus
 GAP = "\n\n"  # between two pages, as in the Markdown
 
 
-class Relay:
+class TextStream:
     """Turns what is heard of the pages into pieces: ``{"text": ...}`` and ``{"reset": true}``.
 
     Only the first page that has not ended is told as it is made; later ones are held back until their turn. What was

@@ -58,12 +58,12 @@ class Queue(Frozen):
     eta_seconds: float | None = None
 
 
-class JobError(Frozen):
+class JobFailure(Frozen):
     code: str
     detail: str
 
 
-class Webhook(Frozen):
+class WebhookTarget(Frozen):
     url: str
     events: tuple[str, ...]
 
@@ -85,11 +85,11 @@ class Job(Frozen):
     progress: Progress
     queue: Queue | None
     attempt: int
-    error: JobError | None
+    error: JobFailure | None
     usage: Usage
     engine: str | None
     batch: str | None
-    webhook: Webhook | None
+    webhook: WebhookTarget | None
     pages: tuple[Mark, ...]
     seen_at: float
 
@@ -117,7 +117,7 @@ class NewJob:
     deadline: float | None = None
     idempotency_key: str | None = None
     batch: str | None = None
-    webhook: Webhook | None = None
+    webhook: WebhookTarget | None = None
     page_quota: int | None = None
 
 
@@ -175,7 +175,7 @@ def read_job(record: Mapping[str, str], marks: Mapping[str, str], queue: Queue |
         ),
         queue=queue,
         attempt=int(record["attempt"]),
-        error=JobError(**error) if error else None,
+        error=JobFailure(**error) if error else None,
         usage=Usage(
             prompt_tokens=int(record.get("prompt_tokens", 0)),
             completion_tokens=int(record.get("completion_tokens", 0)),
@@ -183,7 +183,7 @@ def read_job(record: Mapping[str, str], marks: Mapping[str, str], queue: Queue |
         ),
         engine=record.get("engine") or None,
         batch=record.get("batch") or None,
-        webhook=Webhook(url=url, events=tuple(record["webhook_events"].split(","))) if url else None,
+        webhook=WebhookTarget(url=url, events=tuple(record["webhook_events"].split(","))) if url else None,
         pages=tuple(sorted((Mark.model_validate_json(mark) for mark in marks.values()), key=lambda mark: mark.number)),
         seen_at=seen_at,
     )

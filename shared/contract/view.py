@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from shared.contract.document import Frozen, Usage
-from shared.contract.job import Input, Job, JobError, Mark, Progress, Queue, Webhook
+from shared.contract.job import Input, Job, JobFailure, Mark, Progress, Queue, WebhookTarget
 from shared.contract.options import JobStatus, Options
 
 
@@ -38,11 +38,11 @@ class JobBrief(Frozen):
     queue: Queue | None
     attempt: int = Field(description="how often a worker has started the job")
     cached: bool = False
-    error: JobError | None
+    error: JobFailure | None
     usage: Usage
     engine: str | None
     batch: str | None
-    webhook: Webhook | None
+    webhook: WebhookTarget | None
     urls: Urls
 
 

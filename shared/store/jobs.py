@@ -60,7 +60,7 @@ class Batch:
     rejected: tuple[dict[str, Any], ...]
 
 
-class Place(NamedTuple):
+class ListPosition(NamedTuple):
     """Where a job stands in its owner's list; as text, a cursor."""
 
     moment: float
@@ -70,7 +70,7 @@ class Place(NamedTuple):
         return f"{self.moment!r}-{self.job_id}"
 
     @classmethod
-    def of(cls, cursor: str | None) -> Place:
+    def of(cls, cursor: str | None) -> ListPosition:
         if cursor is None:
             return cls(math.inf, "")
         if (found := CURSOR.fullmatch(cursor)) is None:
@@ -134,7 +134,7 @@ class Store:
         Raises ``NotFound`` for a cursor that is none of ours.
         """
         found: list[Job] = []
-        last = Place.of(cursor)
+        last = ListPosition.of(cursor)
         async for place, job in self._listed(owner, status, last):
             if len(found) == limit:
                 return found, str(last)
@@ -142,7 +142,9 @@ class Store:
             last = place
         return found, None
 
-    async def _listed(self, owner: str, status: str | None, after: Place) -> AsyncIterator[tuple[Place, Job]]:
+    async def _listed(
+        self, owner: str, status: str | None, after: ListPosition
+    ) -> AsyncIterator[tuple[ListPosition, Job]]:
         while places := await self._places_after(owner, after):
             candidates = {place.job_id: place for place in await self._perhaps(places, status)}
             async for job in self._looked_up(list(candidates), owner):
@@ -150,15 +152,15 @@ class Store:
                     yield candidates[job.id], job
             after = places[-1]
 
-    async def _places_after(self, owner: str, place: Place) -> list[Place]:
+    async def _places_after(self, owner: str, place: ListPosition) -> list[ListPosition]:
         """By moment and id, not by rank: jobs come and go while a list is walked, the one at its cursor too."""
         with store_errors():
             found = await self.redis.zrevrangebyscore(
                 f"jobs:{owner}", place.moment, "-inf", start=0, num=LIST_CHUNK, withscores=True
             )
-        return [there for name, score in found if (there := Place(score, name.decode())) < place]
+        return [there for name, score in found if (there := ListPosition(score, name.decode())) < place]
 
-    async def _perhaps(self, places: list[Place], status: str | None) -> list[Place]:
+    async def _perhaps(self, places: list[ListPosition], status: str | None) -> list[ListPosition]:
         """Those that may be in this state, looked up in one step; an open job may turn out to be overdue."""
         if status is None:
             return places

@@ -44,7 +44,7 @@ def signature_headers(known: Secrets, webhook_id: str, body: bytes, now: datetim
     }
 
 
-class Signing:
+class WebhookSecrets:
     def __init__(self, redis: Client, settings: Settings) -> None:
         self._scripts = Scripts(redis)
         self._given = settings.webhook_secret.get_secret_value() if settings.webhook_secret else None

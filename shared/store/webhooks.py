@@ -98,7 +98,7 @@ class Delivery(Frozen):
     seconds: float | None = None
 
 
-class Hooks:
+class WebhookStore:
     def __init__(self, redis: Client, settings: Settings) -> None:
         self.redis = redis
         self.settings = settings

@@ -1,4 +1,4 @@
-"""The house with a locked door: gateway, worker and sender as processes, every secret of theirs known to the test."""
+"""The target with a locked door: gateway, worker and sender as processes, every secret of theirs known to the test."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import httpx
 import pytest
 
 from shared.store.webhook_secrets import new_secret
-from tests.conftest import Valkey
-from tools.processes import Gateway, HookSender, Process, Worker
+from tools.processes import Gateway, Process, WebhookSenderProcess, Worker
+from tools.valkey import Valkey
 
 KEY = "the-only-key-there-is-7f3a9c2e51d80b46"
 REDIS_PASSWORD = "the-store-opens-with-this-19d2c7"
 
 
 @dataclass(frozen=True)
-class House:
+class AttackTarget:
     gateway: Gateway
     processes: tuple[Process, ...]
     webhook_secret: str
@@ -32,9 +32,9 @@ class House:
 
 
 @pytest.fixture(scope="package")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AttackTarget]:
     """A Redis of its own: nobody empties it meanwhile."""
-    folder: Path = tmp_path_factory.mktemp("house")
+    folder: Path = tmp_path_factory.mktemp("target")
     (folder / "store").mkdir()
     valkey, secret = Valkey(folder / "store"), new_secret()
     valkey.client.acl_setuser(
@@ -46,11 +46,11 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         folder, url, api_keys=f"one={KEY}", rate_limit=10**6, rate_burst=10**6, webhook_allow="127.0.0.1",
         webhook_allow_http="true", webhook_ports="", **common,
     )  # fmt: skip
-    processes = (gateway, Worker(folder, url, **common), HookSender(folder, url, **common))
+    processes = (gateway, Worker(folder, url, **common), WebhookSenderProcess(folder, url, **common))
     try:
         for process in processes:
             process.wait_ready()
-        yield House(gateway, processes, secret)
+        yield AttackTarget(gateway, processes, secret)
     finally:
         for process in processes:
             process.kill()

@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.attack.conftest import KEY, REDIS_PASSWORD, House
-from tests.conftest import ROOT, wait_until
-from tools.jobs import png, tiff
+from tests.attack.conftest import KEY, REDIS_PASSWORD, AttackTarget
 from tools.receiver import Receiver, verifies
+from tools.uploads import png, tiff
+from tools.valkey import ROOT, wait_until
 
 JOBS = "/api/v1/jobs"
 INSIDE = re.compile(
@@ -33,10 +33,10 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="module")
-def run(house: House, receiver: Receiver) -> dict[str, Any]:
+def run(target: AttackTarget, receiver: Receiver) -> dict[str, Any]:
     """Every kind of call there is, once: their answers, and the token that was made."""
     answers: list[httpx.Response] = []
-    with house.client() as client, house.client(key=False) as stranger:
+    with target.client() as client, target.client(key=False) as stranger:
 
         def call(method: str, path: str, by: httpx.Client = client, **more: Any) -> httpx.Response:
             answers.append(by.request(method, path, **more))
@@ -140,12 +140,12 @@ def test_the_webhook_came_signed(run: dict[str, Any], receiver: Receiver) -> Non
     assert all(verifies(call, run["secret"]) for call in receiver.calls)
 
 
-def test_no_log_of_the_whole_run_holds_a_secret(run: dict[str, Any], house: House) -> None:
-    logs = house.logs()
+def test_no_log_of_the_whole_run_holds_a_secret(run: dict[str, Any], target: AttackTarget) -> None:
+    logs = target.logs()
     assert f"GET {JOBS}" in logs  # requests are logged at all
     assert "/events?token=***" in logs
     secrets = {
-        "key": KEY, "store": REDIS_PASSWORD, "webhooks": house.webhook_secret, "own webhooks": run["secret"],
+        "key": KEY, "store": REDIS_PASSWORD, "webhooks": target.webhook_secret, "own webhooks": run["secret"],
         "token": run["token"], "receiver": HOOK_PATH,
     }  # fmt: skip
     assert [name for name, secret in secrets.items() if secret in logs] == []

@@ -8,30 +8,30 @@ from pathlib import Path
 
 import pytest
 
-from tests.attack.conftest import KEY, House
-from tests.conftest import ROOT
+from tests.attack.conftest import KEY, AttackTarget
+from tools.valkey import ROOT
 
 # What no schema can say: whether bytes are a picture, which modes the running engine has, which cursors were given out.
 NOT_SAYABLE = "positive_data_acceptance"
 
 
 @pytest.mark.timeout(400)
-def test_schemathesis_finds_nothing(house: House, tmp_path: Path) -> None:
+def test_schemathesis_finds_nothing(target: AttackTarget, tmp_path: Path) -> None:
     command = [
         shutil.which("schemathesis", path=str(ROOT / ".venv" / "bin")) or "schemathesis", "run",
-        f"{house.gateway.url}/openapi.json", "--header", f"Authorization: Bearer {KEY}", "--seed", "1",
+        f"{target.gateway.url}/openapi.json", "--header", f"Authorization: Bearer {KEY}", "--seed", "1",
         "--max-examples", "15", "--generation-database", "none", "--exclude-checks", NOT_SAYABLE,
         "--request-timeout", "60", "--no-color",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=380)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-1000:]
     assert " generated, " in done.stdout
-    assert all(process.alive for process in house.processes)
-    assert "Traceback" not in house.logs()
+    assert all(process.alive for process in target.processes)
+    assert "Traceback" not in target.logs()
 
 
-def test_the_document_says_how_a_key_is_sent(house: House) -> None:
-    with house.client(key=False) as client:
+def test_the_document_says_how_a_key_is_sent(target: AttackTarget) -> None:
+    with target.client(key=False) as client:
         document = client.get("/openapi.json").json()
     schemes = document["components"]["securitySchemes"]
     assert {scheme["type"] for scheme in schemes.values()} == {"http", "apiKey"}

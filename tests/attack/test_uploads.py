@@ -10,24 +10,24 @@ import psutil
 import pytest
 
 from shared.contract.options import TERMINAL
-from tests.attack.conftest import House
-from tests.conftest import wait_until
+from tests.attack.conftest import AttackTarget
 from tests.hostile.make import ANY, TAKEN, Case, cases
+from tools.valkey import wait_until
 
 JOBS = "/api/v1/jobs"
 GIB = 1024**3
 
 
-def family(house: House) -> list[psutil.Process]:
-    """Every process of the house with its helpers."""
-    ours = [psutil.Process(process.pid) for process in house.processes]
+def family(target: AttackTarget) -> list[psutil.Process]:
+    """Every process of the target with its helpers."""
+    ours = [psutil.Process(process.pid) for process in target.processes]
     return [*ours, *(child for process in ours for child in process.children(recursive=True))]
 
 
-def largest(house: House) -> int:
+def largest(target: AttackTarget) -> int:
     """Bytes of the process that holds most."""
     sizes = []
-    for process in family(house):
+    for process in family(target):
         try:
             sizes.append(process.memory_info().rss)
         except psutil.NoSuchProcess:
@@ -36,9 +36,9 @@ def largest(house: House) -> int:
 
 
 @pytest.mark.timeout(600)
-def test_no_hostile_file_causes_a_5xx_a_dead_process_or_more_than_a_gibibyte(house: House) -> None:
+def test_no_hostile_file_causes_a_5xx_a_dead_process_or_more_than_a_gibibyte(target: AttackTarget) -> None:
     peak = 0
-    with house.client() as client, ThreadPoolExecutor(3) as pool:
+    with target.client() as client, ThreadPoolExecutor(3) as pool:
 
         def send(case: Case) -> tuple[Case, httpx.Response]:
             return case, client.post(JOBS, files={"file": (case.name, case.data)}, timeout=120)
@@ -46,7 +46,7 @@ def test_no_hostile_file_causes_a_5xx_a_dead_process_or_more_than_a_gibibyte(hou
         answers: list[tuple[Case, httpx.Response]] = []
         for answer in pool.map(send, cases()):
             answers.append(answer)
-            peak = max(peak, largest(house))
+            peak = max(peak, largest(target))
         assert len(answers) >= 150
         for case, answer in answers:
             assert answer.status_code in (202, 400), (case.name, answer.text)
@@ -58,7 +58,7 @@ def test_no_hostile_file_causes_a_5xx_a_dead_process_or_more_than_a_gibibyte(hou
 
         def all_ended() -> bool:
             nonlocal peak
-            peak = max(peak, largest(house))
+            peak = max(peak, largest(target))
             for job_id in list(waiting):
                 job: dict[str, Any] = client.get(f"{JOBS}/{job_id}").json()
                 if job["status"] in TERMINAL:
@@ -67,5 +67,5 @@ def test_no_hostile_file_causes_a_5xx_a_dead_process_or_more_than_a_gibibyte(hou
 
         wait_until(all_ended, 400, "every job's end")
         assert client.post("/api/v1/ocr", files={"file": ("a.png", b"")}).status_code == 400
-    assert all(process.alive for process in house.processes)
+    assert all(process.alive for process in target.processes)
     assert peak < GIB, peak

@@ -16,22 +16,22 @@ from shared.errors import StoreUnavailable
 from shared.store.connect import connect
 from shared.store.jobs import Store
 from tests.chaos.checker import verdict
-from tests.chaos.faults import House
+from tests.chaos.faults import ChaosStack
 from tests.chaos.plan import Planned, plan
 from tests.conftest import make_settings
 
 SUBMITTERS = 6
-PATIENCE = 150.0  # seconds the house may take to end every job once the faults are over
+PATIENCE = 150.0  # seconds the stack may take to end every job once the faults are over
 
 
-async def submit(client: httpx.AsyncClient, house: House, job: Planned) -> None:
+async def submit(client: httpx.AsyncClient, stack: ChaosStack, job: Planned) -> None:
     """Until a 2xx names the job's id: the same key every time, as a client that does not know what happened."""
     files = {"file": ("chaos.tiff", job.data(), "image/tiff")}
     while True:
         job.tries += 1
         try:
             answer = await client.post(
-                f"{house.gateway.url}/api/v1/jobs",
+                f"{stack.gateway.url}/api/v1/jobs",
                 files=files,
                 data={"priority": job.priority},
                 headers={"Idempotency-Key": job.key},
@@ -46,21 +46,21 @@ async def submit(client: httpx.AsyncClient, house: House, job: Planned) -> None:
         await asyncio.sleep(0.2)
 
 
-async def submitter(house: House, jobs: list[Planned], rng: random.Random) -> None:
+async def submitter(stack: ChaosStack, jobs: list[Planned], rng: random.Random) -> None:
     async with httpx.AsyncClient(timeout=15) as client:
         while jobs:
             job = jobs.pop()
-            await submit(client, house, job)
+            await submit(client, stack, job)
             if rng.random() < 0.1:
-                await submit(client, house, job)  # a client that repeats although it was answered
+                await submit(client, stack, job)  # a client that repeats although it was answered
 
 
-async def breaker(house: House, rng: random.Random, submitting: asyncio.Task[None], least: int) -> None:
+async def breaker(stack: ChaosStack, rng: random.Random, submitting: asyncio.Task[None], least: int) -> None:
     """A fault every one to three seconds while there are submissions, and at least so many."""
     done = 0
     while not submitting.done() or done < least:
         await asyncio.sleep(rng.uniform(1, 3))
-        await house.break_something()
+        await stack.break_something()
         done += 1
 
 
@@ -79,29 +79,29 @@ async def settle(store: Store, planned: list[Planned]) -> float:
 async def run(seed: int, jobs: int, poison: int, faults: int, folder: Path) -> bool:
     rng = random.Random(seed)
     planned = plan(rng, jobs, poison)
-    house = House(folder, rng)
-    client = connect(house.valkey.url, patient=True)
-    store = Store(client, make_settings(house.valkey.url))
-    keeper = asyncio.create_task(house.keep_running())
+    stack = ChaosStack(folder, rng)
+    client = connect(stack.valkey.url, patient=True)
+    store = Store(client, make_settings(stack.valkey.url))
+    keeper = asyncio.create_task(stack.keep_running())
     began = time.monotonic()
     try:
         queue = list(planned)
         random.Random(seed + 1).shuffle(queue)
-        house.gateway.wait_ready()
-        submitting = asyncio.gather(*(submitter(house, queue, rng) for _ in range(SUBMITTERS)))
+        stack.gateway.wait_ready()
+        submitting = asyncio.gather(*(submitter(stack, queue, rng) for _ in range(SUBMITTERS)))
         all_submitted = asyncio.ensure_future(submitting)
-        await breaker(house, rng, all_submitted, faults)
+        await breaker(stack, rng, all_submitted, faults)
         await all_submitted
         recovery = await settle(store, planned)
         counts, findings = await verdict(store, planned)
         counters = await store.counters()
     finally:
         keeper.cancel()
-        house.stop()
+        stack.stop()
         await client.aclose()
     print(f"seed {seed}: {jobs} jobs, {sum(len(job.seeds) for job in planned)} pages, {poison} poisoned, "
           f"{sum(job.tries for job in planned)} submits, {time.monotonic() - began:.0f} s",)  # fmt: skip
-    print("  faults: " + ", ".join(f"{name} x{count}" for name, count in sorted(house.counts.items())))
+    print("  faults: " + ", ".join(f"{name} x{count}" for name, count in sorted(stack.counts.items())))
     print("  counts: " + ", ".join(f"{name} {count}" for name, count in counts.items())
           + f"; leases lost {counters.get('leases_lost', 0)}; ended {recovery:.0f} s after the last fault")  # fmt: skip
     for finding in findings[:20]:

@@ -1,4 +1,4 @@
-"""The faults: each breaks one thing for a while and mends it, so that the house can always recover."""
+"""The faults: each breaks one thing for a while and mends it, so that the stack can always recover."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
-from tests.conftest import Valkey
 from tools.processes import Gateway, Process, Worker
+from tools.valkey import Valkey
 
 LEASE = 3.0
 
 
-class House:
+class ChaosStack:
     """Everything that runs, and what keeps it running (a worker that dies by poison is started again)."""
 
     def __init__(self, folder: Path, rng: random.Random) -> None:
@@ -84,64 +84,64 @@ class House:
         self.valkey.stop()
 
 
-async def worker_killed(house: House) -> None:
-    await house.down(house.one_worker(), house.rng.uniform(0, 1))
+async def worker_killed(stack: ChaosStack) -> None:
+    await stack.down(stack.one_worker(), stack.rng.uniform(0, 1))
 
 
-async def worker_frozen_then_killed(house: House) -> None:
+async def worker_frozen_then_killed(stack: ChaosStack) -> None:
     """Redis may have handed it a message that it never wrote down."""
-    worker = house.one_worker()
+    worker = stack.one_worker()
     worker.signal(signal.SIGSTOP)
-    await asyncio.sleep(house.rng.uniform(0.2, 1))
-    await house.down(worker, 0)
+    await asyncio.sleep(stack.rng.uniform(0.2, 1))
+    await stack.down(worker, 0)
 
 
-async def worker_paused_beyond_its_lease(house: House) -> None:
-    await house.frozen(house.one_worker(), LEASE + house.rng.uniform(0.5, 2))
+async def worker_paused_beyond_its_lease(stack: ChaosStack) -> None:
+    await stack.frozen(stack.one_worker(), LEASE + stack.rng.uniform(0.5, 2))
 
 
-async def worker_stopped(house: House) -> None:
-    worker = house.one_worker()
-    house.busy.add(worker)
+async def worker_stopped(stack: ChaosStack) -> None:
+    worker = stack.one_worker()
+    stack.busy.add(worker)
     try:
         worker.signal(signal.SIGTERM)
         await asyncio.to_thread(worker.popen.wait, 40)
         worker.start()
     finally:
-        house.busy.discard(worker)
+        stack.busy.discard(worker)
 
 
-async def gateway_killed(house: House) -> None:
-    await house.down(house.gateway, house.rng.uniform(0, 0.5))
+async def gateway_killed(stack: ChaosStack) -> None:
+    await stack.down(stack.gateway, stack.rng.uniform(0, 0.5))
 
 
-async def redis_killed(house: House) -> None:
-    await asyncio.to_thread(house.valkey.stop)
-    await asyncio.sleep(house.rng.uniform(0, 1.5))
-    await asyncio.to_thread(house.valkey.start)
+async def redis_killed(stack: ChaosStack) -> None:
+    await asyncio.to_thread(stack.valkey.stop)
+    await asyncio.sleep(stack.rng.uniform(0, 1.5))
+    await asyncio.to_thread(stack.valkey.start)
 
 
-async def redis_frozen(house: House) -> None:
-    await house.frozen(house.valkey, house.rng.uniform(1, 6))
+async def redis_frozen(stack: ChaosStack) -> None:
+    await stack.frozen(stack.valkey, stack.rng.uniform(1, 6))
 
 
-async def connections_reset(house: House) -> None:
-    await asyncio.to_thread(house.valkey.client.client_kill_filter, _type="normal", skipme=True)
+async def connections_reset(stack: ChaosStack) -> None:
+    await asyncio.to_thread(stack.valkey.client.client_kill_filter, _type="normal", skipme=True)
 
 
-async def message_delivered_twice(house: House) -> None:
+async def message_delivered_twice(stack: ChaosStack) -> None:
     """Copies of what waits or is unacknowledged, as a broker may send them."""
-    client = house.valkey.client
+    client = stack.valkey.client
     try:
         for message in client.lrange("ocr", 0, 3) + client.lrange("ocr\x06\x163", 0, 3):
             copy = json.loads(message)
-            copy["properties"]["delivery_tag"] = f"copy-{house.rng.random()}"
+            copy["properties"]["delivery_tag"] = f"copy-{stack.rng.random()}"
             client.lpush("ocr", json.dumps(copy))
     except RedisError:
         return  # another fault has Redis at this moment
 
 
-FAULTS: list[tuple[str, Callable[[House], Awaitable[None]]]] = [
+FAULTS: list[tuple[str, Callable[[ChaosStack], Awaitable[None]]]] = [
     ("worker kill -9", worker_killed),
     ("worker frozen, then kill -9", worker_frozen_then_killed),
     ("worker paused beyond its lease", worker_paused_beyond_its_lease),

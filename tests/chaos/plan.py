@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from tools.jobs import picture, poisoned, tiff
+from tools.uploads import picture, poisoned, tiff
 from worker.engines.instant import answer
 
 

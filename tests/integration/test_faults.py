@@ -12,10 +12,11 @@ import pytest
 from shared.errors import QueueFull
 from shared.store.connect import connect
 from shared.store.jobs import Store
-from tests.conftest import Valkey, make_settings
+from tests.conftest import make_settings
 from tests.integration.waiting import FIXTURES, ended, names, until, until_event
-from tools.jobs import picture, png, submit, tiff
 from tools.processes import Worker
+from tools.uploads import picture, png, submit, tiff
+from tools.valkey import Valkey
 from worker.engines.instant import answer
 
 

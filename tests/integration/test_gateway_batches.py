@@ -7,10 +7,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import Valkey, make_settings
+from tests.conftest import make_settings
 from tests.integration.conftest import Script, client_of
 from tests.integration.test_gateway_jobs import JOBS, problem, stored
-from tools.jobs import png, tiff
+from tools.uploads import png, tiff
+from tools.valkey import Valkey
 
 BATCHES = "/api/v1/batches"
 

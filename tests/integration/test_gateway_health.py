@@ -5,10 +5,11 @@ from __future__ import annotations
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.conftest import Valkey, make_settings
+from tests.conftest import make_settings
 from tests.integration.conftest import Script, client_of
 from tests.integration.test_gateway_jobs import JOBS, job_of, problem
-from tools.jobs import tiff
+from tools.uploads import tiff
+from tools.valkey import Valkey
 
 
 async def test_health_says_whether_an_engine_is_ready(api: httpx.AsyncClient, script: Script, valkey: Valkey) -> None:

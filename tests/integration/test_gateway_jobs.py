@@ -10,9 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import Valkey, make_settings
+from tests.conftest import make_settings
 from tests.integration.conftest import Script, client_of
-from tools.jobs import png, tiff
+from tools.uploads import png, tiff
+from tools.valkey import Valkey
 
 JOBS = "/api/v1/jobs"
 

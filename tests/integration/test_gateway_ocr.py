@@ -14,11 +14,11 @@ import pytest
 
 from shared.contract.document import PageStatus
 from shared.store.jobs import Store
-from tests.conftest import Valkey
 from tests.integration.conftest import Script
 from tests.integration.test_gateway_jobs import JOBS, newest, problem, stored
-from tools.jobs import png, tiff
 from tools.processes import Gateway
+from tools.uploads import png, tiff
+from tools.valkey import Valkey
 
 OCR = "/api/v1/ocr"
 Play = Callable[[str], Awaitable[None]]

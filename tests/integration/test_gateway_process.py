@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 from gateway.middleware import SLACK
-from tests.conftest import ROOT, Valkey, free_port, wait_until
 from tests.integration.test_gateway_jobs import JOBS, problem, stored
-from tools.jobs import png
 from tools.processes import Gateway, Process, environment
+from tools.uploads import png
+from tools.valkey import ROOT, Valkey, free_port, wait_until
 
 MIB = 1024 * 1024
 

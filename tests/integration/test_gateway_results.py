@@ -12,10 +12,11 @@ from PIL import Image
 
 from shared.boxes import page_picture
 from shared.contract.document import Figure, PageStatus
-from tests.conftest import Valkey, make_settings
+from tests.conftest import make_settings
 from tests.integration.conftest import Script, client_of
 from tests.integration.test_gateway_jobs import JOBS, job_of, problem
-from tools.jobs import picture, tiff
+from tools.uploads import picture, tiff
+from tools.valkey import Valkey
 
 JPEG = b"\xff\xd8\xff a picture"
 MARKDOWN = "# Title\n\nA *line* & <script>alert(1)</script>\n\n![](images/1_0.jpg)"

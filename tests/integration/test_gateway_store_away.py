@@ -10,10 +10,11 @@ from collections.abc import AsyncIterator, Iterator
 import httpx
 import pytest
 
-from tests.conftest import Valkey, make_settings
+from tests.conftest import make_settings
 from tests.integration.conftest import Kept, client_of
 from tests.integration.test_gateway_jobs import JOBS, job_of
-from tools.jobs import png
+from tools.uploads import png
+from tools.valkey import Valkey
 
 FILE = {"file": ("a.png", png(1))}
 ROUTES = [

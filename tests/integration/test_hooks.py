@@ -14,16 +14,17 @@ from typing import Any
 
 import pytest
 
-from shared.contract.job import Webhook
+from shared.contract.job import WebhookTarget
 from shared.contract.options import Options
 from shared.store.connect import connect
 from shared.store.jobs import Store
-from shared.store.webhook_secrets import Signing, new_secret
-from shared.store.webhooks import Delivery, Hooks, WebhookState
-from tests.conftest import Valkey, free_port, make_settings, wait_until
-from tools.jobs import png, submit
-from tools.processes import HookSender, Worker
+from shared.store.webhook_secrets import WebhookSecrets, new_secret
+from shared.store.webhooks import Delivery, WebhookState, WebhookStore
+from tests.conftest import make_settings
+from tools.processes import WebhookSenderProcess, Worker
 from tools.receiver import OK, Receiver, verifies
+from tools.uploads import png, submit
+from tools.valkey import Valkey, free_port, wait_until
 from worker.claims import Claims
 from worker.webhooks.payload import LARGEST, build_body
 
@@ -39,30 +40,36 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="module")
-def kept() -> Iterator[list[HookSender]]:
+def kept() -> Iterator[list[WebhookSenderProcess]]:
     """The sender that tests share, if it runs."""
-    processes: list[HookSender] = []
+    processes: list[WebhookSenderProcess] = []
     yield processes
     for process in processes:
         process.kill()
 
 
 @pytest.fixture
-def sender(kept: list[HookSender], valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> HookSender:
+def sender(
+    kept: list[WebhookSenderProcess], valkey: Valkey, tmp_path_factory: pytest.TempPathFactory
+) -> WebhookSenderProcess:
     if not kept or not kept[-1].alive:
-        kept.append(HookSender(tmp_path_factory.mktemp("kept"), valkey.url, webhook_secret=SECRET, **QUICK))
+        kept.append(WebhookSenderProcess(tmp_path_factory.mktemp("kept"), valkey.url, webhook_secret=SECRET, **QUICK))
     return kept[-1]
 
 
 @pytest.fixture
-def start(tmp_path: Path, valkey: Valkey, kept: list[HookSender]) -> Iterator[Callable[..., HookSender]]:
+def start(
+    tmp_path: Path, valkey: Valkey, kept: list[WebhookSenderProcess]
+) -> Iterator[Callable[..., WebhookSenderProcess]]:
     """Senders of the test's own, and no other."""
     for process in kept:
         process.kill()
-    started: list[HookSender] = []
+    started: list[WebhookSenderProcess] = []
 
-    def make(name: str = "hooks", **settings: Any) -> HookSender:
-        started.append(HookSender(tmp_path, valkey.url, name, **{"webhook_secret": SECRET, **QUICK, **settings}))
+    def make(name: str = "hooks", **settings: Any) -> WebhookSenderProcess:
+        started.append(
+            WebhookSenderProcess(tmp_path, valkey.url, name, **{"webhook_secret": SECRET, **QUICK, **settings})
+        )
         return started[-1]
 
     yield make
@@ -71,13 +78,13 @@ def start(tmp_path: Path, valkey: Valkey, kept: list[HookSender]) -> Iterator[Ca
 
 
 async def ended_job(store: Store, url: str, events: tuple[str, ...] = ("job.cancelled",), **more: Any) -> str:
-    job_id = await submit(store, b"x", "image/png", webhook=Webhook(url=url, events=events), **more)
+    job_id = await submit(store, b"x", "image/png", webhook=WebhookTarget(url=url, events=events), **more)
     await store.cancel(job_id)
     return job_id
 
 
 async def until(store: Store, job_id: str, *statuses: str, seconds: float = 40) -> WebhookState:
-    hooks = Hooks(store.redis, store.settings)
+    hooks = WebhookStore(store.redis, store.settings)
     deadline = time.monotonic() + seconds
     while True:
         found = await hooks.webhooks(job_id)
@@ -88,10 +95,12 @@ async def until(store: Store, job_id: str, *statuses: str, seconds: float = 40) 
 
 
 async def deliveries(store: Store, job_id: str) -> list[Delivery]:
-    return await Hooks(store.redis, store.settings).deliveries(job_id)
+    return await WebhookStore(store.redis, store.settings).deliveries(job_id)
 
 
-async def test_a_webhook_arrives_signed_and_thin(store: Store, sender: HookSender, receiver: Receiver) -> None:
+async def test_a_webhook_arrives_signed_and_thin(
+    store: Store, sender: WebhookSenderProcess, receiver: Receiver
+) -> None:
     events = ("job.cancelled",)
     metadata = {"order": "17 – ä"}
     job_id = await ended_job(store, f"{receiver.url}/hook?a=1", events, metadata=metadata)
@@ -113,7 +122,7 @@ async def test_a_webhook_arrives_signed_and_thin(store: Store, sender: HookSende
 
 
 async def test_a_receiver_that_is_down_is_tried_seven_times_and_then_the_webhook_is_exhausted(
-    store: Store, sender: HookSender
+    store: Store, sender: WebhookSenderProcess
 ) -> None:
     job_id = await ended_job(store, f"http://127.0.0.1:{free_port()}/")
     await until(store, job_id, "exhausted")
@@ -124,7 +133,7 @@ async def test_a_receiver_that_is_down_is_tried_seven_times_and_then_the_webhook
 
 
 async def test_every_try_sends_the_same_id_and_bytes_signed_anew(
-    store: Store, sender: HookSender, receiver: Receiver
+    store: Store, sender: WebhookSenderProcess, receiver: Receiver
 ) -> None:
     receiver.answer = lambda _call, number: (500, {}) if number < 4 else OK
     job_id = await ended_job(store, f"{receiver.url}/")
@@ -136,7 +145,7 @@ async def test_every_try_sends_the_same_id_and_bytes_signed_anew(
 
 
 async def test_a_slow_receiver_is_left_after_the_timeout_and_tried_again(
-    store: Store, start: Callable[..., HookSender], receiver: Receiver
+    store: Store, start: Callable[..., WebhookSenderProcess], receiver: Receiver
 ) -> None:
     start(webhook_timeout=0.3)
     patience = threading.Event()
@@ -150,7 +159,7 @@ async def test_a_slow_receiver_is_left_after_the_timeout_and_tried_again(
 
 
 async def test_a_redirect_to_this_machine_is_a_failure_and_not_followed(
-    store: Store, sender: HookSender, receiver: Receiver
+    store: Store, sender: WebhookSenderProcess, receiver: Receiver
 ) -> None:
     inside = Receiver()
     receiver.answer = lambda _call, _number: (302, {"Location": f"{inside.url}/admin"})
@@ -162,7 +171,7 @@ async def test_a_redirect_to_this_machine_is_a_failure_and_not_followed(
     inside.close()
 
 
-async def test_410_stops_at_once(store: Store, sender: HookSender, receiver: Receiver) -> None:
+async def test_410_stops_at_once(store: Store, sender: WebhookSenderProcess, receiver: Receiver) -> None:
     receiver.answer = lambda _call, _number: (410, {})
     job_id = await ended_job(store, f"{receiver.url}/")
     await until(store, job_id, "gone")
@@ -171,7 +180,9 @@ async def test_410_stops_at_once(store: Store, sender: HookSender, receiver: Rec
 
 
 @pytest.mark.parametrize("given", ["120", "Fri, 31 Dec 9999 23:59:59 GMT"])
-async def test_retry_after_moves_the_next_try(store: Store, sender: HookSender, receiver: Receiver, given: str) -> None:
+async def test_retry_after_moves_the_next_try(
+    store: Store, sender: WebhookSenderProcess, receiver: Receiver, given: str
+) -> None:
     receiver.answer = lambda _call, _number: (503, {"Retry-After": given})
     job_id = await ended_job(store, f"{receiver.url}/")
     wait_until(lambda: receiver.calls)
@@ -182,7 +193,7 @@ async def test_retry_after_moves_the_next_try(store: Store, sender: HookSender, 
 
 
 async def test_a_refused_address_is_written_down_and_never_called(
-    store: Store, start: Callable[..., HookSender], receiver: Receiver
+    store: Store, start: Callable[..., WebhookSenderProcess], receiver: Receiver
 ) -> None:
     start(webhook_allow="")
     job_id = await ended_job(store, f"{receiver.url}/")
@@ -192,7 +203,7 @@ async def test_a_refused_address_is_written_down_and_never_called(
 
 
 async def test_proxy_variables_change_nothing(
-    store: Store, start: Callable[..., HookSender], receiver: Receiver
+    store: Store, start: Callable[..., WebhookSenderProcess], receiver: Receiver
 ) -> None:
     proxy = Receiver()
     start(http_proxy=proxy.url, https_proxy=proxy.url, all_proxy=proxy.url)
@@ -202,7 +213,7 @@ async def test_proxy_variables_change_nothing(
 
 
 async def test_a_sender_killed_while_sending_still_delivers_with_the_same_id(
-    store: Store, valkey: Valkey, start: Callable[..., HookSender], receiver: Receiver
+    store: Store, valkey: Valkey, start: Callable[..., WebhookSenderProcess], receiver: Receiver
 ) -> None:
     release = threading.Event()
     receiver.answer = lambda _call, number: (release.wait(30) and OK) or OK if number == 1 else OK
@@ -220,11 +231,11 @@ async def test_a_sender_killed_while_sending_still_delivers_with_the_same_id(
 
 
 async def test_a_worker_killed_between_the_end_of_a_job_and_its_webhook_changes_nothing(
-    store: Store, valkey: Valkey, tmp_path: Path, start: Callable[..., HookSender], receiver: Receiver
+    store: Store, valkey: Valkey, tmp_path: Path, start: Callable[..., WebhookSenderProcess], receiver: Receiver
 ) -> None:
     worker = Worker(tmp_path, valkey.url).wait_ready()
     events = ("job.started", "job.succeeded")
-    job_id = await submit(store, png(1), "image/png", webhook=Webhook(url=f"{receiver.url}/", events=events))
+    job_id = await submit(store, png(1), "image/png", webhook=WebhookTarget(url=f"{receiver.url}/", events=events))
     wait_until(lambda: valkey.client.exists(f"hook:msg_{job_id}_succeeded"))
     worker.kill()
     assert receiver.calls == []
@@ -239,7 +250,7 @@ async def test_a_worker_killed_between_the_end_of_a_job_and_its_webhook_changes_
 async def test_a_message_that_redis_lost_is_sent_again(store: Store, valkey: Valkey, receiver: Receiver) -> None:
     """The broker's list is a hint: emptied, the lease still brings the webhook back."""
     settings = make_settings(valkey.url)
-    hooks = Hooks(connect(valkey.url, patient=False), settings)
+    hooks = WebhookStore(connect(valkey.url, patient=False), settings)
     job_id = await ended_job(store, f"{receiver.url}/")
     assert await hooks.dispatch() == 1
     assert valkey.client.llen("webhooks") == 1
@@ -251,7 +262,7 @@ async def test_a_message_that_redis_lost_is_sent_again(store: Store, valkey: Val
 
 
 async def test_one_slow_receiver_delays_nobody(
-    store: Store, start: Callable[..., HookSender], receiver: Receiver
+    store: Store, start: Callable[..., WebhookSenderProcess], receiver: Receiver
 ) -> None:
     sender = start(webhook_timeout=60, webhook_in_flight=16)
     hold = threading.Event()
@@ -271,7 +282,7 @@ async def test_one_slow_receiver_delays_nobody(
 
 
 async def test_two_senders_send_each_webhook_once(
-    store: Store, start: Callable[..., HookSender], receiver: Receiver
+    store: Store, start: Callable[..., WebhookSenderProcess], receiver: Receiver
 ) -> None:
     both = [start("one").wait_ready(), start("two").wait_ready()]
     jobs = [await ended_job(store, f"{receiver.url}/{n % 7}", owner=f"o{n % 5}") for n in range(60)]
@@ -282,8 +293,8 @@ async def test_two_senders_send_each_webhook_once(
     assert all("delivered" in sender.text() for sender in both)
 
 
-async def test_while_a_secret_rotates_both_sign(store: Store, sender: HookSender, receiver: Receiver) -> None:
-    signing = Signing(store.redis, store.settings)
+async def test_while_a_secret_rotates_both_sign(store: Store, sender: WebhookSenderProcess, receiver: Receiver) -> None:
+    signing = WebhookSecrets(store.redis, store.settings)
     old = (await signing.secrets("key-1")).current
     new = await signing.rotate("key-1")
     assert (new.previous, new.current != old) == (old, True)
@@ -294,7 +305,7 @@ async def test_while_a_secret_rotates_both_sign(store: Store, sender: HookSender
 
 
 async def test_a_secret_that_rotated_a_day_ago_signs_no_more(store: Store, valkey: Valkey) -> None:
-    signing = Signing(store.redis, store.settings)
+    signing = WebhookSecrets(store.redis, store.settings)
     first = await signing.secrets("key-1")
     assert await signing.secrets("key-1") == first
     second = await signing.rotate("key-1")
@@ -305,24 +316,24 @@ async def test_a_secret_that_rotated_a_day_ago_signs_no_more(store: Store, valke
 
 
 async def test_sent_again_by_hand_it_arrives_again_with_the_same_id(
-    store: Store, sender: HookSender, receiver: Receiver
+    store: Store, sender: WebhookSenderProcess, receiver: Receiver
 ) -> None:
     job_id = await ended_job(store, f"{receiver.url}/")
     await until(store, job_id, "delivered")
-    await Hooks(store.redis, store.settings).send_again(job_id, 1)
+    await WebhookStore(store.redis, store.settings).send_again(job_id, 1)
     wait_until(lambda: len(receiver.calls) == 2)
     assert len({(call.id, call.body) for call in receiver.calls}) == 1
 
 
 async def test_a_redis_that_goes_away_and_comes_back_loses_no_webhook(
-    tmp_path: Path, start: Callable[..., HookSender], receiver: Receiver
+    tmp_path: Path, start: Callable[..., WebhookSenderProcess], receiver: Receiver
 ) -> None:
     folder = tmp_path / "own"
     folder.mkdir()
     own = Valkey(folder)
     settings = make_settings(own.url)
     store = Store(connect(own.url, patient=True), settings)
-    process = HookSender(tmp_path, own.url, "own", webhook_secret=SECRET, **QUICK).wait_ready()
+    process = WebhookSenderProcess(tmp_path, own.url, "own", webhook_secret=SECRET, **QUICK).wait_ready()
     try:
         before = await ended_job(store, f"{receiver.url}/before")
         await until(store, before, "delivered")
@@ -338,7 +349,7 @@ async def test_a_redis_that_goes_away_and_comes_back_loses_no_webhook(
 
 
 async def test_the_largest_job_makes_a_body_under_20_kb(claims: Claims, store: Store) -> None:
-    webhook = Webhook(url="https://example.org/" + "p" * 2000, events=("job.cancelled",))
+    webhook = WebhookTarget(url="https://example.org/" + "p" * 2000, events=("job.cancelled",))
     job_id = await submit(
         store, b"x", "image/png", webhook=webhook, metadata={"m": "\x01" * 4000},
         options=Options(prompt="\U0001f600" * 2000),
@@ -370,7 +381,7 @@ def certificate(folder: Path, name: str) -> dict[str, Path]:
     ids=["of a trusted authority", "of nobody known", "for another name"],
 )
 async def test_https_is_spoken_with_whom_the_certificate_is_for(
-    store: Store, start: Callable[..., HookSender], tmp_path: Path, name: str, trusted: bool, state: str
+    store: Store, start: Callable[..., WebhookSenderProcess], tmp_path: Path, name: str, trusted: bool, state: str
 ) -> None:
     made = certificate(tmp_path, name)
     receiver = Receiver(**made)
@@ -383,7 +394,9 @@ async def test_https_is_spoken_with_whom_the_certificate_is_for(
     receiver.close()
 
 
-async def test_a_sender_that_cannot_start_says_why_and_exits_non_zero(start: Callable[..., HookSender]) -> None:
+async def test_a_sender_that_cannot_start_says_why_and_exits_non_zero(
+    start: Callable[..., WebhookSenderProcess],
+) -> None:
     """Its supervisor must see that: a sender with exit code 0 would count as one that was told to stop."""
     sender = start(webhook_allow="intranet/99")
     assert await asyncio.to_thread(sender.popen.wait, 30) not in (0, None)

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from shared.contract.job import Webhook
+from shared.contract.job import WebhookTarget
 from shared.errors import NotFound, RateLimited
 from shared.store.connect import connect
 from shared.store.jobs import Store
-from shared.store.webhooks import AGAIN_MOST, Due, Ended, Hooks, Lease, Outcome
-from tests.conftest import Valkey, make_settings
-from tools.jobs import submit
+from shared.store.webhooks import AGAIN_MOST, Due, Ended, Lease, Outcome, WebhookStore
+from tests.conftest import make_settings
+from tools.uploads import submit
+from tools.valkey import Valkey
 from worker.claims import Claims
 
 URL = "https://example.org/hook"
@@ -21,13 +22,13 @@ FAILED = Ended(Outcome.FAILED, 0.1, 500)
 DELIVERED = Ended(Outcome.DELIVERED, 0.1, 204)
 
 
-def make_hooks(valkey: Valkey, **settings: Any) -> Hooks:
+def make_hooks(valkey: Valkey, **settings: Any) -> WebhookStore:
     known = make_settings(valkey.url, **settings)
-    return Hooks(connect(known.redis_url.get_secret_value(), patient=False), known)
+    return WebhookStore(connect(known.redis_url.get_secret_value(), patient=False), known)
 
 
 @pytest.fixture
-async def hooks(valkey: Valkey) -> AsyncIterator[Hooks]:
+async def hooks(valkey: Valkey) -> AsyncIterator[WebhookStore]:
     made = make_hooks(valkey)
     yield made
     await made.redis.aclose()
@@ -35,12 +36,12 @@ async def hooks(valkey: Valkey) -> AsyncIterator[Hooks]:
 
 async def cancelled(store: Store, url: str = URL, **more: Any) -> str:
     """A job that ended, with one webhook to be sent."""
-    job_id = await submit(store, b"x", "image/png", webhook=Webhook(url=url, events=("job.cancelled",)), **more)
+    job_id = await submit(store, b"x", "image/png", webhook=WebhookTarget(url=url, events=("job.cancelled",)), **more)
     await store.cancel(job_id)
     return job_id
 
 
-async def began(hooks: Hooks) -> Due:
+async def began(hooks: WebhookStore) -> Due:
     (lease,) = await hooks.take()
     due = await hooks.begin(lease)
     assert due is not None
@@ -53,7 +54,7 @@ def make_due(valkey: Valkey) -> None:
         valkey.client.zadd("hooks:due", {hid: 1})
 
 
-async def test_a_transition_is_due_at_once_with_the_job_as_it_was(store: Store, hooks: Hooks) -> None:
+async def test_a_transition_is_due_at_once_with_the_job_as_it_was(store: Store, hooks: WebhookStore) -> None:
     job_id = await cancelled(store, metadata={"ä": [1]})
     due = await began(hooks)
     assert (due.lease.webhook_id, due.url, due.event) == (f"msg_{job_id}_cancelled", URL, "job.cancelled")
@@ -61,8 +62,10 @@ async def test_a_transition_is_due_at_once_with_the_job_as_it_was(store: Store, 
     assert (due.job().id, due.job().status, due.job().metadata) == (job_id, "cancelled", {"ä": [1]})
 
 
-async def test_started_tells_of_the_job_as_it_was_when_it_started(store: Store, claims: Claims, hooks: Hooks) -> None:
-    webhook = Webhook(url=URL, events=("job.started",))
+async def test_started_tells_of_the_job_as_it_was_when_it_started(
+    store: Store, claims: Claims, hooks: WebhookStore
+) -> None:
+    webhook = WebhookTarget(url=URL, events=("job.started",))
     job_id = await submit(store, b"x", "image/png", webhook=webhook)
     claim = await claims.claim(job_id, "t")
     assert claim is not None
@@ -71,14 +74,14 @@ async def test_started_tells_of_the_job_as_it_was_when_it_started(store: Store, 
     assert (await began(hooks)).job().status == "processing"
 
 
-async def test_a_leased_webhook_is_taken_once(store: Store, hooks: Hooks) -> None:
+async def test_a_leased_webhook_is_taken_once(store: Store, hooks: WebhookStore) -> None:
     await cancelled(store)
     assert len(await hooks.take()) == 1
     assert await hooks.take() == []
 
 
 async def test_a_lease_that_ran_out_is_taken_again_and_fences_the_first(
-    store: Store, hooks: Hooks, valkey: Valkey
+    store: Store, hooks: WebhookStore, valkey: Valkey
 ) -> None:
     job_id = await cancelled(store)
     (first,) = await hooks.take()
@@ -91,7 +94,7 @@ async def test_a_lease_that_ran_out_is_taken_again_and_fences_the_first(
 
 
 async def test_a_sender_that_died_while_sending_leaves_a_delivery_and_the_same_bytes(
-    store: Store, hooks: Hooks, valkey: Valkey
+    store: Store, hooks: WebhookStore, valkey: Valkey
 ) -> None:
     job_id = await cancelled(store)
     due = await began(hooks)
@@ -118,7 +121,7 @@ async def test_senders_that_die_over_and_over_exhaust_the_webhook(store: Store, 
 
 
 async def test_a_failure_is_tried_again_by_the_schedule_and_then_exhausted(
-    store: Store, hooks: Hooks, valkey: Valkey
+    store: Store, hooks: WebhookStore, valkey: Valkey
 ) -> None:
     job_id = await cancelled(store)
     waits = []
@@ -146,7 +149,7 @@ def test_retry_after_is_honoured_when_it_is_longer(valkey: Valkey) -> None:
 
 
 @pytest.mark.parametrize("outcome", [Outcome.DELIVERED, Outcome.GONE])
-async def test_delivered_and_410_end_it(store: Store, hooks: Hooks, valkey: Valkey, outcome: Outcome) -> None:
+async def test_delivered_and_410_end_it(store: Store, hooks: WebhookStore, valkey: Valkey, outcome: Outcome) -> None:
     job_id = await cancelled(store)
     assert await hooks.end(await began(hooks), Ended(outcome, 0.25, 410)) == outcome
     make_due(valkey)
@@ -156,7 +159,7 @@ async def test_delivered_and_410_end_it(store: Store, hooks: Hooks, valkey: Valk
     assert valkey.client.hget("counters", f"hooks:{outcome}") == b"1"
 
 
-async def test_an_endpoint_has_so_many_under_way_and_others_go_on(store: Store, hooks: Hooks) -> None:
+async def test_an_endpoint_has_so_many_under_way_and_others_go_on(store: Store, hooks: WebhookStore) -> None:
     for _ in range(6):
         await cancelled(store, "https://slow.example/a")
     await cancelled(store, "https://quick.example/b")
@@ -169,7 +172,9 @@ async def test_an_endpoint_has_so_many_under_way_and_others_go_on(store: Store, 
     assert len(await hooks.take()) == 1
 
 
-async def test_everything_behind_a_gate_is_delivered_in_the_end(store: Store, hooks: Hooks, valkey: Valkey) -> None:
+async def test_everything_behind_a_gate_is_delivered_in_the_end(
+    store: Store, hooks: WebhookStore, valkey: Valkey
+) -> None:
     for _ in range(40):
         await cancelled(store, "https://Slow.example/a")
     delivered, width = 0, 0
@@ -196,7 +201,7 @@ async def test_one_owner_cannot_take_every_place(store: Store, valkey: Valkey) -
 
 
 async def test_failures_in_a_row_open_the_breaker_and_one_probe_closes_it(
-    store: Store, hooks: Hooks, valkey: Valkey
+    store: Store, hooks: WebhookStore, valkey: Valkey
 ) -> None:
     for _ in range(8):
         await cancelled(store)
@@ -235,14 +240,14 @@ async def test_leases_of_dead_senders_make_room_though_older_webhooks_wait(store
     await hooks.redis.aclose()
 
 
-async def test_an_endpoint_of_another_owner_is_another_endpoint(store: Store, hooks: Hooks) -> None:
+async def test_an_endpoint_of_another_owner_is_another_endpoint(store: Store, hooks: WebhookStore) -> None:
     for owner in ("a", "b"):
         for _ in range(4):
             await cancelled(store, owner=owner)
     assert len(await hooks.take()) == 8
 
 
-async def test_a_delivery_can_be_sent_again_with_a_new_schedule(store: Store, hooks: Hooks) -> None:
+async def test_a_delivery_can_be_sent_again_with_a_new_schedule(store: Store, hooks: WebhookStore) -> None:
     job_id = await cancelled(store)
     await hooks.end(await began(hooks), DELIVERED)
     await hooks.send_again(job_id, 1)
@@ -253,7 +258,7 @@ async def test_a_delivery_can_be_sent_again_with_a_new_schedule(store: Store, ho
     assert len(await hooks.deliveries(job_id)) == 2
 
 
-async def test_sending_again_what_waits_for_its_next_try_moves_it_to_now(store: Store, hooks: Hooks) -> None:
+async def test_sending_again_what_waits_for_its_next_try_moves_it_to_now(store: Store, hooks: WebhookStore) -> None:
     job_id = await cancelled(store)
     await hooks.end(await began(hooks), FAILED)
     assert await hooks.take() == []
@@ -261,7 +266,7 @@ async def test_sending_again_what_waits_for_its_next_try_moves_it_to_now(store: 
     assert (await began(hooks)).tries == 2
 
 
-async def test_sending_again_has_an_end_and_needs_a_delivery(store: Store, hooks: Hooks, valkey: Valkey) -> None:
+async def test_sending_again_has_an_end_and_needs_a_delivery(store: Store, hooks: WebhookStore, valkey: Valkey) -> None:
     job_id = await cancelled(store)
     await hooks.end(await began(hooks), DELIVERED)
     for number in (0, 2, -1):
@@ -273,7 +278,7 @@ async def test_sending_again_has_an_end_and_needs_a_delivery(store: Store, hooks
 
 
 async def test_a_deleted_jobs_webhook_is_still_sent_and_then_nothing_of_it_is_left(
-    store: Store, hooks: Hooks, valkey: Valkey
+    store: Store, hooks: WebhookStore, valkey: Valkey
 ) -> None:
     job_id = await cancelled(store)
     await store.delete(job_id)
@@ -281,19 +286,21 @@ async def test_a_deleted_jobs_webhook_is_still_sent_and_then_nothing_of_it_is_le
     assert [key for key in valkey.client.keys("*") if job_id.encode() in key] == []
 
 
-async def test_every_key_of_a_webhook_expires_with_the_jobs_record(store: Store, hooks: Hooks, valkey: Valkey) -> None:
+async def test_every_key_of_a_webhook_expires_with_the_jobs_record(
+    store: Store, hooks: WebhookStore, valkey: Valkey
+) -> None:
     job_id = await cancelled(store)
     await hooks.end(await began(hooks), FAILED)
     for key in (f"hook:msg_{job_id}_cancelled", f"hooks:{job_id}", f"dlv:{job_id}"):
         assert valkey.client.ttl(key) >= valkey.client.ttl(f"job:{job_id}") > 0
 
 
-async def test_a_webhook_that_expired_is_dropped(store: Store, hooks: Hooks, valkey: Valkey) -> None:
+async def test_a_webhook_that_expired_is_dropped(store: Store, hooks: WebhookStore, valkey: Valkey) -> None:
     job_id = await cancelled(store)
     valkey.client.delete(f"hook:msg_{job_id}_cancelled")
     assert await hooks.take() == []
     assert valkey.client.zcard("hooks:due") == 0
 
 
-async def test_begin_of_an_unknown_webhook_is_no_error(hooks: Hooks) -> None:
+async def test_begin_of_an_unknown_webhook_is_no_error(hooks: WebhookStore) -> None:
     assert await hooks.begin(Lease("msg_x", 1)) is None

@@ -16,10 +16,11 @@ from gateway.auth.url_tokens import Tokens
 from gateway.keys import main
 from shared.settings import Settings
 from shared.store.jobs import Store
-from tests.conftest import ROOT, Valkey, free_port, make_settings
+from tests.conftest import make_settings
 from tests.integration.conftest import Kept, Script, client_of
-from tools.jobs import png, tiff
 from tools.processes import Gateway, environment
+from tools.uploads import png, tiff
+from tools.valkey import ROOT, Valkey, free_port
 
 GIVEN = "carol-has-a-key-of-her-own-0123456789"
 JOBS = "/api/v1/jobs"

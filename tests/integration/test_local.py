@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from deploy.local import run as local_run
-from tests.conftest import ROOT, free_port, wait_until
 from tools.processes import environment
+from tools.valkey import ROOT, free_port, wait_until
 
 SECONDS = 90
 DAMAGED = b"%PDF-1.7\nnothing that follows makes sense\n"
@@ -249,6 +249,6 @@ def test_term_to_make_alone_ends_everything(tmp_path, launches):
 def test_the_sample_is_what_its_script_makes():
     made = subprocess.run(
         [sys.executable, "-c", "import make_sample, sys; sys.stdout.buffer.write(make_sample.pdf())"],
-        cwd=local_run.SAMPLE.parent, env=environment(), check=True, capture_output=True,
+        cwd=local_run.SAMPLE.parents[1] / "tools", env=environment(), check=True, capture_output=True,
     ).stdout  # fmt: skip
     assert made == local_run.SAMPLE.read_bytes()

@@ -11,11 +11,12 @@ import pytest
 from redis.exceptions import NoScriptError
 
 from shared.contract.document import Page, PageStatus, Usage
-from shared.contract.job import Input, NewJob, Webhook
+from shared.contract.job import Input, NewJob, WebhookTarget
 from shared.contract.options import Options
 from shared.errors import AlreadyFinished, IdempotencyMismatch, NotFound, QueueFull, StoreUnavailable
 from shared.store.jobs import Store
-from tests.conftest import Valkey, make_settings
+from tests.conftest import make_settings
+from tools.valkey import Valkey
 from worker.claims import Claim, Claims
 
 
@@ -405,7 +406,7 @@ async def test_the_estimate_counts_the_time_in_which_pages_were_read(
 
 
 async def test_webhook_is_due_once_whatever_is_repeated(store: Store, claims: Claims, valkey: Valkey) -> None:
-    webhook = Webhook(url="https://example.org/hook", events=("job.started", "job.succeeded"))
+    webhook = WebhookTarget(url="https://example.org/hook", events=("job.started", "job.succeeded"))
     claim = await claimed(store, claims, webhook=webhook)
     await claims.start(claim, "x")
     await claims.start(claim, "x")

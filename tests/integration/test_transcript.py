@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Valkey
 from tools.processes import Gateway, Worker
 from tools.transcript import BLOCK, PAGES, Shell, steps
+from tools.valkey import Valkey
 
 
 @pytest.fixture(scope="module")

@@ -19,10 +19,11 @@ from shared.errors import NotFound
 from shared.store.connect import connect
 from shared.store.jobs import Store
 from shared.store.message import celery_message
-from tests.conftest import ROOT, Valkey, make_settings
+from tests.conftest import make_settings
 from tests.integration.waiting import FIXTURES, ended, names, until, until_counter, until_event
-from tools.jobs import picture, png, submit, tiff
 from tools.processes import Worker, environment
+from tools.uploads import picture, png, submit, tiff
+from tools.valkey import ROOT, Valkey
 from worker.engines.instant import answer
 
 

@@ -14,9 +14,9 @@ import httpx
 import psutil
 import pytest
 
-from tests.conftest import Valkey, wait_until
 from tests.vllm.conftest import TEST_ARGS, page
 from tools.processes import Gateway, Worker
+from tools.valkey import Valkey, wait_until
 from worker.broker.pool import EXIT_ENGINE_DEAD
 
 ANSWER = (

@@ -1,4 +1,4 @@
-"""What ``python -m worker`` and ``python -m worker.webhooks`` share: settings from the environment, Celery's command."""
+"""Shared by ``python -m worker`` and ``python -m worker.webhooks``: settings from the environment, Celery's command."""
 
 from __future__ import annotations
 

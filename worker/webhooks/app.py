@@ -10,11 +10,12 @@ from celery.signals import worker_process_shutdown, worker_shutting_down
 
 from shared.settings import Settings
 from shared.store.webhooks import QUEUE, TASK, Lease
-from worker.broker.options import application, pool
-from worker.webhooks.service import Service
+from worker.broker import pool
+from worker.broker.options import application
+from worker.webhooks.service import WebhookService
 
 WEBHOOK_ID: Final = re.compile(r"msg_[0-9A-HJKMNP-TV-Z]{26}_[a-z]{1,20}")
-_service: Service | None = None
+_service: WebhookService | None = None
 
 
 def create_app(settings: Settings) -> Celery:
@@ -35,7 +36,7 @@ def send(webhook_id: str, token: int) -> str:
 
 def _start(settings: Settings) -> None:
     global _service  # Celery's tasks are functions: the sender of the process lives here
-    _service = pool.on_loop(Service.start(settings))
+    _service = pool.on_loop(WebhookService.start(settings))
 
 
 def _drain(**_: Any) -> None:

@@ -15,8 +15,8 @@ import httpcore
 from shared.settings import Settings
 from shared.ssrf_guard import Blocked, Guard, GuardedBackend, Unresolved
 from shared.store.connect import Client
-from shared.store.webhook_secrets import Signing, signature_headers
-from shared.store.webhooks import Due, Ended, Hooks, Lease, Outcome
+from shared.store.webhook_secrets import WebhookSecrets, signature_headers
+from shared.store.webhooks import Due, Ended, Lease, Outcome, WebhookStore
 from worker.webhooks.payload import build_body
 
 logger = logging.getLogger(__name__)
@@ -25,13 +25,13 @@ AGENT: Final = "ocr-service/1"
 GONE: Final = 410
 
 
-class Sender:
+class WebhookSender:
     """``guard`` decides which receivers may be called, by the settings unless a test says otherwise."""
 
-    def __init__(self, settings: Settings, redis: Client, hooks: Hooks, guard: Guard | None = None) -> None:
+    def __init__(self, settings: Settings, redis: Client, hooks: WebhookStore, guard: Guard | None = None) -> None:
         self._settings = settings
-        self._hooks = hooks
-        self._signing = Signing(redis, settings)
+        self._webhooks = hooks
+        self._webhook_secrets = WebhookSecrets(redis, settings)
         self._guard = guard or Guard(settings)
         # No connection is kept: each try looks the name up and checks it. No proxy, no cookie, no redirect: httpcore
         # knows none of them.
@@ -42,15 +42,15 @@ class Sender:
 
     async def send(self, lease: Lease) -> str:
         """The webhook's state afterwards. A lease that is no longer held sends nothing."""
-        due = await self._hooks.begin(lease)
+        due = await self._webhooks.begin(lease)
         if due is None:
             return "is not to be sent"
         body = due.body
         if body is None:
             body = build_body(due.event, due.created_at, due.job(), self._settings)
-            await self._hooks.keep_body(lease, body)
+            await self._webhooks.keep_body(lease, body)
         ended = await self._deliver(due, body)
-        state = await self._hooks.end(due, ended)
+        state = await self._webhooks.end(due, ended)
         logger.info(
             "webhook %s, try %d: %s %s",
             lease.webhook_id,
@@ -61,7 +61,7 @@ class Sender:
         return state or "is no longer ours"
 
     async def _deliver(self, due: Due, body: bytes) -> Ended:
-        secrets = await self._signing.secrets(due.owner)
+        secrets = await self._webhook_secrets.secrets(due.owner)
         headers = {"content-type": "application/json", "user-agent": AGENT, "accept": "*/*"}
         headers |= signature_headers(secrets, due.lease.webhook_id, body)
         started = time.monotonic()

@@ -9,25 +9,25 @@ from contextlib import suppress
 from shared.errors import StoreUnavailable
 from shared.settings import Settings
 from shared.store.connect import Client, connect
-from shared.store.webhooks import Hooks, Lease
-from worker.webhooks.sender import Sender
+from shared.store.webhooks import Lease, WebhookStore
+from worker.webhooks.sender import WebhookSender
 
 logger = logging.getLogger(__name__)
 
 DISPATCH_SECONDS = 1.0
 
 
-class Service:
+class WebhookService:
     def __init__(self, settings: Settings, redis: Client) -> None:
         self._redis = redis
         self._heartbeat_file = settings.heartbeat_file
-        self._hooks = Hooks(redis, settings)
-        self._sender = Sender(settings, redis, self._hooks)
+        self._webhooks = WebhookStore(redis, settings)
+        self._sender = WebhookSender(settings, redis, self._webhooks)
         self._bell = asyncio.Event()
         self._dispatching: asyncio.Task[None] | None = None
 
     @classmethod
-    async def start(cls, settings: Settings) -> Service:
+    async def start(cls, settings: Settings) -> WebhookService:
         """Raises ``ValueError`` for an allow-list that makes no sense, and ``StoreUnavailable``."""
         redis = connect(settings.redis_url.get_secret_value(), patient=True)
         service = cls(settings, redis)
@@ -45,7 +45,7 @@ class Service:
         while True:
             self._bell.clear()
             try:
-                moved = await self._hooks.dispatch()
+                moved = await self._webhooks.dispatch()
             except StoreUnavailable as error:
                 logger.warning("dispatching waits for the store: %s", error)
                 moved = 0

@@ -10,7 +10,7 @@ import pytest
 from deploy.local.console import Console
 from deploy.local.failure import Failure
 from deploy.local.folder import Folder
-from deploy.local.watch import LOOP_ENDS, Watch, reason
+from deploy.local.watch import LOOP_ENDS, ProcessWatch, reason
 
 KILLED = "WARN exited: worker (terminated by SIGKILL; not expected)"
 GONE = "WARN exited: worker (exit status 71; not expected)"
@@ -21,7 +21,7 @@ class Log:
 
     def __init__(self, path: Path, *, settled: bool) -> None:
         self.folder = Folder(path, temporary=True)
-        self.watch = Watch(SimpleNamespace(folder=self.folder, check=lambda: None), Console())
+        self.watch = ProcessWatch(SimpleNamespace(folder=self.folder, check=lambda: None), Console())
         self.watch.settled = settled
 
     def look_at(self, *lines: str) -> None:

@@ -12,7 +12,8 @@ from gateway.api.problems import STATUS
 from gateway.app import create_app
 from gateway.formats import Format
 from shared.contract.view import JobView
-from tests.conftest import ROOT, make_settings
+from tests.conftest import make_settings
+from tools.valkey import ROOT
 
 TEXT = (ROOT / "docs" / "api.md").read_text()
 INSIDE = {"inference-failed", "render-failed", "render-timeout", "render-memory", "engine-dead"}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from shared.settings import Settings
-from tests.conftest import ROOT
 from tools.env_example import render
+from tools.valkey import ROOT
 
 EXAMPLE = ROOT / ".env.example"
 

@@ -11,11 +11,11 @@ from fastapi import Request
 from gateway.api.forms import (
     MAX_DEPTH,
     idempotency_key,
+    parse_options,
     read_flag,
     read_metadata,
     read_prompt,
     read_webhook,
-    read_wishes,
 )
 from shared.errors import BadOption, BadPrompt, BadWebhookUrl, PromptTooLong
 from tests.conftest import make_settings
@@ -98,7 +98,7 @@ def test_unknown_webhook_events_are_refused(events: str) -> None:
 @pytest.mark.parametrize("deadline", ["0", "-1", "inf", "nan", "soon", "86401", "1e9", ""])
 def test_a_deadline_must_be_seconds_within_a_jobs_greatest_age(deadline: str) -> None:
     with pytest.raises(BadOption):
-        read_wishes({"deadline": deadline}, SETTINGS)
+        parse_options({"deadline": deadline}, SETTINGS)
 
 
 def test_fingerprints_differ_by_every_option() -> None:
@@ -107,10 +107,10 @@ def test_fingerprints_differ_by_every_option() -> None:
         {"pages": "1"}, {"deadline": "5"}, {"metadata": '{"a": 1}'}, {"webhook_url": "http://a.example"},
         {"webhook_url": "http://a.example", "webhook_events": "job.failed"},
     ]  # fmt: skip
-    prints = [read_wishes(fields, SETTINGS).fingerprint() for fields in different]
+    prints = [parse_options(fields, SETTINGS).fingerprint() for fields in different]
     assert len(set(prints)) == len(different)
-    assert read_wishes({"metadata": '{"b":2,"a":1}'}, SETTINGS).fingerprint() == (
-        read_wishes({"metadata": '{"a": 1, "b": 2}'}, SETTINGS).fingerprint()
+    assert parse_options({"metadata": '{"b":2,"a":1}'}, SETTINGS).fingerprint() == (
+        parse_options({"metadata": '{"a": 1, "b": 2}'}, SETTINGS).fingerprint()
     )
 
 

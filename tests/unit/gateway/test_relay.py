@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.formats.markdown import markdown
-from gateway.streaming.text_stream import Relay
+from gateway.streaming.text_stream import TextStream
 from shared.contract.document import Document, Page, PageStatus
 
 
@@ -25,27 +25,32 @@ def ok(number: int, text: str) -> Page:
 
 
 def test_a_page_that_was_told_otherwise_stands_as_it_was_told() -> None:
-    relay = Relay([1, 2])
-    pieces = [*relay.token(1, "raw"), *relay.ended(ok(1, "clean")), *relay.ended(ok(2, "two"))]
+    text_stream = TextStream([1, 2])
+    pieces = [*text_stream.token(1, "raw"), *text_stream.ended(ok(1, "clean")), *text_stream.ended(ok(2, "two"))]
     assert pieces == [{"text": "raw"}, {"text": "\n\ntwo"}]
 
 
 def test_a_failed_page_leaves_its_mark() -> None:
-    relay = Relay([7])
-    pieces = list(relay.ended(Page(number=7, status=PageStatus.FAILED, reason="inference-failed")))
+    text_stream = TextStream([7])
+    pieces = list(text_stream.ended(Page(number=7, status=PageStatus.FAILED, reason="inference-failed")))
     assert told(pieces) == "<!-- page 7: failed (inference-failed) -->"
 
 
 def test_a_reset_of_a_page_of_which_nothing_was_told_is_silent() -> None:
-    relay = Relay([1, 2])
-    assert list(relay.token(2, "held back")) == []
-    assert list(relay.restarted(2)) == []
-    assert list(relay.restarted(1)) == []
+    text_stream = TextStream([1, 2])
+    assert list(text_stream.token(2, "held back")) == []
+    assert list(text_stream.restarted(2)) == []
+    assert list(text_stream.restarted(1)) == []
 
 
 def test_after_missed_events_only_whole_pages_are_told() -> None:
-    relay = Relay([1, 2])
-    pieces = [*relay.token(1, "half a wo"), *relay.missed(), *relay.token(1, "rd"), *relay.ended(ok(1, "half a word"))]
+    text_stream = TextStream([1, 2])
+    pieces = [
+        *text_stream.token(1, "half a wo"),
+        *text_stream.missed(),
+        *text_stream.token(1, "rd"),
+        *text_stream.ended(ok(1, "half a word")),
+    ]
     assert pieces == [{"text": "half a wo"}, {"reset": True}, {"text": "half a word"}]
 
 
@@ -55,22 +60,22 @@ STEPS = st.tuples(st.integers(0, 4), st.sampled_from(["say", "say", "end", "rest
 @given(st.lists(st.text("ab \n", max_size=12), min_size=1, max_size=5), st.lists(STEPS, max_size=30))
 def test_whatever_the_order_what_is_told_is_the_markdown(texts: list[str], steps: list[tuple[int, str, int]]) -> None:
     texts = [text.strip("\n") for text in texts]
-    relay, pieces = Relay(range(1, len(texts) + 1)), list[dict[str, Any]]()
+    text_stream, pieces = TextStream(range(1, len(texts) + 1)), list[dict[str, Any]]()
     left, ended = list(texts), set[int]()
     for at, step, cut in [*steps, *((at, "end", 0) for at in range(len(texts)))]:
         if at >= len(texts) or at in ended:
             continue
         if step == "say":
-            pieces += relay.token(at + 1, left[at][:cut])
+            pieces += text_stream.token(at + 1, left[at][:cut])
             left[at] = left[at][cut:]
         elif step == "restart":
-            pieces += relay.restarted(at + 1)
+            pieces += text_stream.restarted(at + 1)
             left[at] = texts[at]
         elif step == "miss":
-            pieces += relay.missed()
+            pieces += text_stream.missed()
         else:
-            pieces += relay.ended(ok(at + 1, texts[at]))
+            pieces += text_stream.ended(ok(at + 1, texts[at]))
             ended.add(at)
-    pieces += relay.finished()
+    pieces += text_stream.finished()
     document = Document(job_id="j", engine="e", pages=tuple(ok(n, text) for n, text in enumerate(texts, 1)))
     assert told(pieces).rstrip("\n") == markdown(document).rstrip("\n")

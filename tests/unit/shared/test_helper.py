@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from shared.errors import CorruptFile, EncryptedPdf, ImageTooLarge, PreprocessingError
-from shared.sandbox import Blob, Failures, Helper
+from shared.sandbox import Blob, Failures, SandboxPool
 from tests.unit.shared import helper_work as work
 
 ROOT = Path(__file__).parents[3]
@@ -23,47 +23,47 @@ MIB = 1024 * 1024
 
 
 @pytest.fixture
-async def helper() -> AsyncIterator[Helper]:
-    helper = Helper(processes=1, memory=512 * MIB)
+async def helper() -> AsyncIterator[SandboxPool]:
+    helper = SandboxPool(processes=1, memory=512 * MIB)
     yield helper
     await helper.close()
 
 
-async def test_work_runs_in_another_process(helper: Helper) -> None:
+async def test_work_runs_in_another_process(helper: SandboxPool) -> None:
     assert await helper.run(work.pid, timeout=10, failures=FAILURES) != os.getpid()
 
 
-async def test_a_call_that_takes_too_long_is_killed_and_the_next_works(helper: Helper) -> None:
+async def test_a_call_that_takes_too_long_is_killed_and_the_next_works(helper: SandboxPool) -> None:
     with pytest.raises(PreprocessingError):
         await helper.run(work.sleep, 60, timeout=0.2, failures=FAILURES)
     assert await helper.run(work.pid, timeout=10, failures=FAILURES)
 
 
-async def test_a_crash_is_the_given_error_and_the_next_works(helper: Helper) -> None:
+async def test_a_crash_is_the_given_error_and_the_next_works(helper: SandboxPool) -> None:
     with pytest.raises(CorruptFile):
         await helper.run(work.segfault, timeout=10, failures=FAILURES)
     assert await helper.run(work.pid, timeout=10, failures=FAILURES)
 
 
-async def test_too_much_memory_is_the_given_error(helper: Helper) -> None:
+async def test_too_much_memory_is_the_given_error(helper: SandboxPool) -> None:
     with pytest.raises(ImageTooLarge):
         await helper.run(work.allocate, 1024 * MIB, timeout=10, failures=FAILURES)
     assert await helper.run(work.allocate, 64 * MIB, timeout=10, failures=FAILURES) == 64 * MIB
 
 
-async def test_our_errors_travel_as_themselves(helper: Helper) -> None:
+async def test_our_errors_travel_as_themselves(helper: SandboxPool) -> None:
     with pytest.raises(EncryptedPdf, match="a detail"):
         await helper.run(work.refuse, timeout=10, failures=FAILURES)
 
 
-async def test_an_idle_child_killed_from_outside_costs_nobody_a_call(helper: Helper) -> None:
+async def test_an_idle_child_killed_from_outside_costs_nobody_a_call(helper: SandboxPool) -> None:
     child = await helper.run(work.pid, timeout=10, failures=FAILURES)
     os.kill(child, signal.SIGKILL)
     assert await helper.run(work.pid, timeout=10, failures=FAILURES) != child
 
 
 async def test_a_child_killed_while_it_sends_an_answer_wedges_nobody(
-    helper: Helper, monkeypatch: pytest.MonkeyPatch
+    helper: SandboxPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(CorruptFile):
         await helper.run(work.die_with_the_locks, timeout=10, failures=FAILURES)
@@ -71,7 +71,7 @@ async def test_a_child_killed_while_it_sends_an_answer_wedges_nobody(
     assert await helper.run(work.pid, timeout=10, failures=FAILURES)
 
 
-async def test_a_cancelled_call_ends_its_work(helper: Helper) -> None:
+async def test_a_cancelled_call_ends_its_work(helper: SandboxPool) -> None:
     child = psutil.Process(await helper.run(work.pid, timeout=10, failures=FAILURES))
     with Blob() as begun:
         call = asyncio.ensure_future(helper.run(work.say_and_sleep, begun.path, 60, timeout=60, failures=FAILURES))
@@ -85,20 +85,20 @@ async def test_a_cancelled_call_ends_its_work(helper: Helper) -> None:
 
 
 async def test_a_child_is_replaced_after_its_share_of_calls() -> None:
-    helper = Helper(processes=1, memory=512 * MIB, max_tasks=1)
+    helper = SandboxPool(processes=1, memory=512 * MIB, max_tasks=1)
     pids = {await helper.run(work.pid, timeout=10, failures=FAILURES) for _ in range(3)}
     await helper.close()
     assert len(pids) == 3
 
 
 async def test_close_leaves_no_child() -> None:
-    helper = Helper(processes=2, memory=512 * MIB)
+    helper = SandboxPool(processes=2, memory=512 * MIB)
     child = await helper.run(work.pid, timeout=10, failures=FAILURES)
     await helper.close()
     assert not psutil.pid_exists(child)
 
 
-async def test_a_blob_goes_to_a_child_and_an_answer_comes_back(helper: Helper) -> None:
+async def test_a_blob_goes_to_a_child_and_an_answer_comes_back(helper: SandboxPool) -> None:
     with Blob(b"x" * MIB) as blob, Blob() as answer:
         assert await helper.run(work.length, blob.path, timeout=10, failures=FAILURES) == MIB
         await helper.run(work.answer, answer.path, b"hello", timeout=10, failures=FAILURES)
@@ -108,11 +108,11 @@ async def test_a_blob_goes_to_a_child_and_an_answer_comes_back(helper: Helper) -
 
 PARENT = """
 import asyncio
-from shared.sandbox import Failures, Helper
+from shared.sandbox import Failures, SandboxPool
 from tests.unit.shared import helper_work as work
 failures = Failures(RuntimeError, RuntimeError, RuntimeError)
 async def main():
-    helper = Helper(processes=1, memory=2**29)
+    helper = SandboxPool(processes=1, memory=2**29)
     print(await helper.run(work.pid, timeout=10, failures=failures), flush=True)
     await helper.run(work.sleep, 60, timeout=60, failures=failures)
 asyncio.run(main())

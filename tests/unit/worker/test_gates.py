@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from worker.fair_queue import FairGate, GateClosed
+from worker.fair_queue import FairQueue, FairQueueClosed
 
 
 async def settle() -> None:
@@ -17,7 +17,7 @@ async def settle() -> None:
 class Crowd:
     """Tasks that want into a gate, and the order in which they got in."""
 
-    def __init__(self, gate: FairGate) -> None:
+    def __init__(self, gate: FairQueue) -> None:
         self.gate, self.order, self.tasks = gate, [], []
 
     def wants(self, key: str, times: int = 1, weight: int = 1) -> None:
@@ -29,7 +29,7 @@ class Crowd:
 
 
 async def test_jobs_take_turns_page_by_page() -> None:
-    gate = FairGate(1)
+    gate = FairQueue(1)
     crowd = Crowd(gate)
     await gate.enter("x")
     crowd.wants("big", 4)
@@ -43,7 +43,7 @@ async def test_jobs_take_turns_page_by_page() -> None:
 
 
 async def test_weight_is_the_share_of_the_turns() -> None:
-    gate = FairGate(1)
+    gate = FairQueue(1)
     crowd = Crowd(gate)
     await gate.enter("x")
     crowd.wants("low", 20, weight=1)
@@ -57,7 +57,7 @@ async def test_weight_is_the_share_of_the_turns() -> None:
 
 
 async def test_a_late_comer_does_not_catch_up_on_turns_it_never_waited_for() -> None:
-    gate = FairGate(1)
+    gate = FairQueue(1)
     crowd = Crowd(gate)
     crowd.wants("old", 50)
     await settle()
@@ -74,7 +74,7 @@ async def test_a_late_comer_does_not_catch_up_on_turns_it_never_waited_for() -> 
 
 @pytest.mark.parametrize(("document", "others", "turns"), [(16, 1, 1), (4, 4, 2), (1, 16, 17)])
 async def test_a_stream_of_newcomers_keeps_nobody_from_its_next_page(document: int, others: int, turns: int) -> None:
-    gate = FairGate(1)
+    gate = FairQueue(1)
     crowd = Crowd(gate)
     crowd.wants("document", 6, weight=document)
     await settle()
@@ -90,7 +90,7 @@ async def test_a_stream_of_newcomers_keeps_nobody_from_its_next_page(document: i
 
 
 async def test_reserve_is_for_jobs_that_hold_nothing() -> None:
-    gate = FairGate(4, reserve=1)
+    gate = FairQueue(4, reserve=1)
     crowd = Crowd(gate)
     crowd.wants("big", 10)
     await settle()
@@ -101,7 +101,7 @@ async def test_reserve_is_for_jobs_that_hold_nothing() -> None:
 
 
 async def test_cancelled_waiter_leaves_no_trace_and_a_cancelled_winner_gives_its_place_back() -> None:
-    gate = FairGate(1)
+    gate = FairQueue(1)
     await gate.enter("a")
     waiting = asyncio.create_task(gate.enter("b"))
     await settle()
@@ -119,13 +119,13 @@ async def test_cancelled_waiter_leaves_no_trace_and_a_cancelled_winner_gives_its
 
 
 async def test_close_sends_away_who_waits_and_who_comes() -> None:
-    gate = FairGate(1)
+    gate = FairQueue(1)
     await gate.enter("a")
     waiting = asyncio.create_task(gate.enter("b"))
     await settle()
     gate.close()
     for entering in (waiting, gate.enter("c")):
-        with pytest.raises(GateClosed):
+        with pytest.raises(FairQueueClosed):
             await entering
     gate.leave("a")
     assert gate.free == 1
@@ -133,4 +133,4 @@ async def test_close_sends_away_who_waits_and_who_comes() -> None:
 
 def test_reserve_must_leave_room() -> None:
     with pytest.raises(ValueError, match="reserve"):
-        FairGate(1, reserve=1)
+        FairQueue(1, reserve=1)
