@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator
+from email.errors import MessageError
 from email.header import decode_header, make_header
 from tempfile import SpooledTemporaryFile
 from typing import Final
@@ -22,7 +23,6 @@ from shared.errors import BadOption, FileMissing, PromptTooLong
 MAX_FIELDS: Final = 64
 MAX_FIELD: Final = 64 * 1024  # bytes of one text field
 MAX_PREAMBLE: Final = 64 * 1024  # bytes before the first boundary
-MAX_HEADERS: Final = 64 * 1024  # bytes of all headers of one part
 FILE: Final = "file"
 NAMELESS: Final = "upload"
 _PARAMETER: Final = re.compile(rb';\s*([!#$%&\'*+.^_`|~\w-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)', re.DOTALL)
@@ -56,17 +56,6 @@ class Parser(MultiPartParser):
         boundary = parameters(headers.get("content-type", "").encode("latin-1")).get("boundary", "")
         super().__init__(headers, after_preamble(stream, b"--" + boundary.encode("latin-1")), **limits)
         self.ended = False
-        self._header_bytes = 0
-
-    def on_part_begin(self) -> None:
-        super().on_part_begin()
-        self._header_bytes = 0
-
-    def on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._header_bytes += end - start
-        if self._header_bytes > MAX_HEADERS:
-            raise BadOption("The headers of a part are too long")
-        super().on_header_value(data, start, end)
 
     def on_headers_finished(self) -> None:
         part = self._current_part
@@ -167,8 +156,8 @@ def _extended(value: str) -> str:
 
 def _decoded_words(value: str) -> str:
     try:
-        return str(make_header(decode_header(value)))
-    except (LookupError, ValueError):
+        return str(make_header(decode_header(value))) or value
+    except (LookupError, ValueError, MessageError):
         return value
 
 

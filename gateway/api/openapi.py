@@ -12,8 +12,13 @@ from gateway.api.forms import WEBHOOK_EVENTS
 from gateway.api.problems import ProblemDetails
 from shared.contract.options import Mode, Priority, ReadType, TextLayer
 
-FILE: Final = {"type": "string", "format": "binary", "description": "jpg, jpeg, png, webp, tiff or pdf"}
+FILE: Final = {
+    "type": "string",
+    "format": "binary",
+    "description": "a PDF, or a picture: JPEG, PNG, WebP, TIFF, GIF, BMP, AVIF, JPEG 2000, HEIC",
+}
 TYPE: Final = {"type": "string", "enum": [*ReadType], "default": "document", "description": "what the picture is"}
+PASSWORD: Final = {"type": "string", "maxLength": 127, "format": "password", "description": "of a PDF that needs one"}
 PROMPT: Final = {"type": "string", "maxLength": 2000, "description": "instead of the one that `type` stands for"}
 
 OPTIONS: Final[dict[str, Any]] = {
@@ -26,8 +31,9 @@ OPTIONS: Final[dict[str, Any]] = {
         "type": "string",
         "enum": [*TextLayer],
         "default": "ignore",
-        "description": "`prefer`: a PDF page that has its own text gives that",
+        "description": "`prefer`: a PDF page gives its own text where that accounts for all that is drawn",
     },
+    "password": PASSWORD,
     "webhook_url": {"type": "string", "format": "uri", "maxLength": 2048, "description": "https, of a public receiver"},
     "webhook_events": {
         "type": "string",
@@ -67,7 +73,7 @@ STREAM: Final = {
     "default": "true",
     "description": "events as the text is made, or one answer",
 }
-READ_FORM: Final = form({"file": FILE, "type": TYPE, "prompt": PROMPT, "stream": STREAM})
+READ_FORM: Final = form({"file": FILE, "type": TYPE, "prompt": PROMPT, "password": PASSWORD, "stream": STREAM})
 
 
 Responses = dict[int | str, dict[str, Any]]
