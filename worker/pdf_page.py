@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 import statistics
 from collections.abc import Iterator
@@ -29,6 +30,9 @@ LARGEST_SHEET = 1300
 SHEET_DPI = 200
 """Resolution up to which pictures on such large sheets are followed."""
 
+PICTURE_DPI, PICTURE_SIDE = 220, 2600
+"""Pictures on other pages are followed up to this resolution, or so many pixels of the page: engines use no more."""
+
 TRUE_DPI = 100
 """A large sheet that is one picture of less is no large sheet: its picture was put down as pixels = points."""
 
@@ -43,6 +47,8 @@ FEWEST_LETTER_HEIGHT = 7
 
 FOLLOWED = 0.25
 """Share of the page that a picture must cover for the page to be drawn at its resolution."""
+
+logging.getLogger("pypdfium2").setLevel(logging.ERROR)  # it warns of every XFA form, of which the page says so itself
 
 MOST_OBJECTS = 3000
 MOST_LETTERS = 400
@@ -164,7 +170,8 @@ def scale(sheet: Sheet, size: Size) -> float:
     side = size.side / side_that_counts(sheet.width, sheet.height)
     if sheet.is_bare_picture and longest > LARGEST_SHEET:
         return min(sheet.picture, most, side)
-    return min(max(base, sheet.picture, small_print, SMALLEST_PICTURE / longest), most, side)
+    followed = min(sheet.picture, max(PICTURE_DPI / POINTS_PER_INCH, PICTURE_SIDE / longest))
+    return min(max(base, followed, small_print, SMALLEST_PICTURE / longest), most, side)
 
 
 def shortfall(document: Any, sheet: Sheet, drawn: float) -> Shortfall | None:

@@ -136,8 +136,9 @@ A4 = (595.0, 842.0)
         (Sheet(*A4), 2.0),
         (Sheet(*A4, letters=12), 2.0),
         (Sheet(*A4, letters=5), 2.8),  # small print
-        (Sheet(*A4, picture=300 / 72), 300 / 72),
-        (Sheet(*A4, picture=1200 / 72), 4000 / 842),
+        (Sheet(*A4, picture=200 / 72), 200 / 72),
+        (Sheet(*A4, picture=1200 / 72), 2600 / 842),
+        (Sheet(842, 1191, picture=300 / 72), 220 / 72),
         (Sheet(60, 78, picture=21.25), 21.25),  # a scan of a whole page on a stamp
         (Sheet(76.5, 99, letters=1.5), 1000 / 99),  # measured in units of eight points
         (Sheet(612, 9700, letters=12), 2.0),  # a web page saved as one
