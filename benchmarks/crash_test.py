@@ -19,15 +19,17 @@ from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from gateway.inspector import Inspector
+from gateway.settings import GatewaySettings
 from shared.contract.document import PageStatus
 from shared.contract.options import Options
 from shared.errors import FileValidationError, InferenceError, PreprocessingError
-from shared.settings import Settings
-from shared.upload_check import Asked, Inspector
-from worker.engines import loader, parts
+from shared.upload_check import Asked
+from worker.engines import load_engine, parts
 from worker.engines.base import Engine, PageImage, PageRead
 from worker.engines.blank import is_blank
 from worker.render import Renderer, Upload
+from worker.settings import WorkerSettings
 
 HANG = 180.0
 """Seconds for one step of one page; all of ours end long before."""
@@ -48,9 +50,9 @@ class Outcome:
 
 
 class Run:
-    def __init__(self, settings: Settings, pages: int, engine: Engine | None) -> None:
-        self._settings, self._pages, self._engine = settings, pages, engine
-        self._inspector, self._renderer = Inspector(settings), Renderer(settings)
+    def __init__(self, pages: int, renderer: Renderer, engine: Engine | None) -> None:
+        self._pages, self._renderer, self._engine = pages, renderer, engine
+        self._inspector = Inspector(GatewaySettings(_env_file=None, inspect_processes=1))
 
     async def close(self) -> None:
         await self._inspector.close()
@@ -141,9 +143,11 @@ def files(folders: list[Path]) -> list[Path]:
 
 
 async def main(options: argparse.Namespace) -> int:
-    settings = Settings(_env_file=None, inspect_processes=1, render_processes=1)
-    engine = None if options.engine == "none" else await loader(options.engine)(settings)
-    run, outcomes = Run(settings, options.pages, engine), []
+    settings = WorkerSettings(
+        _env_file=None, render_processes=1, engine="auto" if drawn_only(options) else options.engine
+    )
+    engine = None if drawn_only(options) else await load_engine(settings)
+    run, outcomes = Run(options.pages, Renderer(settings), engine), []
     chosen = files(options.folder)
     for number, path in enumerate(chosen, 1):
         if path.suffix.lower() not in options.suffixes:
@@ -154,6 +158,10 @@ async def main(options: argparse.Namespace) -> int:
             print(f"{number}/{len(chosen)} {json.dumps(asdict(outcome))}", flush=True)
     await run.close()
     return report(outcomes)
+
+
+def drawn_only(options: argparse.Namespace) -> bool:
+    return bool(options.engine == "none")
 
 
 def report(outcomes: list[Outcome]) -> int:

@@ -13,10 +13,10 @@ from PIL.Image import Image
 
 from shared.boxes import page_picture
 from shared.contract.document import Figure, Page, PageStatus
+from shared.contract.options import TextLayer
 from shared.contract.page_range import parse
 from shared.errors import EngineDead, InferenceError, OptionError, PreprocessingError
 from shared.sandbox import Blob
-from shared.settings import Settings
 from shared.store.upload import parted
 from worker.claims import Claim, Claims
 from worker.engines import parts
@@ -24,6 +24,7 @@ from worker.engines.base import Engine, PageImage, PageRead, Restarted
 from worker.event_buffer import EventBuffer
 from worker.fair_queue import WEIGHTS, FairQueue, FairQueueClosed
 from worker.render import Renderer, Upload
+from worker.settings import WorkerSettings
 
 Figures = Sequence[tuple[str, bytes]]
 
@@ -38,7 +39,7 @@ class ClaimLost(Exception):
 class WorkerContext:
     """What all jobs of a worker share. ``render_slots`` bounds rendered pages, ``engine_slots`` those in the engine."""
 
-    settings: Settings
+    settings: WorkerSettings
     engine: Engine
     claims: Claims
     renderer: Renderer
@@ -109,7 +110,7 @@ class JobRunner:
 
     async def _render_and_read(self, upload: Upload, number: int) -> None:
         try:
-            text_layer = self._job.options.text_layer == "prefer"
+            text_layer = self._job.options.text_layer is TextLayer.PREFER
             image = await self._context.renderer.page(upload, number, text_layer=text_layer)
         except PreprocessingError as error:
             await self._store(failed(number, f"{error.code}: {error.detail}"))

@@ -17,13 +17,13 @@ from PIL import Image
 from shared.contract.document import Shortfall
 from shared.errors import FileValidationError, OCRError, PreprocessingError, RenderMemory, RenderTimeout
 from shared.sandbox import Blob, Failures, SandboxPool, mapped
-from shared.settings import Settings
 from shared.sniff import PDF
 from shared.upload_check import Asked, UploadLimits, inspect_blob
 from worker import pixels
 from worker.engines.base import PageImage, TextPiece
 from worker.pdf_page import open_page, scale, shortfall, survey
 from worker.pictures import Size, picture
+from worker.settings import WorkerSettings
 from worker.text_layer import own_text
 
 logger = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class Rendered:
 class Renderer:
     """``render_processes`` children that make pictures of pages."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: WorkerSettings) -> None:
         self._limits, self._seconds = UploadLimits.of(settings), settings.render_timeout
         self._size = Size(
             settings.render_dpi, settings.render_max_side, settings.render_max_pixels, settings.max_image_pixels

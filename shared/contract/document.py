@@ -11,6 +11,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.contract.states import PageStatus as PageStatus
+
 Box = tuple[int, int, int, int]
 Natural = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -19,15 +21,6 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Frozen(BaseModel):
     # Unknown fields are passed over: during a rolling deploy two versions read each other's records.
     model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class PageStatus(StrEnum):
-    """What became of one page. ``degraded`` keeps its text; ``reason`` says what is wrong with it (``Reason``)."""
-
-    OK = "ok"
-    DEGRADED = "degraded"
-    FAILED = "failed"
-    SKIPPED = "skipped"
 
 
 class Reason(StrEnum):

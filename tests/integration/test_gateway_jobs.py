@@ -155,7 +155,7 @@ async def test_webhook_events_are_the_terminal_ones_by_default(api: httpx.AsyncC
 
 async def test_mode_must_be_one_of_the_running_engines(api: httpx.AsyncClient, script: Script) -> None:
     assert (await submit(api, mode="base")).status_code == 202  # nobody knows yet
-    await script.announce(modes=["tiny", "base"])
+    await script.report(modes=("tiny", "base"))
     assert (await submit(api, mode="base")).status_code == 202
     assert "base, tiny" in problem(await submit(api, mode="gundam"), 400, "bad-option")["detail"]
 

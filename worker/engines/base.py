@@ -1,8 +1,9 @@
 """The engine interface: a page image goes in, pieces of text come out as they are made, then the page.
 
-An engine module offers ``async def load(settings: Settings) -> Engine`` and one line in ``worker.engines.REGISTRY``.
-It is built on the pool's event loop, in ``worker_process_init``, and every call comes from that loop. It must pass
-``tests/engines/`` (the suite that every engine passes).
+An engine module offers ``async def load(settings) -> Engine`` and, where it has settings of its own, ``SETTINGS``: the
+subclass of ``worker.settings.EngineSettings`` that ``load`` gets. One line in ``worker.engines.REGISTRY`` names it, or
+``ENGINE=module:load``. It is built on the pool's event loop, in ``worker_process_init``, and every call comes from that
+loop. It must pass ``tests/engines/`` (the suite that every engine passes).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from PIL.Image import Image
 
 from shared.contract.document import Block, Box, PageStatus, Shortfall, Usage
 from shared.contract.options import Options
+from shared.contract.worker_status import EngineStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +92,8 @@ class PageRead:
 Piece = str | Restarted | PageRead
 
 
-@dataclass(frozen=True, slots=True)
-class EngineInfo:
-    """What ``/models``, ``/health`` and every job say of the engine. ``slots``: pages it can read at once."""
-
-    name: str
-    model: str
-    slots: int
-    capabilities: tuple[str, ...] = ("document", "image")
-    modes: tuple[str, ...] = ()
-    prompts: bool = False
-    max_prompt_chars: int = 0
-    max_image_size: tuple[int, int] = (6400, 6400)
-    version: str = ""
-    state: str = "ready"
-    gpu_memory_used: int | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
+EngineStatus = EngineStatus
+"""The former name, for engines outside this repository, for one release."""
 
 
 class Engine(Protocol):
@@ -117,8 +105,8 @@ class Engine(Protocol):
         """
         ...
 
-    def describe(self) -> EngineInfo:
-        """The engine's own account of itself, cheap enough to be asked every second."""
+    def describe(self) -> EngineStatus:
+        """The engine's own report, cheap enough to be asked every second."""
         ...
 
     async def check(self) -> None:

@@ -7,10 +7,11 @@ from statistics import median
 
 from shared.contract.document import Block, Box
 from worker.engines.base import PageImage, PageRead, TextPiece
-from worker.engines.cpu.joining import escaped, row_text, run_on, vocabulary
+from worker.engines.cpu.joining import row_text, run_on, vocabulary
 from worker.engines.cpu.lines import Line, Row, union
 from worker.engines.cpu.order import columns
 from worker.engines.cpu.paragraphs import Part, parts
+from worker.engines.escape import escaped
 
 LARGE = 1.35
 """A row this many times as high as the page's usual one is a heading."""

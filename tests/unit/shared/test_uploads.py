@@ -11,13 +11,14 @@ import psutil
 import pytest
 from PIL import Image
 
+from gateway.inspector import Inspector
 from shared.errors import BadPageRange, CorruptFile, EncryptedPdf, FileEmpty, FileTooLarge, ImageTooLarge, TooManyPages
 from shared.errors import UnsupportedMedia as Unsupported
-from shared.settings import Settings
 from shared.sniff import AVIF, BMP, GIF, HEIC, JP2, JPEG, PDF, PNG, TIFF, WEBP, allowed_types, media_type
-from shared.upload_check import Asked, Inspector, UploadInfo, UploadLimits, inspect
+from shared.upload_check import Asked, UploadInfo, UploadLimits, inspect
 from tests.hostile.make import pdf, picture, tiff
 from tests.samples import HEIC_PICTURE, LOCKED_PDF
+from tests.settings import Settings
 
 CORPUS = Path(__file__).parents[3].parent / "shared" / "corpus"
 LIMITS = UploadLimits.of(Settings(_env_file=None))

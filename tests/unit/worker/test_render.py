@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 from shared.errors import CorruptFile, EncryptedPdf, PreprocessingError, RenderTimeout
-from shared.settings import Settings
 from shared.sniff import HEIC, JPEG, PDF, PNG, TIFF, WEBP
 from tests.hostile.make import pages_of_one, pdf, pdf_of, stroke_pdf
 from tests.samples import HEIC_PICTURE, LOCKED_PDF
+from tests.settings import Settings
 from worker.pdf_page import Sheet, scale
 from worker.pictures import Size, picture
 from worker.render import Renderer, pages_of
