@@ -32,7 +32,7 @@ from shared.settings import JobSettings
 from shared.sniff import HEIC, PDF, PDF_HEADER_WITHIN, PILLOW_FORMATS, TIFF, allowed_types, can_read, media_type
 
 PDFIUM_NEEDS_PASSWORD = 4
-CHECKED_PIXELS = 120_000_000  # decoded here at most; later TIFF frames are only decoded when read
+CHECKED_PIXELS = 120_000_000  # decoded at most when an upload is checked; later TIFF frames are decoded when read
 NEW_SUBFILE_TYPE, SUBFILE_TYPE = 254, 255  # TIFF tags
 REDUCED, MASK = 1, 4  # bits of NewSubfileType
 OLD_REDUCED = 2  # the value of SubfileType

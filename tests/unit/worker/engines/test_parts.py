@@ -10,8 +10,9 @@ from PIL import Image, ImageDraw
 
 from shared.contract.document import Block, Box, PageStatus, Usage
 from shared.contract.options import Options
+from shared.contract.worker_status import EngineStatus
 from worker.engines import parts
-from worker.engines.base import EngineInfo, FigureCrop, PageImage, PageRead, Piece, Restarted
+from worker.engines.base import FigureCrop, PageImage, PageRead, Piece, Restarted
 from worker.engines.parts import Part, cut, is_cut, unturned
 
 
@@ -104,8 +105,8 @@ class Bars:
         markdown = "\n\n".join(block.text for block in blocks)
         yield PageRead(markdown, blocks, usage=Usage(completion_tokens=1), upright=upright, quarters=self.turned)
 
-    def describe(self) -> EngineInfo:
-        return EngineInfo("bars", "bars", 1)
+    def describe(self) -> EngineStatus:
+        return EngineStatus("bars", "bars", 1)
 
     async def check(self) -> None:
         """It cannot die."""
