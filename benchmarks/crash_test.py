@@ -31,8 +31,8 @@ from worker.engines.blank import is_blank
 from worker.render import Renderer, Upload
 from worker.settings import WorkerSettings
 
-HANG = 180.0
-"""Seconds for one step of one page; all of ours end long before."""
+HANG = 900.0
+"""Seconds for one step of one page: all of ours end long before, also on a machine with much else to do."""
 
 FEWEST_WORDS, LEAST_RECALL = 20, 0.6
 """A page whose own text holds so many words must give this share of them, or say that it does not."""
