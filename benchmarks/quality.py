@@ -23,6 +23,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -164,7 +165,7 @@ def timed(call: Callable[[], str]) -> tuple[str, float]:
 
 
 async def measure(only: str, with_tesseract: bool) -> list[Score]:
-    engine = await loader("cpu")(Settings(_env_file=None))  # type: ignore[call-arg]
+    engine = await loader("cpu")(Settings(_env_file=None))
     scores: list[Score] = []
     for sheet in sheets():
         if only not in sheet.name:
@@ -174,7 +175,7 @@ async def measure(only: str, with_tesseract: bool) -> list[Score]:
         seconds = round(time.monotonic() - started, 2)
         scores.append(scored(sheet, "cpu", without_markdown(read.markdown), seconds))
         if with_tesseract:
-            text, seconds = timed(lambda image=sheet.image: tesseract(image, "eng"))
+            text, seconds = timed(partial(tesseract, sheet.image, "eng"))
             scores.append(scored(sheet, "tesseract", text, seconds))
         show(scores[-2:] if with_tesseract else scores[-1:])
     await engine.close()

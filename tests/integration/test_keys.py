@@ -76,9 +76,12 @@ async def test_once_a_key_was_made_one_is_needed_and_revoking_it_opens_nothing(
 )  # fmt: skip
 async def test_nothing_but_the_key_comes_in(api: httpx.AsyncClient, store: Store, headers: dict[str, str]) -> None:
     key_id, key = await make(store)
-    sent = {
-        name: value.format(key=key, id=key_id, digest=digest(key)).encode("latin-1") for name, value in headers.items()
-    }
+    sent = httpx.Headers(
+        [
+            (name.encode(), value.format(key=key, id=key_id, digest=digest(key)).encode("latin-1"))
+            for name, value in headers.items()
+        ]
+    )
     refused(await api.get(JOBS, headers=sent), 401, "unauthorized")
 
 
