@@ -69,7 +69,8 @@ def connect(url: str, *, patient: bool, connections: int = 64) -> Client:
         retry=Retry(backoff, 60 if patient else 1),
         retry_on_error=list(_PASSING),
     )
-    return Redis(connection_pool=pool) if patient else Hurried(connection_pool=pool)
+    # from_pool: `aclose` then closes the connections too.
+    return Redis.from_pool(pool) if patient else Hurried.from_pool(pool)
 
 
 @contextmanager

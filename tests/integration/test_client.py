@@ -174,10 +174,11 @@ def test_an_interrupted_command_cancels_its_job(
 ) -> None:
     before = {job.id for job in client.jobs()}
     ocr = [sys.executable, "-m", "client.cli", "read", str(SAMPLE)]
-    process = subprocess.Popen(ocr, cwd=ROOT, env=environment(ocr_url=gateway.url), stderr=subprocess.PIPE)
-    job = wait_until(lambda: next((job for job in client.jobs() if job.id not in before), None))
-    assert process.stderr is not None
-    assert process.stderr.readline()  # it waits for the job
-    os.kill(process.pid, number)
-    assert process.wait(30) == 130
+    env = environment(ocr_url=gateway.url)
+    with subprocess.Popen(ocr, cwd=ROOT, env=env, stderr=subprocess.PIPE) as process:
+        job = wait_until(lambda: next((job for job in client.jobs() if job.id not in before), None))
+        assert process.stderr is not None
+        assert process.stderr.readline()  # it waits for the job
+        os.kill(process.pid, number)
+        assert process.wait(30) == 130
     assert client.wait(job).status == "cancelled"
