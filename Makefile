@@ -39,11 +39,11 @@ $(GPU_READY): requirements-worker-vllm.lock | $(PY)
 
 # As it was typed: a file's name may hold anything.
 run: override export FILE := $(value FILE)
-run: $(RUN_READY) $(if $(GPU),$(GPU_READY)) ## start everything here and read a document  [PORT=8000 FILE=x.pdf ONCE=1 GPU=1]
+run: $(RUN_READY) $(if $(GPU),$(GPU_READY)) ## run the whole service locally and read a document  [PORT=8000 FILE=x.pdf ONCE=1 GPU=1]
 	@$(if $(GPU),ENGINE=deepseek-ocr) exec $(PY) -m deploy.local $(if $(PORT),--port $(PORT)) $(if $(FILE),--file "$$FILE") \
 		$(if $(ONCE),--once) $(if $(GPU),--worker-python $(GPU_VENV)/bin/python)
 
-test: $(DEV_READY) ## everything that must hold: linters, types, walls, tests
+test: $(DEV_READY) ## run linters, type checks, import rules and all tests
 	@$(MAKE) --no-print-directory lint
 	@$(PY) -m pytest -n 2 --dist loadfile
 
@@ -53,10 +53,10 @@ lint: $(DEV_READY) ## ruff, mypy, import-linter
 test-engine: $(DEV_READY) ## the real vLLM on the CPU with a tiny model, in an environment of its own  [VLLM=0.32.0]
 	@VLLM=$(VLLM) bash tests/vllm/run.sh
 
-chaos: $(DEV_READY) ## random faults against the real thing  [SEED=1 JOBS=100]
+chaos: $(DEV_READY) ## inject random faults into the real processes and check every job  [SEED=1 JOBS=100]
 	@$(PY) -m tests.chaos --seed $(or $(SEED),1) --jobs $(or $(JOBS),100)
 
-soak: $(DEV_READY) ## constant load; memory of every process and its slope  [MINUTES=10]
+soak: $(DEV_READY) ## constant load; report each process's memory and its slope  [MINUTES=10]
 	@$(PY) -m benchmarks.soak --minutes $(or $(MINUTES),10)
 
 bench: $(DEV_READY) ## throughput and latency through HTTP and queue, with the instant engine

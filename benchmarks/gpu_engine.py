@@ -105,11 +105,10 @@ def lengths(seed: int = 7) -> Iterator[int]:
 
 async def load(settings: Settings) -> Any:
     """Our engine with pages of drawn lengths: it neither ends by itself nor reads a page again."""
-    from worker.engines.deepseek import engine as module
     from worker.engines.deepseek_ocr import load as load_engine
 
     engine = await load_engine(settings)
-    endless(module)
+    endless(engine.model)
     plain, drawn = engine.sampling, lengths()
 
     def sampling(how: Any, prompt_tokens: int, **more: Any) -> Any:
@@ -119,11 +118,11 @@ async def load(settings: Settings) -> Any:
     return engine
 
 
-def endless(module: Any) -> None:
+def endless(model: Any) -> None:
     """Random weights loop and never stop: the guard goes on looking, but nothing is read again."""
-    guard = module.RepetitionGuard
-    module.RepetitionGuard = lambda **kind: guard(**kind, times=1 << 20)
-    module.ladder.after = lambda *_: iter(())
+    guard = model.guard
+    model.guard = lambda **limits: guard(**limits, times=1 << 20)
+    model.retries = lambda *_: iter(())
 
 
 def reader(engine: Any) -> Read:
@@ -148,10 +147,11 @@ async def stock(settings: Settings) -> tuple[Any, Read]:
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    from worker.engines.deepseek import start
+    from worker.engines.deepseek_ocr import CARD
+    from worker.engines.vllm_host import config
 
-    start.environment(settings)
-    args = start.engine_args(settings)
+    config.environment(settings, CARD)
+    args = config.engine_args(settings, CARD)
     for ours in ("worker_extension_cls", "stream_interval"):
         args.pop(ours)
     args["logits_processors"] = ["vllm.model_executor.models.deepseek_ocr:NGramPerReqLogitsProcessor"]
@@ -281,7 +281,7 @@ def memory(engine: Any) -> dict[str, float]:
 
 def killed(model: str, rest: list[str]) -> None:
     """Start the engine in a process of its own, kill that, and look at the GPU's memory for five seconds."""
-    from worker.engines.deepseek.stats import Gpu
+    from worker.engines.vllm_host.stats import Gpu
 
     gpu = Gpu(os.environ.get("CUDA_VISIBLE_DEVICES") or "0")
     before = gpu.memory().get("used")

@@ -18,7 +18,7 @@ PARAGRAPHS_1 = [
     "The harbour library of Aldmouth was opened again in March, after two years",
     "of repairs. Its reading room holds forty seats, a catalogue on cards, and the",
     "letters of three lighthouse keepers. Visitors are asked to leave umbrellas,",
-    "ladders and parrots at the door.",
+    "ladders and parrots at the entrance.",
     "",
     "The table below counts what was borrowed in the first quarter. Charts were",
     "asked for most, by sailors and by painters alike; dictionaries hardly moved.",
@@ -125,7 +125,7 @@ def pages() -> list[Sheet]:
     first.heading("What was borrowed", 16)
     first.table(TABLE)
     first.lines(CLOSING)
-    second.heading("House rules", 16)
+    second.heading("Library rules", 16)
     second.lines(PARAGRAPHS_2)
     second.lines(LIST)
     second.picture(360, 210)

@@ -44,7 +44,7 @@ cleanup() {
   say "clean up"
   image rm --all >/dev/null 2>&1 || true
   image rmi --all --force >/dev/null 2>&1 || true
-  rm -rf "$work/storage" "$work/run" "$work/house"
+  rm -rf "$work/storage" "$work/run" "$work/stack"
 }
 trap cleanup EXIT
 

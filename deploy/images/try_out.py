@@ -245,7 +245,7 @@ def read_sample() -> str:
 
 def try_out(folder: Path, stack: ExitStack) -> None:
     services = compose_services()
-    stack.enter_context(store(services["redis"]["environment"], folder / "house"))
+    stack.enter_context(store(services["redis"]["environment"], folder / "stack"))
     containers = {name: Container(name, services[name], folder) for name in IMAGES}
     for name, container in containers.items():
         foreign = container.packages() & set(FOREIGN[name])
@@ -262,7 +262,7 @@ def try_out(folder: Path, stack: ExitStack) -> None:
     for words in WORDS:
         check(words in markdown, f"{words!r} is not in what was read:\n{markdown}")
     say(f"read {SAMPLE.name} in {time.monotonic() - began:.1f} s: {len(markdown)} characters of Markdown")
-    check(httpx.get("http://127.0.0.1:5555/api/workers").status_code == 401, "Flower's door is open")
+    check(httpx.get("http://127.0.0.1:5555/api/workers").status_code == 401, "Flower asks for no password")
     for name, container in containers.items():
         container.processes()  # remember those that came with the work
         say(f"{name}: stopped {container.stop():.1f} s after TERM")

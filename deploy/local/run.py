@@ -91,7 +91,7 @@ def _read_once(stack: LocalStack, path: Path, watch: ProcessWatch, console: Cons
 
 
 def _read_first(stack: LocalStack, path: Path, watch: ProcessWatch, console: Console) -> str:
-    """URL of the job, "" if the document could not be read: the house stands all the same."""
+    """URL of the job, "" if the document could not be read: the service runs all the same."""
     try:
         job, markdown = read(stack.plan, path, watch, console)
     except Failure as failure:

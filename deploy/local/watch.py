@@ -30,7 +30,7 @@ class ProcessWatch:
         self.settled = False
 
     def look(self) -> None:
-        """Say what has happened since the last look. Raises ``Failure`` when the house cannot stand."""
+        """Say what has happened since the last look. Raises ``Failure`` when the service cannot run."""
         self._house.check()
         for line in self._news():
             if found := SPAWNED.search(line):

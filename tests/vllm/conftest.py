@@ -82,13 +82,14 @@ class Host:
         return found[:-1], found[-1]
 
     async def outputs(self, of: PageImage, mode: Any, **sampling: Any) -> AsyncGenerator[Any, None]:
-        """vLLM's outputs for one page, without the ladder."""
+        """vLLM's outputs for one page, without retries."""
         from deepseek_ocr.prompts import DOCUMENT
-        from worker.engines.deepseek.ladder import first
+        from worker.engines.deepseek_ocr.request import PageRequest
 
-        views = await self.engine.preprocessor.views(of.image, mode)
-        given = self.engine.inputs.engine_input(DOCUMENT, views)
-        params = self.engine.sampling(first(DOCUMENT), len(given["prompt_token_ids"]), **sampling)
+        model, request = self.engine.model, PageRequest(DOCUMENT, mode)
+        attempt = model.first(request)
+        given = model.engine_input(attempt, await self.engine.prepare(of.image, request))
+        params = self.engine.sampling(attempt, len(given["prompt_token_ids"]), **sampling)
         async with aclosing(self.engine.generate(given, params)) as outputs:
             async for output in outputs:
                 yield output
@@ -102,7 +103,7 @@ class Host:
 
         ``limits`` are further sampling parameters. Yields the parameters that were made meanwhile.
         """
-        tokenizer = self.engine.inputs._tokenizer
+        tokenizer = self.engine.model.inputs._tokenizer
         left = [[*tokenizer.encode(answer, add_special_tokens=False), tokenizer.eos_token_id] for answer in answers]
         made: list[Any] = []
         plain = type(self.engine).sampling

@@ -21,7 +21,7 @@ def answers() -> list[str]:
 
 async def load(settings: Settings) -> Any:
     engine = await load_engine(settings)
-    left, tokenizer, plain = answers(), engine.inputs._tokenizer, engine.sampling
+    left, tokenizer, plain = answers(), engine.model.inputs._tokenizer, engine.sampling
 
     def sampling(*args: Any, **more: Any) -> Any:
         params = plain(*args, **more)

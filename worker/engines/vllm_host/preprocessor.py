@@ -1,7 +1,7 @@
-"""Pictures to views, off the event loop and off vLLM's one thread: a pool of processes and shared memory.
+"""Pictures to the model's input, off the event loop and off vLLM's one thread: a pool of processes and shared memory.
 
-A page's pixels and views lie in an anonymous file of its own (no name in any file system, gone with its last user);
-the tensors that go to the engine are that memory.
+A page's pixels and the model's input lie in an anonymous file of its own (no name in any file system, gone with its
+last user); the tensors that go to the engine are that memory. The processes import nothing heavy.
 """
 
 from __future__ import annotations
@@ -17,27 +17,29 @@ from pathlib import Path
 
 from PIL.Image import Image
 
-from deepseek_ocr.modes import Grid, Mode
 from shared.errors import PreprocessingError
 from worker import pixels
-from worker.engines.deepseek import views
-from worker.engines.deepseek.views import Picture
+from worker.engines.blank import is_blank
+from worker.engines.vllm_host.model import PageLayout, PreparedPage
+from worker.engines.vllm_host.parent_death import die_with_parent
 
 PAGE = mmap.PAGESIZE
 
 
 @dataclass(frozen=True, slots=True)
-class Views:
-    """What ``views`` wrote, from byte ``offset`` of ``memory``."""
+class Picture:
+    """A page in a file of shared memory: ``width`` x ``height`` pixels from ``begin``, its input from ``offset``."""
 
-    memory: mmap.mmap
+    path: str
+    begin: int
+    width: int
+    height: int
     offset: int
-    mode: Mode
-    grid: Grid
+    layout: PageLayout
 
 
 class Preprocessor:
-    """``processes`` processes that turn pictures into views. Used from one event loop."""
+    """``processes`` processes that turn pictures into the model's input. Used from one event loop."""
 
     def __init__(self, processes: int) -> None:
         self._processes = processes
@@ -47,25 +49,24 @@ class Preprocessor:
 
     def start(self) -> None:
         """Have every process start now, beside what else has to start, rather than with the first pages."""
-        self._starting = [self._pool.submit(views.ready, number) for number in range(self._processes)]
+        self._starting = [self._pool.submit(_ready, number) for number in range(self._processes)]
 
     async def started(self) -> None:
         self.pids = set(await asyncio.gather(*map(asyncio.wrap_future, self._starting)))
 
-    async def views(self, image: Image, mode: Mode) -> Views | None:
-        """The views of a page, None if it is blank. Raises PreprocessingError."""
-        grid = mode.grid(*image.size)
+    async def prepare(self, image: Image, layout: PageLayout) -> PreparedPage | None:
+        """The model's input for a page, None if it is blank. Raises PreprocessingError."""
         offset = _aligned(pixels.HEAD + image.width * image.height * pixels.CHANNELS)
-        with _Memory(offset + views.views_size(mode, grid)) as memory:
+        with _Memory(offset + layout.size) as memory:
             begin = await asyncio.to_thread(memory.put, image)
-            picture = Picture(memory.path, begin, image.width, image.height, offset, mode.name)
+            picture = Picture(memory.path, begin, image.width, image.height, offset, layout)
             written = await self._run(picture)
-        return Views(memory.map, offset, mode, grid) if written else None
+        return PreparedPage(memory.map, offset, layout) if written else None
 
     async def _run(self, picture: Picture) -> bool:
         pool = self._pool
         try:
-            return await asyncio.get_running_loop().run_in_executor(pool, views.write_views, picture)
+            return await asyncio.get_running_loop().run_in_executor(pool, _write, picture)
         except BrokenProcessPool as error:
             if pool is self._pool:
                 self._pool = self._new_pool()
@@ -81,7 +82,7 @@ class Preprocessor:
         return ProcessPoolExecutor(
             self._processes,
             mp_context=multiprocessing.get_context("spawn"),
-            initializer=views.start_process,
+            initializer=die_with_parent,
             initargs=(os.getpid(),),
         )
 
@@ -108,3 +109,22 @@ class _Memory:
 
 def _aligned(size: int) -> int:
     return -(-size // PAGE) * PAGE
+
+
+# -- in a preprocessing process
+
+
+def _ready(_: int) -> int:
+    """An answer that shows that a process has started: its id."""
+    return os.getpid()
+
+
+def _write(picture: Picture) -> bool:
+    """Write the model's input beside the picture; False for a blank page, which needs none."""
+    with Path(picture.path).open("r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
+        image = pixels.read(memory, picture.begin, picture.width, picture.height)
+        if is_blank(image):
+            return False
+        memory.seek(picture.offset)
+        picture.layout.write(image, memory)
+    return True

@@ -10,32 +10,34 @@ from dataclasses import dataclass
 
 from deepseek_ocr.prompts import DOCUMENT, FREE_OCR, OTHER_IMAGE
 from deepseek_ocr.repetition import NGRAM, STRONGER, NGramRule
+from worker.engines.vllm_host.model import REPETITION
 
-REPETITION, LENGTH = "repetition", "length"
 TEMPERATURES = (0.2, 0.5)
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
+class Attempt:
+    """How a page is read: the model's prompt, the rule against loops, the sampling temperature (0: greedy)."""
+
     prompt: str
     rule: NGramRule = NGRAM
     temperature: float = 0.0
 
 
-def first(prompt: str) -> Try:
-    return Try(prompt)
+def first(prompt: str) -> Attempt:
+    return Attempt(prompt)
 
 
-def after(prompt: str, reason: str) -> Iterator[Try]:
-    """What to try next after the first try with ``prompt`` ended for ``reason``.
+def after(prompt: str, reason: str) -> Iterator[Attempt]:
+    """What to try next after the first attempt with ``prompt`` ended for ``reason``.
 
     A page that is simply too long for its tokens gets one try without the markup, which takes fewer; warmth would not
     shorten it. A caller's own prompt is never replaced.
     """
     free = prompt in (DOCUMENT, OTHER_IMAGE)
     if reason == REPETITION:
-        yield Try(prompt, STRONGER)
+        yield Attempt(prompt, STRONGER)
     if free:
-        yield Try(FREE_OCR, STRONGER)
+        yield Attempt(FREE_OCR, STRONGER)
     if reason == REPETITION:
-        yield from (Try(prompt, STRONGER, temperature) for temperature in TEMPERATURES)
+        yield from (Attempt(prompt, STRONGER, temperature) for temperature in TEMPERATURES)

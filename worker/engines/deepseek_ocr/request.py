@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from deepseek_ocr.modes import DEFAULT, MODES, Mode
 from deepseek_ocr.prompts import DOCUMENT, OTHER_IMAGE, PromptError, custom
 from shared.contract.options import Options, ReadType
 from shared.errors import BadOption, BadPrompt
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    prompt: str
+    mode: Mode
+
+
+def request_of(options: Options) -> PageRequest:
+    """Raises BadPrompt or BadOption."""
+    return PageRequest(prompt_for(options), mode_for(options))
 
 
 def prompt_for(options: Options) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.engines.deepseek.start import SOCKETS, make_sockets_folder, remove_sockets_folder
+from worker.engines.vllm_host.config import SOCKETS, make_sockets_folder, remove_sockets_folder
 
 
 @pytest.fixture

@@ -12,14 +12,14 @@ from typing import Any
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from shared.errors import EngineDead
-from worker.engines.deepseek import cause
+from worker.engines.vllm_host import core_failure
 
 logger = logging.getLogger(__name__)
 
 TICK = 0.5
 
 
-class Watch:
+class Liveness:
     """``processes``: vLLM's own, children of this one. ``stall``: seconds without a token while pages are read.
 
     While the engine starts it may take its time (kernels are compiled): ``stall`` is set once it has shown its work.
@@ -67,7 +67,7 @@ class Watch:
     def declare_dead(self, reason: str) -> EngineDead:
         """From now on no page is read. What is left of the engine is killed, so that no memory stays held."""
         if self.died is None:
-            why = cause.kept()
+            why = core_failure.kept()
             self.died = reason = f"{reason} ({why})" if why else reason
             logger.critical("the engine is dead: %s", reason)
             for process in self._processes:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from deepseek_ocr.engine import ENGINE_ARGS, ENVIRONMENT
 from shared.errors import EngineNotReady
 from shared.settings import Settings
+from worker.engines.vllm_host.model import ModelCard
 
-EXTENSION = "worker.engines.deepseek.core.Extension"
-PROCESSOR = "worker.engines.deepseek.ngram:NoRepeatNGram"
+EXTENSION = "worker.engines.vllm_host.core.Extension"
+PROCESSOR = "worker.engines.vllm_host.ngram:NoRepeatNGram"
 
 HEADROOM = 5 << 29
 """Bytes in use beyond vLLM's own account: 1.8 GiB measured on an H200 with all shapes of page, and some room."""
@@ -21,6 +22,9 @@ HEADROOM = 5 << 29
 STREAM_INTERVAL = 4
 """Tokens of a page between two looks at it (its first comes at once): about 100 ms when the engine is full."""
 
+
+PLUGINS = Path(__file__).parent / "entry_point"
+"""Holds the distribution's metadata that names ``plugin.register`` to vLLM, wherever the code itself lies."""
 
 SOCKETS = "VLLM_RPC_BASE_PATH"
 """vLLM's name for the folder of the sockets its processes talk through."""
@@ -52,9 +56,8 @@ def remove_sockets_folder() -> None:
     shutil.rmtree(os.environ[SOCKETS], ignore_errors=True)
 
 
-def environment(settings: Settings) -> None:
+def environment(settings: Settings, card: ModelCard) -> None:
     """What vLLM and its processes read from the environment. The one place of the service that writes to it."""
-    os.environ.update(ENVIRONMENT)
     os.environ.update(
         CUDA_VISIBLE_DEVICES=settings.cuda_device,
         CUDA_DEVICE_ORDER="PCI_BUS_ID",  # NVML counts that way
@@ -66,9 +69,14 @@ def environment(settings: Settings) -> None:
         # the share of the GPU's memory that was asked for.
         PYTORCH_CUDA_ALLOC_CONF="expandable_segments:True",
         VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS="0",  # two seconds of every start, for a sixth of a GiB (HEADROOM)
+        # FlashInfer's sampler is compiled at start, with CUDA's own compiler, for top-k and top-p: neither is used.
+        VLLM_USE_FLASHINFER_SAMPLER="0",
+        VLLM_USE_V2_MODEL_RUNNER="0",
         OCR_ENGINE_PARENT=str(os.getpid()),
-        OCR_ENCODER_PAGES=str(settings.encoder_pages),
+        OCR_ENGINE_PLUGIN=card.plugin or "",
     )
+    if str(PLUGINS) not in sys.path:
+        sys.path.append(str(PLUGINS))  # children of vLLM's get it from here
 
 
 def memory_share(settings: Settings) -> float:
@@ -77,7 +85,7 @@ def memory_share(settings: Settings) -> float:
     vLLM fills its share with the KV cache after a trial with pictures of one size; contexts, graphs and batches of
     other sizes come on top. Raises EngineNotReady if others hold too much of it.
     """
-    from worker.engines.deepseek.stats import Gpu
+    from worker.engines.vllm_host.stats import Gpu
 
     memory, share = Gpu(settings.cuda_device).memory(), settings.gpu_memory_utilization
     if not memory:
@@ -102,12 +110,12 @@ def graph_sizes(most: int) -> list[int]:
     return [*(size for size in sizes if size < most), most]
 
 
-def engine_args(settings: Settings) -> dict[str, Any]:
+def engine_args(settings: Settings, card: ModelCard) -> dict[str, Any]:
     """Of ``AsyncEngineArgs``; ``vllm_args`` of the settings has the last word."""
     return {
-        **ENGINE_ARGS,
+        **card.engine_args,
         "model": settings.model_path,
-        "served_model_name": "deepseek-ai/DeepSeek-OCR",
+        "served_model_name": card.model,
         "dtype": "bfloat16",
         "gpu_memory_utilization": memory_share(settings),
         "max_model_len": settings.max_model_len,
@@ -117,6 +125,8 @@ def engine_args(settings: Settings) -> dict[str, Any]:
         "worker_extension_cls": EXTENSION,
         "stream_interval": STREAM_INTERVAL,
         "compilation_config": {"cudagraph_capture_sizes": graph_sizes(settings.max_num_seqs)},
+        **({"hf_overrides": {"architectures": [card.architecture]}} if card.architecture else {}),
+        "additional_config": {**card.additional_config, "encoder_pages": settings.encoder_pages},
         **settings.vllm_args,
         "logits_processors": [PROCESSOR, *settings.vllm_args.get("logits_processors", ())],
     }

@@ -20,8 +20,7 @@ from vllm.multimodal.inputs import (
 from deepseek_ocr.modes import TILE
 from deepseek_ocr.tokens import BOS, GROUNDING, IMAGE, MARKUP, REF, REF_END
 from shared.errors import BadPrompt, PromptTooLong
-from worker.engines.deepseek.preprocess import Views
-from worker.engines.deepseek.views import tile_count
+from worker.engines.vllm_host.model import PreparedPage
 from worker.pixels import CHANNELS
 
 ALLOWED = (GROUNDING, REF, REF_END)
@@ -77,29 +76,30 @@ class Inputs:
             raise PromptTooLong(f"The prompt takes {len(words)} tokens, which leaves too few for the answer")
         return [self._bos, *[self._image] * picture_tokens, *words]
 
-    def engine_input(self, prompt: str, views: Views) -> dict[str, Any]:
+    def engine_input(self, prompt: str, page: PreparedPage) -> dict[str, Any]:
         """What ``AsyncLLM.generate`` takes as a rendered input."""
-        count = views.mode.tokens_of(views.grid)
+        count = page.layout.mode.tokens_of(page.layout.grid)
         return {
             "type": "multimodal",
             "prompt_token_ids": self.ids(prompt, count),
-            "mm_kwargs": MultiModalKwargsItems({"image": [_item(views)]}),
+            "mm_kwargs": MultiModalKwargsItems({"image": [_item(page)]}),
             "mm_hashes": {"image": [uuid.uuid4().hex]},  # pages are never the same: nothing is looked up
             "mm_placeholders": {"image": [PlaceholderRange(offset=1, length=count)]},
         }
 
 
-def _item(views: Views) -> MultiModalKwargsItem:
-    base, tile, count = views.mode.base, views.mode.tile or TILE, tile_count(views.grid)
-    whole = _tensor(views, 0, (1, base, base, CHANNELS))
-    tiles = _tensor(views, whole.numel(), (count, tile, tile, CHANNELS))
+def _item(page: PreparedPage) -> MultiModalKwargsItem:
+    layout = page.layout
+    base, tile, count = layout.mode.base, layout.mode.tile or TILE, layout.tile_count
+    whole = _tensor(page, 0, (1, base, base, CHANNELS))
+    tiles = _tensor(page, whole.numel(), (count, tile, tile, CHANNELS))
     batched, on_cpu = MultiModalFieldConfig.batched("image"), MultiModalFieldConfig.batched("image", keep_on_cpu=True)
     flat = MultiModalFieldConfig.flat("image", [slice(0, count)])
     return MultiModalKwargsItem(
         {
             "pixel_values": _elem(batched, "pixel_values", whole),
             "images_crop": _elem(flat, "images_crop", tiles),
-            "images_spatial_crop": _elem(on_cpu, "images_spatial_crop", torch.tensor([views.grid])),
+            "images_spatial_crop": _elem(on_cpu, "images_spatial_crop", torch.tensor([layout.grid])),
         }
     )
 
@@ -109,8 +109,8 @@ def _elem(config: MultiModalFieldConfig, key: str, data: torch.Tensor) -> Any:
     return element
 
 
-def _tensor(views: Views, start: int, shape: tuple[int, ...]) -> torch.Tensor:
+def _tensor(page: PreparedPage, start: int, shape: tuple[int, ...]) -> torch.Tensor:
     size = shape[0] * shape[1] * shape[2] * shape[3]
     if not size:
         return torch.empty(shape, dtype=torch.uint8)
-    return torch.frombuffer(views.memory, dtype=torch.uint8, count=size, offset=views.offset + start).view(shape)
+    return torch.frombuffer(page.memory, dtype=torch.uint8, count=size, offset=page.offset + start).view(shape)

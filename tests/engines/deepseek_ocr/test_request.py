@@ -4,7 +4,7 @@ from deepseek_ocr.modes import GUNDAM, TINY
 from deepseek_ocr.prompts import DOCUMENT, FREE_OCR, OTHER_IMAGE
 from shared.contract.options import Options
 from shared.errors import BadPrompt
-from worker.engines.deepseek.asked import mode_for, prompt_for
+from worker.engines.deepseek_ocr.request import mode_for, prompt_for
 
 
 def test_the_type_names_the_prompt():

@@ -1,4 +1,4 @@
-"""The vision encoder over the views of many pages at once; replaces the model's ``embed_multimodal``.
+"""The vision encoder over the views of many pages at once, for the model's ``embed_multimodal``.
 
 vLLM encodes page by page and expects every page in the mode of the process. Here the views of a step are grouped by
 size and encoded together, so modes mix freely, and 8-bit views become the model's numbers on the device. Also takes

@@ -10,7 +10,7 @@ from deepseek_ocr.modes import GUNDAM
 from shared.contract.document import PageStatus
 from tests.vllm.conftest import hosted, page
 from tests.vllm.test_encoder import Model
-from worker.engines.deepseek import vision
+from worker.engines.deepseek_ocr import encoder
 
 
 @pytest.fixture
@@ -35,6 +35,6 @@ def test_an_engine_starts_and_reads_without_the_models_own_processor(no_processo
     (item,) = given["mm_kwargs"]["image"]
     ((_, count, batch),) = group_and_batch_mm_kwargs([("image", item)] * 3, device=torch.device("cpu"))
     with torch.no_grad():
-        encoded = vision.embed(Model().eval(), 2, **batch)
+        encoded = encoder.embed(Model().eval(), 2, **batch)
     assert count == 3
     assert [len(tokens) for tokens in encoded] == [GUNDAM.max_tokens] * 3

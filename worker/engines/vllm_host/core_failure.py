@@ -6,7 +6,7 @@ import logging
 import os
 from pathlib import Path
 
-from worker.engines.deepseek.start import SOCKETS
+from worker.engines.vllm_host.config import SOCKETS
 
 CORE = "vllm.v1.engine.core"
 """Logs the exception that ends vLLM's process."""
