@@ -21,6 +21,7 @@ from shared.store.jobs import Store
 from shared.store.webhook_secrets import WebhookSecrets, new_secret
 from shared.store.webhooks import Delivery, WebhookState, WebhookStore
 from tests.conftest import make_settings
+from tools.needs import needs
 from tools.processes import WebhookSenderProcess, Worker
 from tools.receiver import OK, Receiver, verifies
 from tools.uploads import png, submit
@@ -30,6 +31,7 @@ from worker.webhooks.payload import LARGEST, build_body
 
 QUICK = {"webhook_schedule": "0,0.05,0.05,0.05,0.05,0.05,0.05", "webhook_breaker_seconds": "0.05"}
 SECRET = new_secret()
+OPENSSL = shutil.which("openssl")
 
 
 @pytest.fixture
@@ -361,12 +363,11 @@ async def test_the_largest_job_makes_a_body_under_20_kb(claims: Claims, store: S
 
 def certificate(folder: Path, name: str) -> dict[str, Path]:
     """A certificate that vouches for itself, for one name, by the openssl command."""
-    if (openssl := shutil.which("openssl")) is None:
-        pytest.skip("openssl is not installed")
+    assert OPENSSL is not None
     made = {"certfile": folder / f"{name}.pem", "keyfile": folder / f"{name}.key"}
     subprocess.run(
         [
-            openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+            OPENSSL, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
             "-subj", f"/CN={name}", "-addext", f"subjectAltName=IP:{name}", "-keyout", made["keyfile"],
             "-out", made["certfile"],
         ],
@@ -375,6 +376,7 @@ def certificate(folder: Path, name: str) -> dict[str, Path]:
     return made
 
 
+@needs(OPENSSL, "openssl")
 @pytest.mark.parametrize(
     ("name", "trusted", "state"),
     [("127.0.0.1", True, "delivered"), ("127.0.0.1", False, "exhausted"), ("127.0.0.2", True, "exhausted")],
