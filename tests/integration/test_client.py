@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from client import Client, Event, Problem
+from ocr_client import Client, Event, Problem
 from tools.processes import Gateway, Worker, environment
 from tools.valkey import ROOT, Valkey, free_port, wait_until
 
@@ -110,7 +110,7 @@ def test_a_stream_outlives_its_gateway_without_a_gap_or_an_event_twice(client: C
 
 def command(*arguments: str, url: str = "", **settings: object) -> subprocess.CompletedProcess[str]:
     env = environment(ocr_url=url, **settings) if url else environment(**settings)
-    ocr = [sys.executable, "-m", "client.cli", *arguments]
+    ocr = [sys.executable, "-m", "ocr_client.cli", *arguments]
     return subprocess.run(ocr, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -173,7 +173,7 @@ def test_an_interrupted_command_cancels_its_job(
     client: Client, gateway: Gateway, halted_worker: Worker, number: signal.Signals
 ) -> None:
     before = {job.id for job in client.jobs()}
-    ocr = [sys.executable, "-m", "client.cli", "read", str(SAMPLE)]
+    ocr = [sys.executable, "-m", "ocr_client.cli", "read", str(SAMPLE)]
     env = environment(ocr_url=gateway.url)
     with subprocess.Popen(ocr, cwd=ROOT, env=env, stderr=subprocess.PIPE) as process:
         job = wait_until(lambda: next((job for job in client.jobs() if job.id not in before), None))

@@ -21,6 +21,7 @@ from shared.store.jobs import Store
 from shared.store.webhook_secrets import WebhookSecrets, new_secret
 from shared.store.webhooks import Delivery, WebhookState, WebhookStore
 from tests.conftest import make_settings
+from tests.settings import settings_of
 from tools.needs import needs
 from tools.processes import WebhookSenderProcess, Worker
 from tools.receiver import OK, Receiver, verifies
@@ -86,7 +87,7 @@ async def ended_job(store: Store, url: str, events: tuple[str, ...] = ("job.canc
 
 
 async def until(store: Store, job_id: str, *statuses: str, seconds: float = 40) -> WebhookState:
-    hooks = WebhookStore(store.redis, store.settings)
+    hooks = WebhookStore(store.redis, settings_of(store))
     deadline = time.monotonic() + seconds
     while True:
         found = await hooks.webhooks(job_id)
@@ -97,7 +98,7 @@ async def until(store: Store, job_id: str, *statuses: str, seconds: float = 40) 
 
 
 async def deliveries(store: Store, job_id: str) -> list[Delivery]:
-    return await WebhookStore(store.redis, store.settings).deliveries(job_id)
+    return await WebhookStore(store.redis, settings_of(store)).deliveries(job_id)
 
 
 async def test_a_webhook_arrives_signed_and_thin(
@@ -296,7 +297,7 @@ async def test_two_senders_send_each_webhook_once(
 
 
 async def test_while_a_secret_rotates_both_sign(store: Store, sender: WebhookSenderProcess, receiver: Receiver) -> None:
-    signing = WebhookSecrets(store.redis, store.settings)
+    signing = WebhookSecrets(store.redis, settings_of(store))
     old = (await signing.secrets("key-1")).current
     new = await signing.rotate("key-1")
     assert (new.previous, new.current != old) == (old, True)
@@ -307,7 +308,7 @@ async def test_while_a_secret_rotates_both_sign(store: Store, sender: WebhookSen
 
 
 async def test_a_secret_that_rotated_a_day_ago_signs_no_more(store: Store, valkey: Valkey) -> None:
-    signing = WebhookSecrets(store.redis, store.settings)
+    signing = WebhookSecrets(store.redis, settings_of(store))
     first = await signing.secrets("key-1")
     assert await signing.secrets("key-1") == first
     second = await signing.rotate("key-1")
@@ -322,7 +323,7 @@ async def test_sent_again_by_hand_it_arrives_again_with_the_same_id(
 ) -> None:
     job_id = await ended_job(store, f"{receiver.url}/")
     await until(store, job_id, "delivered")
-    await WebhookStore(store.redis, store.settings).send_again(job_id, 1)
+    await WebhookStore(store.redis, settings_of(store)).send_again(job_id, 1)
     wait_until(lambda: len(receiver.calls) == 2)
     assert len({(call.id, call.body) for call in receiver.calls}) == 1
 
@@ -356,7 +357,7 @@ async def test_the_largest_job_makes_a_body_under_20_kb(claims: Claims, store: S
         store, b"x", "image/png", webhook=webhook, metadata={"m": "\x01" * 4000},
         options=Options(prompt="\U0001f600" * 2000),
     )  # fmt: skip
-    body = build_body("job.cancelled", 0.0, await store.job(job_id), store.settings)
+    body = build_body("job.cancelled", 0.0, await store.job(job_id), settings_of(store))
     assert len(body) < LARGEST
     assert json.loads(body)["data"]["webhook"]["url"] == webhook.url
 

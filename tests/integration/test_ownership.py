@@ -14,6 +14,7 @@ from gateway.auth.api_keys import Keys
 from shared.store.jobs import Store
 from shared.store.webhooks import Ended, Outcome, WebhookStore
 from tests.integration.conftest import Kept, Script, client_of
+from tests.settings import settings_of
 from tools.uploads import png, tiff
 from tools.valkey import Valkey
 
@@ -53,9 +54,9 @@ class TwoOwners:
 
 @pytest.fixture
 async def services(store: Store, script: Script, inspector: Kept) -> AsyncIterator[TwoOwners]:
-    keys = Keys(store.redis, store.settings)
+    keys = Keys(store.redis, settings_of(store))
     alice, bob = [{"Authorization": f"Bearer {(await keys.create(name))[1]}"} for name in ("alice", "bob")]
-    life = client_of(store.settings)
+    life = client_of(settings_of(store))
     life.app.state.services.inspector = inspector
     routes = [
         (method.upper(), path)
@@ -78,7 +79,7 @@ async def services(store: Store, script: Script, inspector: Kept) -> AsyncIterat
             await script.claims.page_start(claim, number)
             await script.end(claim, number, words, picture=png(number), figures=[(f"{number}_0.jpg", b"jpeg")])
         await script.claims.finish(claim)
-        hooks = WebhookStore(store.redis, store.settings)
+        hooks = WebhookStore(store.redis, settings_of(store))
         (lease,) = await hooks.take()
         due = await hooks.begin(lease)
         assert due is not None

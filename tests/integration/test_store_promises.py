@@ -93,7 +93,7 @@ async def test_a_claim_after_a_death_voids_what_the_dead_worker_had_streamed(
     assert await claims.page_start(claim, 2) == 1
     again = await claims.claim(claim.job.id, "t2")
     assert again is not None
-    voided = [event.data for event in await store.events(claim.job.id) if event.name == "page.restarted"]
+    voided = [event.event.payload() for event in await store.events(claim.job.id) if event.name == "page.restarted"]
     assert voided == [{"page": 2, "reason": "worker-lost"}]
     assert again.starts == {2: 1}
     assert await claims.page_start(again, 2) == 2, "a page that kills its workers is counted every time"

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from shared.contract.options import Options
-from shared.settings import Settings
 from worker.engines.base import PageImage, PageRead, Piece
+from worker.engines.vllm_host.settings import VllmSettings
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.engine)
 
 
-def settings(**changes: Any) -> Settings:
+def settings(**changes: Any) -> VllmSettings:
     values: dict[str, Any] = {
         "model_path": os.environ.get("OCR_TINY_MODEL", ""),
         "max_model_len": 4096,
@@ -48,7 +48,7 @@ def settings(**changes: Any) -> Settings:
         "vllm_args": TEST_ARGS,
         **changes,
     }
-    return Settings(_env_file=None, **values)
+    return VllmSettings(_env_file=None, **values)
 
 
 def page(number: int = 1, width: int = 300, height: int = 300) -> PageImage:
@@ -139,7 +139,7 @@ def hosted(**changes: Any) -> Iterator[Host]:
         thread.join(30)
 
 
-async def _load(values: Settings) -> Any:
+async def _load(values: VllmSettings) -> Any:
     from worker.engines.deepseek_ocr import load
 
     return await load(values)

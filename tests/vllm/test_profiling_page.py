@@ -35,6 +35,7 @@ def test_an_engine_starts_and_reads_without_the_models_own_processor(no_processo
     (item,) = given["mm_kwargs"]["image"]
     ((_, count, batch),) = group_and_batch_mm_kwargs([("image", item)] * 3, device=torch.device("cpu"))
     with torch.no_grad():
-        encoded = encoder.embed(Model().eval(), 2, **batch)
+        model = Model().eval()
+        encoded = encoder.embed(model, model.towers, 2, **batch)
     assert count == 3
     assert [len(tokens) for tokens in encoded] == [GUNDAM.max_tokens] * 3

@@ -16,7 +16,7 @@ from shared.errors import EngineNotReady
 from tests.vllm import make_model
 from tests.vllm.conftest import TEST_ARGS, hosted, page, settings
 from worker.engines.deepseek_ocr import CARD, checkpoint
-from worker.engines.vllm_host import config, self_test
+from worker.engines.vllm_host import config, launch, model_runner, self_test
 
 
 def one_line(raised):
@@ -161,11 +161,15 @@ def test_our_arguments_are_the_ones_that_matter():
     assert args["enable_prefix_caching"] is False
     assert args["mm_processor_cache_gb"] == 0
     assert args["limit_mm_per_prompt"] == {"image": 1}
-    assert args["logits_processors"] == [config.PROCESSOR, "ocr_test_engine:ForceIds"]
+    assert args["logits_processors"] == [*model_runner.logits_processors(), "ocr_test_engine:ForceIds"]
 
 
 def test_the_processor_and_the_extension_are_where_vllm_will_look():
-    for name in (config.PROCESSOR, config.EXTENSION.rpartition(".")[0]):
+    for name in (
+        model_runner.V1_PROCESSOR,
+        model_runner.V2_PROCESSOR,
+        *(path.rpartition(".")[0] for path in (config.EXTENSION, *launch.SCHEDULERS.values())),
+    ):
         module = name.partition(":")[0]
         assert (Path(__file__).parents[2] / f"{module.replace('.', '/')}.py").is_file()
 
@@ -212,7 +216,7 @@ def test_a_rule_that_does_not_reach_the_sampler_is_noticed(host, monkeypatch, on
 
 def test_a_loop_that_is_not_noticed_keeps_the_engine_from_starting(host, monkeypatch, one_shape):
     class Asleep:
-        def feed(self, ids):
+        def feed(self, ids, text):
             return False
 
     monkeypatch.setattr(host.engine.model, "guard", lambda **_: Asleep())

@@ -11,7 +11,6 @@ from typing import Any
 import httpcore
 import pytest
 
-from shared.settings import Settings
 from shared.ssrf_guard import (
     CONNECT_SECONDS,
     Blocked,
@@ -24,6 +23,7 @@ from shared.ssrf_guard import (
     is_public,
 )
 from tests.conftest import make_settings
+from tests.settings import Settings
 
 PUBLIC, OTHER = "93.184.215.14", "93.184.215.15"
 

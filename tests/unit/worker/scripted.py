@@ -9,7 +9,7 @@ from PIL import Image
 
 from shared.contract.options import Options
 from shared.errors import EngineDead
-from shared.settings import Settings
+from tests.settings import Settings
 from tools.uploads import picture
 from worker.claims import Claim, Claims
 from worker.engines.base import PageImage, PageRead, Piece

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from shared.contract.document import Page, PageStatus, Usage
+from shared.contract.events import JobEvent, PageCompleted, PageRestarted, PageText
+from shared.contract.job import Progress
+from shared.contract.worker_status import EngineStatus, WorkerStatus
 from shared.errors import StoreUnavailable
 from shared.store.jobs import Store
 from tests.conftest import make_settings
@@ -114,7 +117,7 @@ async def test_a_page_that_goes_back_counts_unless_it_is_forgiven(
     again = await claims.claim(claim.job.id, "t2")
     assert again is not None
     assert again.starts == starts
-    reasons = [event.data for event in await store.events(claim.job.id) if event.name == "page.restarted"]
+    reasons = [event.event.payload() for event in await store.events(claim.job.id) if event.name == "page.restarted"]
     assert reasons == [{"page": 1, "reason": "engine-lost"}]
 
 
@@ -130,9 +133,10 @@ async def test_a_pages_end_stores_all_of_it_and_says_so(store: Store, claims: Cl
     (mark,) = job.pages
     assert (mark.number, mark.status, mark.reason, mark.attempts) == (2, "degraded", "length", 3)
     assert job.usage == usage
-    event = (await store.events(claim.job.id))[-1]
-    assert (event.name, event.data["page"], event.data["reason"]) == ("page.completed", 2, "length")
-    assert event.data["progress"] == {"pages_total": 2, "pages_done": 1, "pages_failed": 0}
+    event = (await store.events(claim.job.id))[-1].event
+    assert isinstance(event, PageCompleted)
+    assert (event.page, event.status, event.reason, event.attempts) == (2, "degraded", "length", 3)
+    assert event.progress == Progress(pages_total=2, pages_done=1, pages_failed=0)
 
 
 async def test_a_page_without_a_picture_leaves_none(store: Store, claims: Claims, valkey: Valkey) -> None:
@@ -144,9 +148,9 @@ async def test_a_page_without_a_picture_leaves_none(store: Store, claims: Claims
 
 async def test_events_are_appended_in_their_order_with_their_text_as_it_is(store: Store, claims: Claims) -> None:
     claim = await claimed(store, claims)
-    events = [("token", {"page": 1, "text": "Übung ✓"}), ("page.restarted", {"page": 1, "reason": "length"})]
+    events: list[JobEvent] = [PageText(page=1, text="Übung ✓"), PageRestarted(page=1, reason="length")]
     assert await claims.stream(claim, events) is True
-    assert [(event.name, event.data) for event in (await store.events(claim.job.id))[1:]] == events
+    assert [entry.event for entry in (await store.events(claim.job.id))[1:]] == events
     (_, raw), *_ = await store.redis.xrange(f"ev:{claim.job.id}", min="(" + (await store.events(claim.job.id))[0].id)
     assert "Übung ✓".encode() in raw[b"data"]
 
@@ -195,7 +199,7 @@ async def test_with_another_token_nothing_is_written(store: Store, claims: Claim
     assert await claims.page_start(claim, 1) == 0
     await claims.page_stop(claim, 1, forgive=True)
     assert await claims.page_end(claim, ok(1)) is False
-    assert await claims.stream(claim, [("token", {"page": 1, "text": "x"})]) is False
+    assert await claims.stream(claim, [PageText(page=1, text="x")]) is False
     assert await claims.finish(claim) == ""
     await claims.fail(claim, "x", "y")
     await claims.release(claim)
@@ -267,19 +271,21 @@ async def test_a_lost_message_is_sent_again_later_and_later(store: Store, claims
 
 
 async def test_a_worker_is_believed_for_ten_seconds_and_no_longer(store: Store, claims: Claims, valkey: Valkey) -> None:
-    await claims.announce({"name": "worker-1", "slots": 3})
-    assert await store.workers() == [{"name": "worker-1", "slots": 3}]
+    status = WorkerStatus(name="worker-1", slots=3, engine=EngineStatus("instant"))
+    await claims.report(status)
+    assert await store.workers() == [status]
     assert 8 < valkey.client.ttl("worker:worker-1") <= 10
     await claims.retire()
     assert await store.workers() == []
     assert valkey.client.exists("worker:worker-1", "workers") == 0
 
 
-@pytest.mark.parametrize("call", ["upload", "reap", "announce", "retire", "claim"])
+@pytest.mark.parametrize("call", ["upload", "reap", "report", "retire", "claim"])
 async def test_a_store_that_is_away_is_told_as_such(store: Store, claims: Claims, valkey: Valkey, call: str) -> None:
     valkey.client.config_set("min-replicas-to-write", 1)
     broken = Claims(_Away(), claims.settings, "worker-1")
-    arguments: dict[str, tuple[Any, ...]] = {"upload": ("x",), "announce": ({},), "claim": ("x", "t")}
+    status = WorkerStatus(name="worker-1", engine=EngineStatus("instant"))
+    arguments: dict[str, tuple[Any, ...]] = {"upload": ("x",), "report": (status,), "claim": ("x", "t")}
     try:
         with pytest.raises(StoreUnavailable):
             await getattr(broken, call)(*arguments.get(call, ()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -40,9 +40,14 @@ async def claimed(store: Store, claims: Claims) -> Claim:
     return claim
 
 
+async def repeated(step: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await step()
+
+
 async def told(store: Store, claim: Claim) -> list[tuple[str, Any]]:
     events = (await store.events(claim.job.id))[1:]
-    return [(event.name, event.data.get("text", event.data.get("reason"))) for event in events]
+    return [(event.name, event.event.payload().get("text", event.event.payload().get("reason"))) for event in events]
 
 
 async def test_pieces_of_a_page_that_wait_together_are_one_event(store: Store, counted: CountedClaims) -> None:
@@ -71,7 +76,7 @@ async def test_a_flush_waits_for_the_write_that_is_under_way(store: Store, count
     """Else a page's end could overtake the text that the loop is just writing."""
     claim = await claimed(store, counted)
     buffer = EventBuffer(counted)
-    loop = asyncio.create_task(buffer.run())
+    loop = asyncio.create_task(repeated(buffer.step))
     counted.gate.clear()
     buffer.text(claim, 1, "first")
     await asyncio.sleep(0.01)  # the loop has taken it and waits at the gate
@@ -87,7 +92,7 @@ async def test_a_flush_waits_for_the_write_that_is_under_way(store: Store, count
 async def test_the_loop_writes_every_jobs_text_without_a_flush(store: Store, counted: CountedClaims) -> None:
     first, second = await claimed(store, counted), await claimed(store, counted)
     buffer = EventBuffer(counted)
-    loop = asyncio.create_task(buffer.run())
+    loop = asyncio.create_task(repeated(buffer.step))
     buffer.text(first, 1, "one")
     buffer.text(second, 1, "two")
     async with asyncio.timeout(10):

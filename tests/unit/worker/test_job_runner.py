@@ -11,9 +11,9 @@ import pytest
 from shared.contract.document import PageStatus
 from shared.contract.options import Options
 from shared.errors import EngineDead, InferenceError
-from shared.settings import Settings
-from shared.store.jobs import Event, Store
+from shared.store.jobs import Store, StoredEvent
 from tests.conftest import make_settings
+from tests.settings import Settings
 from tests.unit.worker.scripted import (
     Held,
     RecordingClaims,
@@ -61,8 +61,8 @@ async def names(store: Store, claim: Claim) -> list[str]:
     return [event.name for event in await store.events(claim.job.id)]
 
 
-async def of_page(store: Store, claim: Claim, number: int) -> list[Event]:
-    return [event for event in await store.events(claim.job.id) if event.data.get("page") == number]
+async def of_page(store: Store, claim: Claim, number: int) -> list[StoredEvent]:
+    return [event for event in await store.events(claim.job.id) if event.event.payload().get("page") == number]
 
 
 async def run(context: WorkerContext, claim: Claim) -> None:
@@ -166,9 +166,8 @@ async def test_a_page_read_again_says_so_between_the_two_texts(
 
     claim = await claimed(store, claims)
     await run(worker_context(settings, claims, ScriptedEngine(twice)), claim)
-    events = [
-        (event.name, event.data.get("text") or event.data.get("reason")) for event in await of_page(store, claim, 1)
-    ]
+    payloads = [(entry.name, entry.event.payload()) for entry in await of_page(store, claim, 1)]
+    events = [(name, payload.get("text") or payload.get("reason")) for name, payload in payloads]
     assert events == [
         ("page.started", None), ("token", "first"), ("page.restarted", "repetition"), ("token", "second try"),
         ("page.completed", "repetition"),

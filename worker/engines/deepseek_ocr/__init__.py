@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 from deepseek_ocr.engine import ENGINE_ARGS, MODEL
 from deepseek_ocr.modes import MODES
 from shared.errors import EngineNotReady
-from shared.settings import Settings
 from worker.engines.vllm_host import config
 from worker.engines.vllm_host.model import ModelCard
+from worker.engines.vllm_host.settings import VllmSettings
 
 if TYPE_CHECKING:
     from worker.engines.vllm_host.engine import VllmEngine
 
+SETTINGS = VllmSettings
 CARD = ModelCard(
     engine="deepseek-ocr",
     model=MODEL,
@@ -33,7 +34,7 @@ CARD = ModelCard(
 )
 
 
-async def load(settings: Settings) -> VllmEngine:
+async def load(settings: VllmSettings) -> VllmEngine:
     """See ``vllm_host.engine.load``. Raises EngineNotReady, with one line that says what is wrong."""
     if find_spec("vllm") is None:
         raise EngineNotReady("ENGINE=deepseek-ocr needs vLLM, which is not installed: pip install '.[worker,vllm]'")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from deepseek_ocr.counting import CountingGuard
 from deepseek_ocr.engine import SAMPLING
 from deepseek_ocr.modes import GUNDAM, MODES, grids
 from deepseek_ocr.page import PageReader
-from deepseek_ocr.prompts import DOCUMENT, PROMPTS
+from deepseek_ocr.prompts import DOCUMENT, PROMPTS, labels_are_text
 from deepseek_ocr.repetition import RepetitionGuard
 from deepseek_ocr.tokens import BOS, IMAGE, TABLE
 from shared.contract.document import figure_name
@@ -22,6 +24,18 @@ from worker.engines.deepseek_ocr.views import ViewLayout
 from worker.engines.vllm_host.model import PreparedPage, SamplePage
 
 ROUND_TRIP = "Größe  1,\n発票 a b"
+
+
+@dataclass(slots=True)
+class Guard:
+    """Against outputs that go round: token for token, or with numbers that count."""
+
+    repetition: RepetitionGuard
+    counting: CountingGuard = field(default_factory=CountingGuard)
+
+    def feed(self, ids: Sequence[int], text: str) -> bool:
+        """True once the output loops."""
+        return self.repetition.feed(ids) or self.counting.feed(text)
 
 
 class DeepSeekOCR:
@@ -53,11 +67,19 @@ class DeepSeekOCR:
         whitelist = self.inputs.tokens(attempt.rule.whitelist)
         return {**SAMPLING, "temperature": attempt.temperature, "extra_args": attempt.rule.extra_args(whitelist)}
 
-    def reader(self, page: PageImage) -> PageReader:
-        return PageReader(*page.image.size, link=lambda index: f"images/{figure_name(page.number, index)}")
+    def reader(self, page: PageImage, request: PageRequest, attempt: Attempt) -> PageReader:
+        return PageReader(
+            *page.image.size,
+            link=lambda index: f"images/{figure_name(page.number, index)}",
+            style=request.style,
+            kinds=not labels_are_text(attempt.prompt),
+        )
 
-    def guard(self, **limits: Any) -> RepetitionGuard:
-        return RepetitionGuard(patient=self._patient, **limits)
+    def covers_page(self, request: PageRequest) -> bool:
+        return request.prompt == DOCUMENT
+
+    def guard(self, **limits: Any) -> Guard:
+        return Guard(RepetitionGuard(patient=self._patient, **limits))
 
     # -- self-test
 
@@ -84,4 +106,4 @@ class DeepSeekOCR:
             raise ValueError(f"a {mode.name} page of {page.width} x {page.height} has {ids.count(image)} tokens")
 
     def loop_token(self) -> int:
-        return self.inputs.token(TABLE[-1])
+        return self.inputs.prompt_ids("a")[0]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from deepseek_ocr.modes import DEFAULT, MODES, Mode
 from deepseek_ocr.prompts import DOCUMENT, OTHER_IMAGE, PromptError, custom
+from deepseek_ocr.style import DEFAULT_STYLE, MarkdownStyle
 from shared.contract.options import Options, ReadType
 from shared.errors import BadOption, BadPrompt
 
@@ -14,11 +15,13 @@ from shared.errors import BadOption, BadPrompt
 class PageRequest:
     prompt: str
     mode: Mode
+    style: MarkdownStyle = DEFAULT_STYLE
 
 
 def request_of(options: Options) -> PageRequest:
     """Raises BadPrompt or BadOption."""
-    return PageRequest(prompt_for(options), mode_for(options))
+    style = MarkdownStyle(math=options.math.value, table=options.table.value, clean=options.clean)
+    return PageRequest(prompt_for(options), mode_for(options), style)
 
 
 def prompt_for(options: Options) -> str:

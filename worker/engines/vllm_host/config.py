@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import EngineNotReady
-from shared.settings import Settings
+from worker.engines.vllm_host import model_runner
 from worker.engines.vllm_host.model import ModelCard
+from worker.engines.vllm_host.settings import VllmSettings
 
 EXTENSION = "worker.engines.vllm_host.core.Extension"
-PROCESSOR = "worker.engines.vllm_host.ngram:NoRepeatNGram"
 
 HEADROOM = 5 << 29
 """Bytes in use beyond vLLM's own account: 1.8 GiB measured on an H200 with all shapes of page, and some room."""
@@ -22,6 +22,9 @@ HEADROOM = 5 << 29
 STREAM_INTERVAL = 4
 """Tokens of a page between two looks at it (its first comes at once): about 100 ms when the engine is full."""
 
+
+ADMISSION_SECONDS = 0.4
+"""What a page waits at most for others to be encoded with, while the engine is busy: see ``scheduler``."""
 
 PLUGINS = Path(__file__).parent / "entry_point"
 """Holds the distribution's metadata that names ``plugin.register`` to vLLM, wherever the code itself lies."""
@@ -56,7 +59,7 @@ def remove_sockets_folder() -> None:
     shutil.rmtree(os.environ[SOCKETS], ignore_errors=True)
 
 
-def environment(settings: Settings, card: ModelCard) -> None:
+def environment(settings: VllmSettings, card: ModelCard) -> None:
     """What vLLM and its processes read from the environment. The one place of the service that writes to it."""
     os.environ.update(
         CUDA_VISIBLE_DEVICES=settings.cuda_device,
@@ -71,15 +74,18 @@ def environment(settings: Settings, card: ModelCard) -> None:
         VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS="0",  # two seconds of every start, for a sixth of a GiB (HEADROOM)
         # FlashInfer's sampler is compiled at start, with CUDA's own compiler, for top-k and top-p: neither is used.
         VLLM_USE_FLASHINFER_SAMPLER="0",
-        VLLM_USE_V2_MODEL_RUNNER="0",
         OCR_ENGINE_PARENT=str(os.getpid()),
         OCR_ENGINE_PLUGIN=card.plugin or "",
     )
+    model_runner.choose()
+    # In vLLM's process sixteen OpenMP threads fight over its one busy core: with one a step of 512 pages takes 29
+    # instead of 41 ms on an H100. Children inherit it; none of them has work for a second thread.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     if str(PLUGINS) not in sys.path:
         sys.path.append(str(PLUGINS))  # children of vLLM's get it from here
 
 
-def memory_share(settings: Settings) -> float:
+def memory_share(settings: VllmSettings) -> float:
     """What vLLM is told, so that the device's memory in use stays within ``gpu_memory_utilization``.
 
     vLLM fills its share with the KV cache after a trial with pictures of one size; contexts, graphs and batches of
@@ -99,7 +105,7 @@ def memory_share(settings: Settings) -> float:
     return share - HEADROOM / memory["total"]
 
 
-def dummy_weights(settings: Settings) -> bool:
+def dummy_weights(settings: VllmSettings) -> bool:
     """Asked for in place of the model's own, to measure speed."""
     return str(settings.vllm_args.get("load_format", "")).startswith("dummy")
 
@@ -110,7 +116,7 @@ def graph_sizes(most: int) -> list[int]:
     return [*(size for size in sizes if size < most), most]
 
 
-def engine_args(settings: Settings, card: ModelCard) -> dict[str, Any]:
+def engine_args(settings: VllmSettings, card: ModelCard) -> dict[str, Any]:
     """Of ``AsyncEngineArgs``; ``vllm_args`` of the settings has the last word."""
     return {
         **card.engine_args,
@@ -126,7 +132,15 @@ def engine_args(settings: Settings, card: ModelCard) -> dict[str, Any]:
         "stream_interval": STREAM_INTERVAL,
         "compilation_config": {"cudagraph_capture_sizes": graph_sizes(settings.max_num_seqs)},
         **({"hf_overrides": {"architectures": [card.architecture]}} if card.architecture else {}),
-        "additional_config": {**card.additional_config, "encoder_pages": settings.encoder_pages},
+        "additional_config": {
+            **card.additional_config,
+            "encoder_pages": settings.encoder_pages,
+            "admission_pages": settings.encoder_pages,
+            "admission_seconds": ADMISSION_SECONDS,
+        },
         **settings.vllm_args,
-        "logits_processors": [PROCESSOR, *settings.vllm_args.get("logits_processors", ())],
+        "logits_processors": [
+            *model_runner.logits_processors(),
+            *settings.vllm_args.get("logits_processors", ()),
+        ],
     }

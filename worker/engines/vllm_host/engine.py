@@ -24,10 +24,11 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from shared.contract.document import Block, PageStatus, Usage, figure_name
 from shared.contract.options import Options
+from shared.contract.worker_status import EngineStatus
 from shared.errors import InferenceError
-from shared.settings import Settings
-from worker.engines.base import EngineInfo, PageImage, PageRead, Piece, Restarted
+from worker.engines.base import PageImage, PageRead, Piece, Restarted
 from worker.engines.figures import cut_out
+from worker.engines.ink import shortfall_of, unread
 from worker.engines.text_layer import from_text_layer
 from worker.engines.vllm_host import self_test
 from worker.engines.vllm_host.config import remove_sockets_folder
@@ -47,6 +48,7 @@ from worker.engines.vllm_host.model import (
     VisionModel,
 )
 from worker.engines.vllm_host.preprocessor import Preprocessor
+from worker.engines.vllm_host.settings import VllmSettings
 from worker.engines.vllm_host.stats import Gpu, Stats
 
 logger = logging.getLogger(__name__)
@@ -93,7 +95,7 @@ class VllmEngine:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: VllmSettings,
         card: ModelCard,
         model: VisionModel,
         vllm: Any,
@@ -122,7 +124,7 @@ class VllmEngine:
     async def _attempts(self, page: PageImage, request: Request, spent: Spent) -> AsyncGenerator[Piece, None]:
         retries, attempt = None, self.model.first(request)
         while True:
-            reading = Reading(self.model.reader(page), self.model.guard())
+            reading = Reading(self.model.reader(page, request, attempt), self.model.guard())
             async with aclosing(self._run(page.image, request, attempt, reading)) as texts:
                 async for text in texts:
                     yield text
@@ -130,7 +132,7 @@ class VllmEngine:
             retries = retries or self.model.retries(request, reading.ended)
             following = None if reading.ended in (STOP, BLANK) else next(retries, None)
             if following is None:
-                yield await self._page(page, reading, spent)
+                yield await self._page(page, request, reading, spent)
                 return
             self._stats.totals["restarts_total"] += 1
             yield Restarted(reading.ended)
@@ -157,6 +159,10 @@ class VllmEngine:
         if text := reading.reader.finish():
             yield text
 
+    async def warm_up(self) -> None:
+        """Have vLLM's process do what its model wants done before a first page."""
+        await self._vllm.collective_rpc("warm_up")
+
     async def prepare(self, image: Image, request: Request) -> PreparedPage | None:
         """The model's input for a picture; None if it is blank."""
         return await self.preprocessor.prepare(image, self.model.layout(request, *image.size))
@@ -171,7 +177,7 @@ class VllmEngine:
             reading.ended = made.finish_reason
         elif made.finish_reason is not None:
             raise self._liveness.declare_dead(f"vLLM ended a page that nobody cancelled ({made.finish_reason})")
-        if reading.guard.feed(made.token_ids) and reading.ended != STOP:
+        if reading.guard.feed(made.token_ids, made.text) and reading.ended != STOP:
             reading.ended = REPETITION
         return reading.reader.feed(made.text)
 
@@ -204,12 +210,14 @@ class VllmEngine:
             }
         )
 
-    async def _page(self, page: PageImage, reading: Reading, spent: Spent) -> PageRead:
+    async def _page(self, page: PageImage, request: Request, reading: Reading, spent: Spent) -> PageRead:
         if reading.ended == BLANK:
             return PageRead("", status=PageStatus.SKIPPED, reason="blank")
         reader, ok = reading.reader, reading.ended == STOP
         figures = [(figure_name(page.number, figure.index), figure.bbox) for figure in reader.figures]
-        return PageRead(
+        boxes = [block.bbox for block in reader.blocks] if self.model.covers_page(request) else []
+        missing = await asyncio.to_thread(unread, page.image, boxes, has_text=bool(reader.markdown.strip()))
+        read = PageRead(
             reader.markdown,
             tuple(Block(type=block.label, bbox=block.bbox, text=block.text) for block in reader.blocks),
             await asyncio.to_thread(cut_out, page.image, figures) if figures else (),
@@ -217,11 +225,13 @@ class VllmEngine:
             None if ok else reading.ended,
             spent.attempts,
             spent.usage(),
+            missing=0.0 if ok else missing,
         )
+        return read.admitting(shortfall_of(missing)) if ok else read
 
     # -- its own account
 
-    def describe(self) -> EngineInfo:
+    def describe(self) -> EngineStatus:
         memory = self._gpu.memory()
         metrics = {
             **self._stats.metrics(idle=not self._liveness.reading),
@@ -246,8 +256,8 @@ class VllmEngine:
         remove_sockets_folder()
 
 
-def _info(settings: Settings, card: ModelCard) -> EngineInfo:
-    return EngineInfo(
+def _info(settings: VllmSettings, card: ModelCard) -> EngineStatus:
+    return EngineStatus(
         name=card.engine,
         model=card.model,
         slots=settings.max_num_seqs,
@@ -263,7 +273,7 @@ Bind = Callable[[Any], VisionModel]
 """Binds a model to the tokenizer vLLM has loaded. Raises ValueError if it is another model's."""
 
 
-async def load(settings: Settings, card: ModelCard, bind: Bind) -> VllmEngine:
+async def load(settings: VllmSettings, card: ModelCard, bind: Bind) -> VllmEngine:
     """Build the engine on the running loop and show that it works; blocks the loop while the model loads.
 
     Raises EngineNotReady, with one line that says what is wrong. The thread must live as long as the engine.
@@ -282,7 +292,7 @@ async def load(settings: Settings, card: ModelCard, bind: Bind) -> VllmEngine:
 
 
 async def _tested(
-    settings: Settings,
+    settings: VllmSettings,
     card: ModelCard,
     bind: Bind,
     async_llm: Any,

@@ -105,8 +105,8 @@ class TextReader(Protocol):
 
 
 class LoopGuard(Protocol):
-    def feed(self, ids: Sequence[int]) -> bool:
-        """Takes the tokens that came; True once the output loops."""
+    def feed(self, ids: Sequence[int], text: str) -> bool:
+        """Takes the tokens that came and the text they make; True once the output loops."""
         ...
 
 
@@ -144,7 +144,12 @@ class VisionModel(Protocol):
         """Of ``SamplingParams``, without ``max_tokens``. ``extra_args`` may hold the n-gram rule (see ``ngram``)."""
         ...
 
-    def reader(self, page: PageImage) -> TextReader: ...
+    def reader(self, page: PageImage, request: Request, attempt: Attempt) -> TextReader: ...
+
+    def covers_page(self, request: Request) -> bool:
+        """Does the answer have a box for everything on the page? Then ink outside all of them was not read."""
+        ...
+
     def guard(self, **limits: Any) -> LoopGuard: ...
 
     # -- self-test

@@ -1,33 +1,50 @@
-"""The no-repeat n-gram rule as a vLLM logits processor; loaded in vLLM's own process.
+"""The no-repeat n-gram rule: what it forbids, and how a request asks for it.
 
-The same rule and the same ``extra_args`` as vLLM's ``NGramPerReqLogitsProcessor`` (the last ``ngram_size - 1`` tokens
-must not be followed by what followed them within the last ``window_size`` tokens), for a tenth of its time: a page
-whose last token is new to its window costs one search, and nothing is done to the logits until something is banned.
+The same rule and the same ``SamplingParams.extra_args`` as vLLM's ``NGramPerReqLogitsProcessor``: the last
+``ngram_size - 1`` tokens must not be followed by what followed them within the last ``window_size`` tokens, except by
+tokens of ``whitelist_token_ids``. ``ngram_v2`` and ``ngram_sampler`` bring it into vLLM's model runner V2 (from 0.31
+on by its logits processors, before by the sampler of a model's own state), ``ngram_v1`` into V1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import torch
-from vllm.v1.sample.logits_processor import LogitsProcessor
-from vllm.v1.sample.logits_processor.builtin import process_dict_updates
+WHITELIST = 4
+"""Tokens of a request's whitelist, at most."""
+
+DEFAULT_WINDOW = 100
 
 
+@dataclass(frozen=True, slots=True)
 class Rule:
-    """The rule for one request; ``output`` is the engine's own list of its tokens, which grows."""
+    """One request's."""
 
-    def __init__(self, size: int, window: int, whitelist: frozenset[int], output: list[int]) -> None:
-        self._size, self._window, self._whitelist, self._output = size, window, whitelist, output
+    size: int
+    window: int
+    whitelist: tuple[int, ...] = ()
 
-    def banned(self) -> set[int]:
-        """Tokens that must not come next."""
-        return banned(self._output, self._size, self._window) - self._whitelist
+
+def rule_of(extra_args: Mapping[str, Any] | None) -> Rule | None:
+    """None without one. Raises ValueError for arguments that make no rule."""
+    if not extra_args or extra_args.get("ngram_size") is None:
+        return None
+    size, window = extra_args["ngram_size"], extra_args.get("window_size", DEFAULT_WINDOW)
+    if not all(isinstance(number, int) and number > 0 for number in (size, window)):
+        raise ValueError(f"ngram_size and window_size must be positive integers, got {size!r} and {window!r}")
+    whitelist = tuple(extra_args.get("whitelist_token_ids") or ())
+    if len(whitelist) > WHITELIST:
+        raise ValueError(f"whitelist_token_ids holds {len(whitelist)} tokens, at most {WHITELIST} are possible")
+    return Rule(size, window, whitelist)
 
 
 def banned(output: Sequence[int], size: int, window: int) -> set[int]:
-    """Tokens that would repeat an n-gram of ``size`` that starts within the last ``window`` tokens of ``output``."""
+    """Tokens that would repeat an n-gram of ``size`` that starts within the last ``window`` tokens of ``output``.
+
+    The reference for every other way of computing it.
+    """
     length, found = len(output), set[int]()
     if length < size:
         return found
@@ -43,39 +60,3 @@ def banned(output: Sequence[int], size: int, window: int) -> set[int]:
         if token == last and output[at - size + 2 : at + 1] == key:
             found.add(output[at + 1])
     return found
-
-
-class NoRepeatNGram(LogitsProcessor):  # type: ignore[misc]
-    @classmethod
-    def validate_params(cls, sampling_params: Any) -> None:
-        _rule_args(sampling_params.extra_args)
-
-    def __init__(self, vllm_config: Any, device: torch.device, is_pin_memory: bool) -> None:
-        self._device, self._rules = device, dict[int, Rule]()
-
-    def is_argmax_invariant(self) -> bool:
-        return False
-
-    def update_state(self, batch_update: Any) -> None:
-        process_dict_updates(self._rules, batch_update, _new_rule)
-
-    def apply(self, logits: torch.Tensor) -> torch.Tensor:
-        pairs = [(row, token) for row, rule in self._rules.items() for token in rule.banned()]
-        if pairs:
-            rows, tokens = torch.tensor(pairs, device=self._device).unbind(1)
-            logits[rows, tokens] = -float("inf")
-        return logits
-
-
-def _new_rule(params: Any, _prompt: list[int] | None, output: list[int]) -> Rule | None:
-    args = _rule_args(params.extra_args)
-    return Rule(*args, output) if args else None
-
-
-def _rule_args(extra: dict[str, Any] | None) -> tuple[int, int, frozenset[int]] | None:
-    if not extra or extra.get("ngram_size") is None:
-        return None
-    size, window = extra["ngram_size"], extra.get("window_size", 100)
-    if not all(isinstance(number, int) and number > 0 for number in (size, window)):
-        raise ValueError(f"ngram_size and window_size must be positive integers, got {size!r} and {window!r}")
-    return size, window, frozenset(extra.get("whitelist_token_ids") or ())

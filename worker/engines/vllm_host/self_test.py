@@ -29,6 +29,7 @@ async def run(engine: VllmEngine) -> None:
     try:
         engine.model.check_tokenizer()
         async with asyncio.timeout(TIMEOUT_SECONDS):
+            await engine.warm_up()
             await read_one(engine, pages[0])
             others = (read_one(engine, page) for page in pages[1:])
             await asyncio.gather(break_a_loop(engine, pages[0]), stop_a_loop(engine, pages[0]), *others)
@@ -66,7 +67,7 @@ async def stop_a_loop(engine: VllmEngine, page: SamplePage) -> None:
     guard = engine.model.guard(tokens=LOOP_TOKENS)
     async with aclosing(_pushed(engine, page, max_tokens=4 * LOOP_TOKENS, extra_args=None)) as outputs:
         async for output in outputs:
-            if guard.feed(output.outputs[0].token_ids):
+            if guard.feed(output.outputs[0].token_ids, output.outputs[0].text):
                 return
     raise ValueError("a looping page is not noticed")
 

@@ -10,9 +10,9 @@ import pytest
 
 from gateway.auth.api_keys import Key, Keys, digest, given_keys
 from shared.errors import NotFound
-from shared.settings import Settings
 from shared.store.jobs import Store
 from tests.conftest import make_settings
+from tests.settings import Settings
 
 LONG = "k" * 24
 SAID = "every key needs a name of its own: alice=KEY,bob=KEY"

@@ -15,12 +15,12 @@ import httpcore
 import pytest
 
 from shared.contract.job import WebhookTarget
-from shared.settings import Settings
 from shared.ssrf_guard import Blocked, Unresolved
 from shared.store.jobs import Store
 from shared.store.webhook_secrets import WebhookSecrets
 from shared.store.webhooks import Delivery, Lease, Outcome, WebhookStore
 from tests.conftest import make_settings
+from tests.settings import Settings, settings_of
 from tools.receiver import OK, Answer, ReceivedCall, Receiver, verifies
 from tools.uploads import submit
 from tools.valkey import Valkey
@@ -71,7 +71,7 @@ async def test_a_delivery_is_signed_sent_and_logged(sending: Sending, receiver: 
     lease = await sending.due(f"{receiver.url}/hook")
     assert await sending.sender.send(lease) == "delivered"
     (call,) = receiver.calls
-    secrets = await WebhookSecrets(store.redis, store.settings).secrets("anonymous")
+    secrets = await WebhookSecrets(store.redis, settings_of(store)).secrets("anonymous")
     assert verifies(call, secrets.current)
     assert (call.id, call.path, call.headers["content-type"]) == (lease.webhook_id, "/hook", "application/json")
     assert (call.headers["user-agent"], call.headers["accept"]) == (AGENT, "*/*")
