@@ -67,13 +67,13 @@ def create_app(settings: GatewaySettings) -> FastAPI:
 
 
 class ProcessEnd:
-    """Whether this process ends because one of its loops did: its exit code then says so."""
+    """Whether this process ends because one of its loops did; its exit code then says so."""
 
     loop_died = False
 
 
 def end_process() -> None:
-    """TERM to ourselves: answers under way are given, and whoever supervises the process starts it again."""
+    """Send TERM to this process: responses in progress are completed, and its supervisor restarts it."""
     ProcessEnd.loop_died = True
     os.kill(os.getpid(), signal.SIGTERM)
 

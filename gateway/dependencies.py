@@ -1,4 +1,4 @@
-"""What an endpoint may ask for: one annotated dependency per service, the caller, and what follows from the request."""
+"""Dependencies of the endpoints: one annotated type per service, the caller, and what follows from the request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.streaming.event_hub import Hub
 from shared.sandbox import SandboxPool
-from shared.ssrf_guard import Guard
+from shared.ssrf_guard import SsrfGuard
 from shared.store.jobs import Store
 from shared.store.webhook_secrets import WebhookSecrets
 from shared.store.webhooks import WebhookStore
@@ -61,7 +61,7 @@ async def _webhook_secrets(services: _Services) -> WebhookSecrets:
     return services.webhook_secrets
 
 
-async def _guard(services: _Services) -> Guard:
+async def _guard(services: _Services) -> SsrfGuard:
     return services.guard
 
 
@@ -87,7 +87,7 @@ HubDep = Annotated[Hub, Depends(_hub)]
 AuthenticatorDep = Annotated[Authenticator, Depends(_authenticator)]
 WebhookStoreDep = Annotated[WebhookStore, Depends(_webhooks)]
 WebhookSecretsDep = Annotated[WebhookSecrets, Depends(_webhook_secrets)]
-GuardDep = Annotated[Guard, Depends(_guard)]
+GuardDep = Annotated[SsrfGuard, Depends(_guard)]
 InspectorDep = Annotated[Inspector, Depends(_inspector)]
 DrawingDep = Annotated[SandboxPool, Depends(_drawing)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
@@ -100,7 +100,7 @@ async def _caller(request: Request, authenticator: AuthenticatorDep) -> Caller:
 
 
 async def _base_url(request: Request, settings: SettingsDep) -> str:
-    """Where this gateway is reached: ``public_url``, else what the request says; without a slash at its end."""
+    """The URL of this gateway: ``public_url``, else the request's; without a slash at its end."""
     return (settings.public_url or str(request.base_url)).rstrip("/")
 
 

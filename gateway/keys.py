@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from pydantic import ValidationError
 
-from gateway.auth.api_keys import Keys, given_keys
+from gateway.auth.api_keys import ApiKeys, given_keys
 from gateway.settings import GatewaySettings
 from shared.contract.view import timestamp
 from shared.errors import OCRError
@@ -31,7 +31,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-async def create(keys: Keys, wanted: argparse.Namespace) -> str:
+async def create(keys: ApiKeys, wanted: argparse.Namespace) -> str:
     """Make a key. Only the key goes to standard output, so that it can be piped; the rest goes to standard error."""
     key, text = await keys.create(
         wanted.name, owner=wanted.owner, rate=wanted.rate, burst=wanted.burst, pages=wanted.pages
@@ -40,7 +40,7 @@ async def create(keys: Keys, wanted: argparse.Namespace) -> str:
     return text
 
 
-async def list_all(keys: Keys, _: argparse.Namespace) -> str:
+async def list_all(keys: ApiKeys, _: argparse.Namespace) -> str:
     rows = [("ID", "NAME", "OWNER", "MADE", "REVOKED", "RATE", "BURST", "PAGES")]
     for key in await keys.list():
         numbers = [str(value or "-") for value in (key.rate, key.burst, key.pages)]
@@ -52,12 +52,12 @@ async def list_all(keys: Keys, _: argparse.Namespace) -> str:
     )
 
 
-async def revoke(keys: Keys, wanted: argparse.Namespace) -> str:
+async def revoke(keys: ApiKeys, wanted: argparse.Namespace) -> str:
     await keys.revoke(wanted.id)
     return f"{wanted.id} is revoked"
 
 
-COMMANDS: dict[str, Callable[[Keys, argparse.Namespace], Awaitable[str]]] = {
+COMMANDS: dict[str, Callable[[ApiKeys, argparse.Namespace], Awaitable[str]]] = {
     "create": create,
     "list": list_all,
     "revoke": revoke,
@@ -67,7 +67,7 @@ COMMANDS: dict[str, Callable[[Keys, argparse.Namespace], Awaitable[str]]] = {
 async def run(settings: GatewaySettings, wanted: argparse.Namespace) -> str:
     redis = connect(settings.redis_url.get_secret_value(), patient=False)
     try:
-        return await COMMANDS[wanted.command](Keys(redis, settings), wanted)
+        return await COMMANDS[wanted.command](ApiKeys(redis, settings), wanted)
     finally:
         await redis.aclose()
 

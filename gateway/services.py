@@ -12,7 +12,7 @@ from gateway.metrics import Metrics
 from gateway.settings import GatewaySettings
 from gateway.streaming.event_hub import Hub
 from shared.sandbox import SandboxPool
-from shared.ssrf_guard import Guard
+from shared.ssrf_guard import SsrfGuard
 from shared.store.connect import connect
 from shared.store.jobs import Store
 from shared.store.webhook_secrets import WebhookSecrets
@@ -34,7 +34,7 @@ class Services:
         self.authenticator = Authenticator(self.store.redis, settings)
         self.webhooks = WebhookStore(self.store.redis, settings)
         self.webhook_secrets = WebhookSecrets(self.store.redis, settings)
-        self.guard = Guard(settings)
+        self.guard = SsrfGuard(settings)
         self._hub_redis = connect(url, patient=False, connections=1)
         self.hub = Hub(self._hub_redis, self.store)
         self.inspector = Inspector(settings)

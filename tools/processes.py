@@ -1,4 +1,4 @@
-"""The service's own processes on free ports: started, killed and stopped by their pids, ended with their starter."""
+"""Real gateway, worker and webhook sender processes on free ports, started and ended by their pids."""
 
 from __future__ import annotations
 

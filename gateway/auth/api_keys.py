@@ -31,7 +31,7 @@ NO_DIGEST: Final = "0" * 64  # compared with where no key has the id, so that it
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class ApiKey:
     """``rate``: requests a minute, ``burst``: at once, ``pages``: a day; None for what the settings say."""
 
     id: str
@@ -61,7 +61,7 @@ def given_keys(settings: GatewaySettings) -> dict[str, str]:
     return found
 
 
-class Keys:
+class ApiKeys:
     def __init__(self, redis: Client, settings: GatewaySettings) -> None:
         self._redis = redis
         self._given = given_keys(settings)
@@ -74,13 +74,13 @@ class Keys:
     async def create(
         self, name: str, *, owner: str | None = None, rate: int | None = None, burst: int | None = None,
         pages: int | None = None,
-    ) -> tuple[Key, str]:  # fmt: skip
+    ) -> tuple[ApiKey, str]:  # fmt: skip
         """The key's record and the key itself, which cannot be shown again. Raises ``ValueError`` for a bad name."""
         if not NAME.fullmatch(name) or (owner is not None and not NAME.fullmatch(owner)):
             raise ValueError("names and owners have letters, digits, dots, dashes and underscores, at most 64")
         key_id = secrets.token_hex(6)
         text = f"ocr_{key_id}_{secrets.token_urlsafe(32)}"
-        key = Key(key_id, name, owner or key_id, time.time(), None, rate, burst, pages)
+        key = ApiKey(key_id, name, owner or key_id, time.time(), None, rate, burst, pages)
         fields = {"name": name, "owner": key.owner, "created": key.created_at, "digest": digest(text)}
         fields |= {what: value for what, value in (("rate", rate), ("burst", burst), ("pages", pages)) if value}
         with store_errors():
@@ -90,7 +90,7 @@ class Keys:
                 await pipe.execute()
         return key, text
 
-    async def list(self) -> list[Key]:
+    async def list(self) -> list[ApiKey]:
         """Every key of the store, the oldest first; never their digests."""
         with store_errors():
             ids = [key_id.decode() for key_id in await self._redis.smembers(keyspace.API_KEYS())]
@@ -104,7 +104,7 @@ class Keys:
                 raise NotFound("There is no such key")
             await self._redis.hsetnx(keyspace.API_KEY(key_id), "revoked", time.time())
 
-    async def find(self, text: str) -> Key | None:
+    async def find(self, text: str) -> ApiKey | None:
         """The record of this key; None where there is none, or it was revoked."""
         prefix, _, rest = text.partition("_")
         key_id = rest.partition("_")[0]
@@ -116,9 +116,9 @@ class Keys:
                 return _key(key_id, record)
         return self._find_given(digest(text))
 
-    def _find_given(self, its: str) -> Key | None:
+    def _find_given(self, its: str) -> ApiKey | None:
         names = [name for name, known in self._given.items() if hmac.compare_digest(known, its)]
-        return Key(f"given.{names[0]}", names[0], f"given.{names[0]}", 0.0) if names else None
+        return ApiKey(f"given.{names[0]}", names[0], f"given.{names[0]}", 0.0) if names else None
 
 
 class KeyRecord(Frozen):
@@ -140,7 +140,7 @@ def _record(stored: Mapping[bytes, bytes]) -> KeyRecord | None:
     )
 
 
-def _key(key_id: str, record: KeyRecord) -> Key:
-    return Key(
+def _key(key_id: str, record: KeyRecord) -> ApiKey:
+    return ApiKey(
         key_id, record.name, record.owner, record.created_at, record.revoked_at, record.rate, record.burst, record.pages
     )  # fmt: skip

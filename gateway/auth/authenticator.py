@@ -11,7 +11,7 @@ from typing import Final
 
 from fastapi import Request
 
-from gateway.auth.api_keys import Key, Keys
+from gateway.auth.api_keys import ApiKey, ApiKeys
 from gateway.auth.url_tokens import Tokens
 from gateway.settings import GatewaySettings
 from shared.contract.job import ANONYMOUS
@@ -40,7 +40,7 @@ def is_loopback(host: str) -> bool:
 
 class Authenticator:
     def __init__(self, redis: Client, settings: GatewaySettings) -> None:
-        self.keys = Keys(redis, settings)
+        self.keys = ApiKeys(redis, settings)
         self.tokens = Tokens(redis)
         self._settings = settings
         self._scripts = Scripts(redis)
@@ -50,7 +50,7 @@ class Authenticator:
         """Identify the caller. Raises ``Unauthorized`` and ``RateLimited``; sets the response's rate limit headers."""
         text = given_key(request)
         if text is None and (owner := await self._token_owner(request)) is not None:
-            return await self._limit(request, Key(owner, owner, owner, 0.0))
+            return await self._limit(request, ApiKey(owner, owner, owner, 0.0))
         if not await self.requires_key():
             return Caller()
         key = await self.keys.find(text) if text is not None else None
@@ -72,7 +72,7 @@ class Authenticator:
             raise Unauthorized("The token is not for this job, or no longer valid")
         return owner
 
-    async def _limit(self, request: Request, key: Key) -> Caller:
+    async def _limit(self, request: Request, key: ApiKey) -> Caller:
         settings = self._settings
         rate, burst = key.rate or settings.rate_limit, key.burst or settings.rate_burst
         quota = key.pages or settings.page_quota
@@ -124,6 +124,6 @@ OPEN_TO_ALL: Final = (
 async def _keys_exist(settings: GatewaySettings) -> bool:
     redis = connect(settings.redis_url.get_secret_value(), patient=False)
     try:
-        return await Keys(redis, settings).exist()
+        return await ApiKeys(redis, settings).exist()
     finally:
         await redis.aclose()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.api.responses import etag
 from shared.contract.job import Job
+from shared.contract.states import JobStatus
 from shared.store.jobs import Store
 from tools.uploads import submit
 
@@ -25,5 +26,9 @@ async def test_the_etag_stays_while_nothing_but_the_estimate_changes(store: Stor
 
 async def test_the_etag_changes_with_the_place_in_the_queue_and_with_the_state(store: Store) -> None:
     job = await looked_at(store)
-    others = [with_queue(job, position=7), with_queue(job, pages_ahead=7), job.model_copy(update={"status": "failed"})]
+    others = [
+        with_queue(job, position=7),
+        with_queue(job, pages_ahead=7),
+        job.model_copy(update={"status": JobStatus.FAILED}),
+    ]
     assert len({etag(other) for other in [job, *others]}) == 4

@@ -14,10 +14,10 @@ import pytest
 from shared.ssrf_guard import (
     CONNECT_SECONDS,
     Blocked,
-    Guard,
     GuardedBackend,
     Origin,
     Rules,
+    SsrfGuard,
     SystemResolver,
     Unresolved,
     is_public,
@@ -193,7 +193,7 @@ async def test_a_port_is_refused_before_any_name_is_looked_up() -> None:
         asked.append((host, port))
         return [PUBLIC]
 
-    guard = Guard(settings(), resolve)
+    guard = SsrfGuard(settings(), resolve)
     with pytest.raises(Blocked, match="port 22"):
         await guard.addresses("x.test", 22)
     assert asked == []
@@ -217,7 +217,7 @@ async def test_a_lookup_that_fails_says_whether_another_may_not(
         raise error
 
     with pytest.raises(raised, match=why):
-        await Guard(settings(), resolve).addresses("x.test", 443)
+        await SsrfGuard(settings(), resolve).addresses("x.test", 443)
 
 
 async def test_the_systems_resolver_knows_this_machine_and_gives_each_address_once() -> None:
@@ -231,11 +231,11 @@ async def test_the_systems_resolver_knows_this_machine_and_gives_each_address_on
 
 
 async def test_a_closed_guard_has_closed_its_resolver() -> None:
-    guard = Guard(settings())
+    guard = SsrfGuard(settings())
     guard.close()
     with pytest.raises(RuntimeError, match="shutdown"):
         await guard.addresses("localhost", 443)
-    Guard(settings(), names()).close()  # a resolver of a test's own is the test's
+    SsrfGuard(settings(), names()).close()  # a resolver of a test's own is the test's
 
 
 # -- connecting
@@ -260,7 +260,7 @@ async def test_a_connection_has_five_seconds_at_most_so_that_the_next_address_ha
     asked: float | None, given: float
 ) -> None:
     inner = Connections(OTHER)
-    backend = GuardedBackend(Guard(settings(), names(PUBLIC, OTHER)), inner)
+    backend = GuardedBackend(SsrfGuard(settings(), names(PUBLIC, OTHER)), inner)
     options = [(1, 2, 3)]
     await backend.connect_tcp("x.test", 443, asked, "local", options)
     assert inner.made == [(PUBLIC, 443, given, "local", options), (OTHER, 443, given, "local", options)]
@@ -270,23 +270,23 @@ async def test_a_connection_has_five_seconds_at_most_so_that_the_next_address_ha
 async def test_the_last_addresss_error_is_the_connections(error: type[Exception]) -> None:
     inner = Connections(error=error)
     with pytest.raises(error):
-        await GuardedBackend(Guard(settings(), names(PUBLIC, OTHER)), inner).connect_tcp("x.test", 443)
+        await GuardedBackend(SsrfGuard(settings(), names(PUBLIC, OTHER)), inner).connect_tcp("x.test", 443)
     assert [to for to, *_ in inner.made] == [PUBLIC, OTHER]
 
 
 async def test_the_first_address_that_answers_is_taken() -> None:
     inner = Connections(PUBLIC, OTHER)
-    await GuardedBackend(Guard(settings(), names(PUBLIC, OTHER)), inner).connect_tcp("x.test", 443)
+    await GuardedBackend(SsrfGuard(settings(), names(PUBLIC, OTHER)), inner).connect_tcp("x.test", 443)
     assert [to for to, *_ in inner.made] == [PUBLIC]
 
 
 async def test_sockets_of_this_machine_are_not_connected_to() -> None:
     with pytest.raises(Blocked, match=r"^sockets of this machine are not called$"):
-        await GuardedBackend(Guard(settings(), names())).connect_unix_socket("/run/docker.sock")
+        await GuardedBackend(SsrfGuard(settings(), names())).connect_unix_socket("/run/docker.sock")
 
 
 async def test_a_pause_between_tries_is_slept() -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
-    await GuardedBackend(Guard(settings(), names())).sleep(0.05)
+    await GuardedBackend(SsrfGuard(settings(), names())).sleep(0.05)
     assert loop.time() - began >= 0.045

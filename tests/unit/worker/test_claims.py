@@ -94,11 +94,15 @@ async def test_the_upload_is_the_callers_bytes_until_the_job_ends(store: Store, 
 # -- pages
 
 
-async def test_a_start_is_an_attempt_and_names_the_engine(store: Store, claims: Claims) -> None:
+async def test_a_start_is_an_attempt_counted_once_and_names_the_engine(store: Store, claims: Claims) -> None:
     claim = await claimed(store, claims)
-    assert [await claims.start(claim, "instant"), await claims.start(claim, "cpu")] == [1, 2]
+    assert [await claims.start(claim, "cpu"), await claims.start(claim, "cpu")] == [1, 1]
     job = await store.job(claim.job.id)
-    assert (job.attempt, job.engine, job.status) == (2, "cpu", "processing")
+    assert (job.attempt, job.engine, job.status) == (1, "cpu", "processing")
+    await lapse(store, claim)
+    again = await claims.claim(claim.job.id, "t2")
+    assert again is not None
+    assert await claims.start(again, "cpu") == 2
 
 
 async def test_a_page_begun_twice_by_the_same_worker_is_one_start(store: Store, claims: Claims) -> None:
@@ -163,7 +167,8 @@ async def test_a_job_ends_by_what_its_pages_say(store: Store, claims: Claims) ->
     assert await claims.finish(claim) == "incomplete"
     await claims.page_end(claim, ok(1))
     assert await claims.finish(claim) == "succeeded"
-    assert await claims.finish(claim) == ""
+    assert await claims.finish(claim) == "succeeded", "asked again after a lost reply"
+    assert await claims.finish(replace(claim, token="other")) == ""
 
 
 async def test_a_failed_job_says_why(store: Store, claims: Claims) -> None:

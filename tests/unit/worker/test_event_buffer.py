@@ -25,8 +25,9 @@ class CountedClaims(Claims):
 
     async def stream(self, claim: Claim, events: Sequence[Any]) -> bool:
         await self.gate.wait()
+        written = await super().stream(claim, events)
         self.writes.append(list(events))
-        return await super().stream(claim, events)
+        return written
 
 
 @pytest.fixture
