@@ -166,8 +166,16 @@ def timed(call: Callable[[], str]) -> tuple[str, float]:
     return call(), round(time.monotonic() - started, 2)
 
 
-async def measure(only: str, with_tesseract: bool) -> list[Score]:
+async def measure(only: str, with_tesseract: bool) -> tuple[list[Score], list[field.Case]]:
+    """The pages of the corpus and the files of the field, read by one engine."""
     engine = await loader("cpu")(CpuSettings(_env_file=None))
+    scores = await measure_corpus(engine, only, with_tesseract)
+    found = await field.measure(engine, only, without_markdown, tesseract if with_tesseract else None)
+    await engine.close()
+    return scores, found
+
+
+async def measure_corpus(engine: Engine, only: str, with_tesseract: bool) -> list[Score]:
     scores: list[Score] = []
     for sheet in sheets():
         if only not in sheet.name:
