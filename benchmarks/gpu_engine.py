@@ -120,7 +120,7 @@ async def load(settings: VllmSettings) -> Any:
     def sampling(how: Any, prompt_tokens: int, **more: Any) -> Any:
         return plain(how, prompt_tokens, max_tokens=WANTED.get() or next(drawn), ignore_eos=True, **more)
 
-    engine.sampling = sampling  # type: ignore[method-assign]
+    engine.sampling = sampling  # type: ignore[assignment,method-assign]
     return engine
 
 
