@@ -11,6 +11,7 @@ import os
 # onnxruntime's wheels report home unless they are told not to before they are imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
+from worker.engines.cpu.capacity import slots
 from worker.engines.cpu.engine import CpuEngine
 from worker.engines.cpu.layout import LayoutModel
 from worker.engines.cpu.reader import Reader
@@ -26,5 +27,4 @@ def build_reader() -> Reader:
 
 
 async def load(settings: CpuSettings) -> CpuEngine:
-    slots = settings.cpu_threads or len(os.sched_getaffinity(0))
-    return CpuEngine(await asyncio.to_thread(build_reader), slots)
+    return CpuEngine(await asyncio.to_thread(build_reader), slots(settings.cpu_threads))
