@@ -203,8 +203,7 @@ class Detector:
         if self._geometry.box_score_fast(probability, box.reshape(-1, 2)) >= SCORE:
             return True
         _, _, width, height = cv2.boundingRect(contour)
-        bent = width > LINE * height and self._geometry.box_score_slow(probability, contour) >= SCORE
-        return bool(bent)
+        return bool(width > LINE * height and self._geometry.box_score_slow(probability, contour) >= SCORE)
 
 
 def bend_of(contour: NDArray[np.int32], box: NDArray[np.float32]) -> Bend | None:
