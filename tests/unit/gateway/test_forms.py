@@ -105,7 +105,8 @@ def test_fingerprints_differ_by_every_option() -> None:
     different = [
         {}, {"type": "image"}, {"mode": "base"}, {"prompt": "x"}, {"priority": "high"}, {"text_layer": "prefer"},
         {"pages": "1"}, {"deadline": "5"}, {"metadata": '{"a": 1}'}, {"webhook_url": "http://a.example"},
-        {"webhook_url": "http://a.example", "webhook_events": "job.failed"},
+        {"webhook_url": "http://a.example", "webhook_events": "job.failed"}, {"table": "html"}, {"math": "brackets"},
+        {"clean": "false"}, {"furniture": "false"}, {"page_marks": "true"}, {"join_pages": "1"},
     ]  # fmt: skip
     prints = [parse_options(fields, SETTINGS).fingerprint() for fields in different]
     assert len(set(prints)) == len(different)
