@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import dataclasses
 import gc
 import itertools
 import json
@@ -34,6 +35,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from shared.contract.options import Options
 from worker.engines.base import PageImage, PageRead, Piece
+from worker.engines.deepseek_ocr import CARD
+from worker.engines.vllm_host import config, model_runner
 from worker.engines.vllm_host.settings import VllmSettings
 
 TINY_ARGS = {
@@ -146,16 +149,20 @@ def reader(engine: Any) -> Read:
 
 
 async def stock(settings: VllmSettings) -> tuple[Any, Read]:
-    """AsyncLLM as its documentation shows it: PIL pictures in, the shipped n-gram processor, the same budgets."""
+    """AsyncLLM as its documentation shows it: PIL pictures in, the shipped n-gram processor, the same budgets.
+
+    Threads as they come (``OMP_NUM_THREADS`` of the environment, else all cores). The processor is model runner V1's.
+    """
+    threads = os.environ.get("OMP_NUM_THREADS")
+    os.environ[model_runner.V2] = "0"
+    config.environment(settings, dataclasses.replace(CARD, plugin=None))
+    if threads is None:
+        del os.environ["OMP_NUM_THREADS"]
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    from worker.engines.deepseek_ocr import CARD
-    from worker.engines.vllm_host import config
-
-    config.environment(settings, CARD)
     args = config.engine_args(settings, CARD)
-    for ours in ("worker_extension_cls", "stream_interval"):
+    for ours in ("worker_extension_cls", "stream_interval", "hf_overrides", "additional_config"):
         args.pop(ours)
     args["logits_processors"] = ["vllm.model_executor.models.deepseek_ocr:NGramPerReqLogitsProcessor"]
     engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**args))
@@ -284,7 +291,7 @@ def memory(engine: Any) -> dict[str, float]:
 
 def killed(model: str, rest: list[str]) -> None:
     """Start the engine in a process of its own, kill that, and look at the GPU's memory for five seconds."""
-    from worker.engines.vllm_host.stats import Gpu
+    from worker.engines.vllm_host.gpu import Gpu
 
     gpu = Gpu(os.environ.get("CUDA_VISIBLE_DEVICES") or "0")
     before = gpu.memory().get("used")

@@ -23,7 +23,9 @@ class WorkerSettings(JobSettings, HeartbeatSettings):
 
     engine: str = Field("auto", description="auto, cpu, deepseek-ocr, instant, or module:load of another engine")
     jobs_in_flight: int | None = Field(
-        None, ge=1, description="jobs one worker holds at once; default: 64, with DeepSeek-OCR max_num_seqs"
+        None,
+        ge=1,
+        description="jobs one worker holds at once; default: 64, with DeepSeek-OCR its pages at once",
     )
     pages_in_flight: int | None = Field(None, ge=1, description="pages in the engine at once; default: the engine's")
     lease: float = Field(15.0, gt=0, description="seconds a worker's claim on a job lasts unless renewed")

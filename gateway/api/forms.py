@@ -26,7 +26,7 @@ from shared.errors import BadOption, BadPrompt, BadWebhookUrl, FileMissing, Prom
 WEBHOOK_EVENTS: Final = ("job.started", "job.succeeded", "job.partial", "job.failed", "job.cancelled")
 MAX_PASSWORD: Final = 127  # bytes: what the PDF standard takes (ISO 32000-2, 7.6.4)
 MAX_URL_CHARS: Final = 2048
-MAX_DEPTH: Final = 32
+MAX_METADATA_DEPTH: Final = 32
 MAX_KEY_CHARS: Final = 255
 # <image>, <|ref|>, <|grounding|>, DeepSeek's <｜…｜>, </s>: anything a tokenizer may read as more than text.
 SPECIAL_TOKEN: Final = re.compile(r"<image>|<\s*/?\s*[|｜][^<>]{0,64}[|｜]\s*>|<pad>|</?s>", re.IGNORECASE)
@@ -294,8 +294,8 @@ def read_metadata(text: str, largest: int) -> dict[str, JsonValue]:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         raise BadOption("metadata must be a JSON object") from None
-    if not isinstance(value, dict) or _depth(value) > MAX_DEPTH:
-        raise BadOption(f"metadata must be a JSON object, at most {MAX_DEPTH} deep")
+    if not isinstance(value, dict) or _depth(value) > MAX_METADATA_DEPTH:
+        raise BadOption(f"metadata must be a JSON object, at most {MAX_METADATA_DEPTH} deep")
     return value
 
 

@@ -127,7 +127,7 @@ def test_what_failed_in_vllms_own_process_is_said(model):
 
 def gpu(monkeypatch, used, total=80):
     memory = {"used": used << 30, "total": total << 30}
-    monkeypatch.setattr("worker.engines.vllm_host.stats.Gpu.memory", lambda _: memory)
+    monkeypatch.setattr("worker.engines.vllm_host.gpu.Gpu.memory", lambda _: memory)
 
 
 def test_the_share_of_the_gpus_memory_leaves_room_for_what_vllm_does_not_count(monkeypatch):
