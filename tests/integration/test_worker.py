@@ -286,16 +286,6 @@ async def test_redis_away_while_jobs_run_the_same_process_goes_on(
         valkey.stop()
 
 
-async def test_an_event_loop_that_ends_takes_its_process_with_it(
-    store: Store, start_worker: Callable[..., Worker]
-) -> None:
-    """``SystemExit`` goes through an event loop: a process without it would be alive and do nothing."""
-    worker = start_worker(engine=f"{FIXTURES}.exits_on_page:load").wait_ready()
-    await submit(store, tiff([1], poison=[1]), "image/tiff", 1)
-    assert await asyncio.to_thread(worker.popen.wait, 60) == EXIT_DEAD
-    assert "event loop has ended" in worker.text()
-
-
 async def test_a_locked_pdf_is_read_with_its_password_which_is_kept_nowhere_else(
     store: Store, start_worker: Callable[..., Worker], valkey: Valkey
 ) -> None:
@@ -334,5 +324,16 @@ async def test_a_long_page_is_read_in_parts_and_stored_as_one(
     heads = [block for block in page.blocks if block.type == "title"]
     assert len(heads) > 2
     assert [block.bbox[1] for block in heads] == sorted({block.bbox[1] for block in heads})
-    text = "".join(event.data["text"] for event in await store.events(job.id) if event.name == "token")
+    told = [stored.event for stored in await store.events(job.id)]
+    text = "".join(event.text for event in told if isinstance(event, PageText))
     assert text == page.markdown
+
+
+async def test_an_event_loop_that_ends_takes_its_process_with_it(
+    store: Store, start_worker: Callable[..., Worker]
+) -> None:
+    """``SystemExit`` goes through an event loop: a process without it would be alive and do nothing."""
+    worker = start_worker(engine=f"{FIXTURES}.exits_on_page:load").wait_ready()
+    await submit(store, tiff([1], poison=[1]), "image/tiff", 1)
+    assert await asyncio.to_thread(worker.popen.wait, 60) == EXIT_DEAD
+    assert "event loop has ended" in worker.text()
