@@ -165,8 +165,15 @@ def timed(call: Callable[[], str]) -> tuple[str, float]:
     return call(), round(time.monotonic() - started, 2)
 
 
-async def measure(only: str, with_tesseract: bool) -> list[Score]:
+async def measure(only: str, with_tesseract: bool) -> tuple[list[Score], list[field.Case]]:
     engine = await loader("cpu")(CpuSettings(_env_file=None))  # type: ignore[call-arg]
+    scores = await measure_corpus(engine, only, with_tesseract)
+    found = await field.measure(engine, only, without_markdown, tesseract if with_tesseract else None)
+    await engine.close()
+    return scores, found
+
+
+async def measure_corpus(engine: Engine, only: str, with_tesseract: bool) -> list[Score]:
     scores: list[Score] = []
     for sheet in sheets():
         if only not in sheet.name:
