@@ -239,7 +239,8 @@ def centers(output: Output) -> Faults:
 def cells(html: str) -> list[list[tuple[int, str]]] | None:
     """Column and text of every cell of a well-formed table, spans counted; None for one that is not."""
     inner = re.sub(r"</?(?:thead|tbody|tfoot)>", "", re.sub(r"^<table[^>]*>|</table>$", "", html))
-    rows, taken = [], {}
+    rows: list[list[tuple[int, str]]] = []
+    taken: dict[int, int] = {}
     pieces = re.split(r"<tr>(.*?)</tr>", inner, flags=re.DOTALL)
     if "".join(pieces[::2]).strip() or not html.endswith("</table>"):
         return None

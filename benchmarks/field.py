@@ -126,7 +126,7 @@ async def measure(
     engine: Engine, only: str, plain: Callable[[str], str], tesseract: Callable[[Image.Image, str], str] | None
 ) -> list[Case]:
     """Every file of the folder; ``plain`` takes the Markdown signs off."""
-    settings = WorkerSettings(_env_file=None)  # type: ignore[call-arg]
+    settings = WorkerSettings(_env_file=None)
     renderer, found = Renderer(settings), []
     try:
         for path in cases(only):

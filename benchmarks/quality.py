@@ -24,6 +24,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -166,7 +167,8 @@ def timed(call: Callable[[], str]) -> tuple[str, float]:
 
 
 async def measure(only: str, with_tesseract: bool) -> tuple[list[Score], list[field.Case]]:
-    engine = await loader("cpu")(CpuSettings(_env_file=None))  # type: ignore[call-arg]
+    """The pages of the corpus and the files of the field, read by one engine."""
+    engine = await loader("cpu")(CpuSettings(_env_file=None))
     scores = await measure_corpus(engine, only, with_tesseract)
     found = await field.measure(engine, only, without_markdown, tesseract if with_tesseract else None)
     await engine.close()
@@ -183,7 +185,7 @@ async def measure_corpus(engine: Engine, only: str, with_tesseract: bool) -> lis
         seconds = round(time.monotonic() - started, 2)
         scores.append(scored(sheet, "cpu", without_markdown(read.markdown), seconds))
         if with_tesseract:
-            text, seconds = timed(lambda image=sheet.image: tesseract(image, "eng"))
+            text, seconds = timed(partial(tesseract, sheet.image, "eng"))
             scores.append(scored(sheet, "tesseract", text, seconds))
         show(scores[-2:] if with_tesseract else scores[-1:])
     return scores

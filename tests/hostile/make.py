@@ -195,8 +195,8 @@ def tiff(sizes: list[tuple[int, int]], *, loop: bool = False) -> bytes:
     """A TIFF with frames of these claimed sizes, each with eight bytes of pixels."""
     out = bytearray(b"II*\x00\x08\x00\x00\x00")
     for number, (width, height) in enumerate(sizes):
-        tags = ((256, 4, width), (257, 4, height), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, 0), (277, 3, 1))
-        tags += ((278, 4, height), (279, 4, 8))
+        tags = [(256, 4, width), (257, 4, height), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, 0), (277, 3, 1)]
+        tags += [(278, 4, height), (279, 4, 8)]
         end = len(out) + 2 + 12 * len(tags) + 4
         last = number == len(sizes) - 1
         out += struct.pack("<H", len(tags))

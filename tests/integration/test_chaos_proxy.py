@@ -29,7 +29,7 @@ async def proxy(valkey: Valkey) -> AsyncIterator[StoreProxy]:
 
 @pytest.fixture
 async def client(proxy: StoreProxy) -> AsyncIterator[Any]:
-    made = redis.Redis(port=proxy.port, retry=None, protocol=2)
+    made = redis.Redis(port=proxy.port, retry=None, protocol=2)  # type: ignore[arg-type]  # None: do not
     yield made
     await made.aclose()
 

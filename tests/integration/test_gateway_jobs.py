@@ -247,8 +247,8 @@ async def test_long_poll_with_an_etag_answers_when_the_job_changes(api: httpx.As
     job_id = await job_of(api, data=tiff([1, 2]))
     claim = await script.take(job_id)
     seen = (await api.get(f"{JOBS}/{job_id}")).headers["etag"]
-    asked = {"params": {"wait": "30"}, "headers": {"If-None-Match": seen}}
-    waiting = asyncio.create_task(api.get(f"{JOBS}/{job_id}", **asked))
+    wait, if_none_match = {"wait": "30"}, {"If-None-Match": seen}
+    waiting = asyncio.create_task(api.get(f"{JOBS}/{job_id}", params=wait, headers=if_none_match))
     await script.end(claim, 1)
     answer = await waiting
     assert (answer.status_code, answer.json()["progress"]["pages_done"]) == (200, 1)

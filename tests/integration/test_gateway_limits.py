@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,7 +15,7 @@ import uvicorn
 from gateway import connections
 from gateway.app import create_app
 from gateway.connections import MAX_HEAD_BYTES, MAX_HEADERS, MAX_URL_BYTES, BoundedProtocol
-from shared.settings import Settings
+from gateway.settings import GatewaySettings
 from tests.conftest import make_settings
 from tools.valkey import Valkey
 
@@ -217,10 +218,10 @@ async def test_one_connection_too_many_closes_the_one_idle_longest(
         writer.transport.abort()
 
 
-def test_as_many_connections_as_files_allow(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+def test_as_many_connections_as_files_allow(monkeypatch: pytest.MonkeyPatch, settings: GatewaySettings) -> None:
     limits = [(1024, 2048)]
-    monkeypatch.setattr(connections.resource, "getrlimit", lambda _what: limits[-1])
-    monkeypatch.setattr(connections.resource, "setrlimit", lambda _what, given: limits.append(given))
+    monkeypatch.setattr(resource, "getrlimit", lambda _what: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda _what, given: limits.append(given))
     monkeypatch.setattr(BoundedProtocol, "max_connections", 0)
     connections.limit_connections(settings)
     assert limits[-1] == (2048, 2048)
