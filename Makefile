@@ -62,7 +62,8 @@ soak: $(DEV_READY) ## constant load; report each process's memory and its slope 
 bench: $(DEV_READY) ## throughput and latency through HTTP and queue, with the instant engine
 	@$(PY) -m benchmarks.service
 
-bench-quality: $(DEV_READY) ## character and word errors on known documents, beside tesseract
+bench-quality: $(DEV_READY) ## reading faults of real model outputs; errors on known documents, beside tesseract
+	@$(PY) -m benchmarks.deepseek_outputs
 	@$(PY) -m benchmarks.quality
 
 bench-gpu: MODEL_PATH = $(or $(MODEL),/models/deepseek-ai/DeepSeek-OCR)

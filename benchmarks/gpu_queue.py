@@ -59,7 +59,7 @@ def mark_of(page: Image.Image) -> int:
     scale = page.width / 1240
     places = ((100 + bit * STEP + MARK / 2, TOP + MARK / 2) for bit in range(BITS))
     dark = [page.getpixel((int(x * scale), int(y * scale))) for x, y in places]
-    return sum(1 << bit for bit, pixel in enumerate(dark) if sum(pixel) < 384)  # type: ignore[arg-type]
+    return sum(1 << bit for bit, pixel in enumerate(dark) if sum(pixel) < 384)  # type: ignore[arg-type,misc]  # RGB
 
 
 SETTINGS = VllmSettings

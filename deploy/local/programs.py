@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from deploy.local.failure import Failure
 from deploy.local.folder import ROOT, Folder
 from deploy.local.ports import LOOPBACK, free_port
 from gateway.settings import GatewaySettings
+from shared.process import bound_to_parent
 from worker.settings import WorkerSettings
 
 VALKEY_MAXMEMORY = "2gb"
@@ -131,11 +133,11 @@ pidfile = {_quoted(folder.path / "supervisord.pid")}
 
 
 def _section(rank: int, program: Program, plan: Plan, folder: Folder) -> str:
-    with_parent = (sys.executable, "-I", "-S", str(Path(__file__).with_name("parent_death.py")))
+    command = bound_to_parent(program.command, signal.SIGTERM)
     environment = ",".join(f'{name}="{value}"' for name, value in program.environment.items())
     return f"""
 [program:{program.name}]
-command = {_quoted(shlex.join([*with_parent, *program.command]))}
+command = {_quoted(shlex.join(command))}
 directory = {_quoted(program.directory)}
 environment = {_quoted(environment)}
 priority = {rank}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -118,3 +120,22 @@ def test_an_interrupt_ends_it_as_a_term_does(valkey: Valkey, tmp_path: Path) -> 
     one.signal(signal.SIGINT)
     assert one.popen.wait(20) == 0
     assert "Traceback" not in one.text()
+
+
+def test_a_body_that_stops_coming_is_given_up(valkey: Valkey, tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, valkey.url, body_timeout=0.5).wait_ready()
+    host, port = urlsplit(gateway.url).hostname, urlsplit(gateway.url).port
+    begun = (
+        f"POST {JOBS} HTTP/1.1\r\nHost: {host}\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        "Content-Length: 1000\r\n\r\n--b\r\n"
+    )
+    try:
+        with socket.create_connection((str(host), int(port or 0)), timeout=30) as connection:
+            connection.sendall(begun.encode())
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b'"code":"body-timeout"' in answer
+        assert stored(valkey) == set()
+        assert httpx.post(f"{gateway.url}{JOBS}", files={"file": ("a.png", png(1))}, timeout=30).status_code == 202
+    finally:
+        gateway.stop()

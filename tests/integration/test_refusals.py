@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from gateway.api import events, ocr
+from gateway.api import ocr
+from gateway.streaming import sse
 from shared.errors import StoreFull, StoreUnavailable
 from shared.store import connect as connections
 from shared.store.connect import connect, store_errors
@@ -102,7 +103,7 @@ async def test_a_stream_is_whole_though_no_event_was_heard(
 ) -> None:
     """The shared read fails all the time: what a look at the job finds ended is read from the store."""
     monkeypatch.setattr(ocr, "POLL_SECONDS", 0.2)
-    monkeypatch.setattr(events.sse, "PING_SECONDS", 0.2)
+    monkeypatch.setattr(sse, "PING_SECONDS", 0.2)
     proxy.rule = lambda request: Fate(refuse=b"-BUSY Redis is busy\r\n") if request[0] == b"XREAD" else Fate()
     life = client_of(make_settings(proxy.url))
     life.app.state.services.inspector = inspector

@@ -23,7 +23,8 @@ SETTINGS = CpuSettings
 
 def build_reader() -> Reader:
     """Load all models; raises ``EngineNotReady`` where one is missing or not the one expected."""
-    from worker.engines.cpu.layout import LayoutModel  # where another engine is installed these libraries are not
+    # Not at the top: what puts text in order is in this package too, and other engines' workers have no onnxruntime.
+    from worker.engines.cpu.layout import LayoutModel
     from worker.engines.cpu.reader import Reader
     from worker.engines.cpu.recognition import TextModels
 

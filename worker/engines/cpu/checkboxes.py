@@ -142,10 +142,9 @@ def cut(quad: Quads, boxes: Sequence[Checkbox]) -> list[Quads]:
     if not within:
         return [quad]
     edges = [x0, *(edge for box in within for edge in (box.x0 - 2.0, box.x1 + 2.0)), x1]
-    parts = [
+    return [
         part(quad, a, b, x0, x1) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a > 0.4 * within[0].side
     ]
-    return parts
 
 
 def part(quad: Quads, a: float, b: float, x0: float, x1: float) -> Quads:

@@ -140,4 +140,4 @@ class Reader:
         lines = text_lines(moved(found, 1 / scale, 0, 0), texts, size)
         scene = Scene(page.number, image or page.image, lines, [scaled(hint, scale) for hint in hints])
         read = compose(scene) if lines else picture_only(scene)
-        return replace(read.admitting(lost or (None if lines else NOTHING_READ)), upright=image)
+        return replace(read.admitting(lost or (None if lines else NOTHING_READ)), upright=image, quarters=quarters)
