@@ -87,6 +87,9 @@ class SecondModel:
     def reader(self, page: PageImage, request: str, attempt: str) -> PlainText:
         return PlainText()
 
+    def covers_page(self, request: str) -> bool:
+        return False
+
     def guard(self, **limits: Any) -> SameTokenGuard:
         return SameTokenGuard(**limits)
 
