@@ -38,6 +38,10 @@ class EngineModel(BaseModel):
     version: str
     modes: list[str]
     prompts: bool = Field(description="whether a prompt of your own has an effect")
+    languages: list[str] = Field(
+        description="ISO 639-1 codes of the languages whose every letter it reads; empty where nobody has counted them",
+        examples=[["de", "en", "fr", "zh"]],
+    )
 
 
 class Alive(BaseModel):
@@ -76,6 +80,7 @@ async def models(store: StoreDep, settings: SettingsDep) -> EngineModel:
         version=engine.version,
         modes=list(engine.modes),
         prompts=engine.prompts,
+        languages=list(engine.languages),
     )
 
 

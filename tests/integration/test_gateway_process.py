@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from gateway.__main__ import EXIT_LOOP_DIED
 from gateway.middleware import BODY_SLACK_BYTES
 from tests.integration.test_gateway_jobs import JOBS, problem, stored
 from tools.processes import Gateway, Process, environment
@@ -139,3 +140,27 @@ def test_a_body_that_stops_coming_is_given_up(valkey: Valkey, tmp_path: Path) ->
         assert httpx.post(f"{gateway.url}{JOBS}", files={"file": ("a.png", png(1))}, timeout=30).status_code == 202
     finally:
         gateway.stop()
+
+
+LOOP_DIES = """
+import asyncio
+from gateway.__main__ import read_settings, serve
+from gateway.streaming.event_hub import Hub
+
+async def dies(self):
+    await asyncio.sleep(0.5)
+    raise RuntimeError("a bug in a loop")
+
+Hub.step = dies
+serve(read_settings())
+"""
+
+
+def test_a_loop_that_dies_ends_the_process_with_a_code_of_its_own(valkey: Valkey, tmp_path: Path) -> None:
+    process = Process(["-c", LOOP_DIES], tmp_path / "gateway.log", redis_url=valkey.url, port=free_port())
+    try:
+        assert process.popen.wait(60) == EXIT_LOOP_DIED
+    finally:
+        process.kill()
+    assert "the loop event hub has ended" in process.text()
+    assert "a bug in a loop" in process.text()

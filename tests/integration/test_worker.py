@@ -30,6 +30,7 @@ from tests.samples import LOCKED_PDF
 from tools.processes import Worker, environment
 from tools.uploads import picture, png, submit, tiff
 from tools.valkey import ROOT, Valkey
+from worker.broker.pool import EXIT_DEAD
 from worker.engines.instant import answer
 
 
@@ -325,3 +326,13 @@ async def test_a_long_page_is_read_in_parts_and_stored_as_one(
     assert [block.bbox[1] for block in heads] == sorted({block.bbox[1] for block in heads})
     text = "".join(event.data["text"] for event in await store.events(job.id) if event.name == "token")
     assert text == page.markdown
+
+
+async def test_an_event_loop_that_ends_takes_its_process_with_it(
+    store: Store, start_worker: Callable[..., Worker]
+) -> None:
+    """``SystemExit`` goes through an event loop: a process without it would be alive and do nothing."""
+    worker = start_worker(engine=f"{FIXTURES}.exits_on_page:load").wait_ready()
+    await submit(store, tiff([1], poison=[1]), "image/tiff", 1)
+    assert await asyncio.to_thread(worker.popen.wait, 60) == EXIT_DEAD
+    assert "event loop has ended" in worker.text()

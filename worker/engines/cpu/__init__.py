@@ -32,7 +32,7 @@ def build_reader() -> Reader:
 
 
 async def load(settings: CpuSettings) -> CpuEngine:
+    from worker.engines.cpu.capacity import slots
     from worker.engines.cpu.engine import CpuEngine
 
-    slots = settings.cpu_threads or len(os.sched_getaffinity(0))
-    return CpuEngine(await asyncio.to_thread(build_reader), slots)
+    return CpuEngine(await asyncio.to_thread(build_reader), slots(settings.cpu_threads))
