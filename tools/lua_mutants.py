@@ -33,6 +33,7 @@ LUA: Final = ROOT / "shared" / "lua"
 TESTS: Final = (
     "tests/unit/worker/test_claims.py", "tests/unit/worker/webhooks/test_sender.py", "tests/integration/test_store.py",
     "tests/integration/test_store_promises.py", "tests/integration/test_hooks_store.py",
+    "tests/integration/test_scripts_twice.py", "tests/integration/test_counter_audit.py",
 )  # fmt: skip
 PYTEST: Final = ("-n", "0", "--timeout", "30", "-W", "ignore::pytest.PytestAssertRewriteWarning")
 SECONDS: Final = 120  # for one mutant's tests; one that takes longer is killed
