@@ -33,6 +33,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from benchmarks.processes import quantile
 from shared.contract.options import Options
 from worker.engines.base import PageImage, PageRead, Piece
 from worker.engines.deepseek_ocr import CARD
@@ -230,6 +231,7 @@ async def crowd(name: str, read: Read, pages: list[Image.Image], slots: int, cou
         pages_per_s=round(count / wall, 3),
         tokens_per_s=round(sum(r.tokens for r in found) / wall),
         page_p50=round(statistics.median(r.seconds for r in found), 2),
+        page_p95=round(quantile([r.seconds for r in found], 0.95), 2),
         first_token_p50=round(statistics.median(r.first for r in found), 3),
         this_process_cpu=round((time.process_time() - cpu) / wall, 2),
     )
@@ -322,10 +324,10 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a folder made by tests/vllm/make_model.py")
     parser.add_argument("--tiny", action="store_true", help="a tiny model on the CPU: tries this script, not a machine")
-    parser.add_argument("--in-flight", default="1,16,64,256", help="pages at once, one measurement each")
+    parser.add_argument("--in-flight", default="1,16,64,256,512", help="pages at once, one measurement each")
     parser.add_argument("--stock", type=int, default=256, help="pages at once in stock vLLM; 0: leave it out")
     parser.add_argument("--pages-per-slot", type=float, default=2.0)
-    parser.add_argument("--solo", type=int, default=3, help="pages read alone")
+    parser.add_argument("--solo", type=int, default=3, help="pages read alone, one at least")
     parser.add_argument("--solo-tokens", type=int, default=SOLO_TOKENS)
     parser.add_argument("--longest", type=int, default=4000, help="cap of a page's tokens")
     parser.add_argument("--gpu-memory", type=float, default=0.5)

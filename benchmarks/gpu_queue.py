@@ -15,7 +15,9 @@ import asyncio
 import io
 import json
 import os
+import signal
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterable
@@ -238,6 +240,7 @@ def main() -> None:
     parser.add_argument("--longest", type=int, default=4000)
     parser.add_argument("--gpu-memory", type=float, default=0.5)
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what it has started ends with it
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         run(args, Path(name))
 

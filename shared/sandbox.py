@@ -25,7 +25,7 @@ from pebble import ProcessExpired, ProcessPool
 from shared.process import die_with_parent
 
 T = TypeVar("T")
-START_SECONDS = 15.0  # a child that has not taken its work by then never will
+START_SECONDS = 60.0  # a child that has not taken its work by then never will; a busy machine starts one slowly
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,9 @@ VALKEY_MAXMEMORY = "2gb"
 DRAIN_SECONDS = 5.0  # a page that is not done by then is read again by the next run: the job is kept
 STOP_SECONDS = 20  # after draining, until a process is killed
 FLOWER_PORT = 5555
+# Secrets of the launcher's environment do not enter processes that have no use for them.
+NO_KEYS = {"API_KEYS": ""}
+NO_SECRETS = {**NO_KEYS, "WEBHOOK_SECRET": ""}
 NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1"}  # onnxruntime's own, on by default in its wheels
 
 
@@ -75,15 +78,16 @@ def make_plan(
     redis_url = f"redis://{LOOPBACK}:{valkey_port}/0"
     drain = worker.drain_seconds if "drain_seconds" in worker.model_fields_set else DRAIN_SECONDS
     ours = {"REDIS_URL": redis_url, "HOST": host, "PORT": str(port), "DRAIN_SECONDS": str(drain)}
+    in_worker = NO_TELEMETRY | {"PYTHONPATH": _path()}
     programs = [
         Program("valkey", _valkey(valkey_port), {}, folder.valkey),
         Program("gateway", (sys.executable, "-m", "gateway"), ours),
-        Program("worker", (worker_python, "-m", "worker"), ours | NO_TELEMETRY | {"PYTHONPATH": _path()}),
+        Program("worker", (worker_python, "-m", "worker"), ours | NO_SECRETS | in_worker),
     ]
     flower_port = None if once else free_port(FLOWER_PORT)
     if flower_port is not None:
-        programs.append(Program("webhooks", (sys.executable, "-m", "worker.webhooks"), ours))
-        programs.append(Program("flower", _flower(flower_port), {"CELERY_BROKER_URL": redis_url}))
+        programs.append(Program("webhooks", (sys.executable, "-m", "worker.webhooks"), ours | NO_KEYS))
+        programs.append(Program("flower", _flower(flower_port), NO_SECRETS | {"CELERY_BROKER_URL": redis_url}))
     key = first_key(gateway.api_keys.get_secret_value())
     return Plan(host, port, valkey_port, flower_port, drain + STOP_SECONDS, key, tuple(programs))
 

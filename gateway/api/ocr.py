@@ -77,7 +77,7 @@ async def read(
     async with read_form(request, READ_FIELDS, files=1) as form:
         stream = read_flag("stream", form.fields, default=True)
         submit_options = await submissions.check_form(form)
-        upload = await submissions.receive_upload(form.file, submit_options.pages)
+        upload = await submissions.receive_upload(form.file, submit_options)
         submitter = Submitter(caller.owner, page_quota=caller.page_quota)
         submitted = await submissions.submit(upload, submit_options, submitter)
     call = OcrCall(store, hub, background, submitted.job_id, upload, request_id(request))

@@ -124,6 +124,8 @@ async def drift(store: Store) -> list[Finding]:
         for name, value in expected.items()
         if counters.get(name, 0) != value
     ]
+    mended = {name: by for name, by in counters.items() if name.startswith("drift:") and by}
+    found += [("drift", f"an audit mended {name} by {by}") for name, by in mended.items()]
     for rank in ("0", "3", "6"):
         mine = [f for f in open_jobs if f[b"rank"].decode() == rank]
         ahead = counters.get(f"sub:{rank}", 0) - counters.get(f"fin:{rank}", 0)

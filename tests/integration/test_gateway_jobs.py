@@ -10,8 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
+from shared.store.upload import parted
 from tests.conftest import make_settings
 from tests.integration.conftest import Script, client_of
+from tests.samples import LOCKED_PDF
 from tools.uploads import png, tiff
 from tools.valkey import Valkey
 
@@ -391,7 +393,44 @@ async def test_a_form_that_is_none_is_a_problem(api: httpx.AsyncClient) -> None:
     no_boundary = {"Content-Type": "multipart/form-data"}
     problem(await api.post(JOBS, content=b"x", headers=no_boundary), 400, "file-missing")
     many = [("field", (None, "x"))] * 100
-    assert "Too many fields" in problem(await api.post(JOBS, files=many), 400, "bad-option")["detail"]
+    assert "64 fields" in problem(await api.post(JOBS, files=many), 400, "bad-option")["detail"]
+
+
+async def test_a_password_opens_a_pdf_and_is_never_said_again(
+    api: httpx.AsyncClient, valkey: Valkey, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    for password in (None, "open says me"):
+        refused = await submit(api, LOCKED_PDF, **({"password": password} if password else {}))
+        assert "says" not in problem(refused, 400, "encrypted-pdf")["detail"]
+    answer = await submit(api, LOCKED_PDF, password="open sesame")
+    assert (answer.status_code, answer.json()["input"]["bytes"]) == (202, len(LOCKED_PDF))
+    job_id = answer.json()["id"]
+    assert parted(valkey.client.get(f"in:{job_id}")) == (LOCKED_PDF, "open sesame")
+    assert not any(b"sesame" in part for pair in valkey.client.hgetall(f"job:{job_id}").items() for part in pair)
+    assert not any(word in text for word in ("sesame", "says me") for text in (answer.text, caplog.text))
+
+
+async def test_pages_asked_for_are_counted_and_not_the_document(valkey: Valkey) -> None:
+    async with client_of(make_settings(valkey.url, max_pages=2)) as api:
+        job = (await submit(api, tiff([1, 2, 3, 4]), pages="2-3")).json()
+        assert (job["input"]["pages"], job["progress"]["pages_total"]) == (4, 2)
+        problem(await submit(api, tiff([1, 2, 3, 4])), 400, "too-many-pages")
+        problem(await submit(api, tiff([1, 2, 3, 4]), pages="1-3"), 400, "too-many-pages")
+
+
+@pytest.mark.parametrize("path", [JOBS, "/api/v1/batches", "/api/v1/ocr"])
+async def test_options_in_the_query_are_refused(api: httpx.AsyncClient, script: Script, path: str) -> None:
+    await script.announce()
+    refused = await api.post(path, params={"stream": "false"}, files={"file": ("a.png", png(1))})
+    assert "stream" in problem(refused, 400, "bad-option")["detail"]
+
+
+async def test_a_compressed_body_is_told_so(api: httpx.AsyncClient, valkey: Valkey) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=b", "Content-Encoding": "gzip"}
+    refused = await api.post(JOBS, content=b"\x1f\x8b", headers=headers)
+    assert "Content-Encoding" in problem(refused, 415, "unsupported-encoding")["detail"]
+    assert stored(valkey) == set()
 
 
 async def test_origins_all_in_development_and_listed_ones_in_production(api: httpx.AsyncClient, valkey: Valkey) -> None:

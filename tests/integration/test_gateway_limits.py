@@ -15,8 +15,8 @@ import uvicorn
 from gateway import connections
 from gateway.app import create_app
 from gateway.connections import MAX_HEAD_BYTES, MAX_HEADERS, MAX_URL_BYTES, BoundedProtocol
+from gateway.settings import GatewaySettings
 from tests.conftest import make_settings
-from tests.settings import Settings
 from tools.valkey import Valkey
 
 Address = tuple[str, int]
@@ -218,7 +218,7 @@ async def test_one_connection_too_many_closes_the_one_idle_longest(
         writer.transport.abort()
 
 
-def test_as_many_connections_as_files_allow(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+def test_as_many_connections_as_files_allow(monkeypatch: pytest.MonkeyPatch, settings: GatewaySettings) -> None:
     limits = [(1024, 2048)]
     monkeypatch.setattr(resource, "getrlimit", lambda _what: limits[-1])
     monkeypatch.setattr(resource, "setrlimit", lambda _what, given: limits.append(given))

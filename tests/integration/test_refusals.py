@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import httpx
@@ -68,6 +69,22 @@ async def test_every_refusal_is_a_503_and_passes(api: httpx.AsyncClient, proxy: 
         await asyncio.gather(*(ask(*route) for route in ROUTES))
     proxy.rule = pass_all
     assert (await api.get(f"{JOBS}/{job_id}")).json()["status"] == "queued"
+
+
+async def test_uploads_that_overshoot_maxmemory_are_503(inspector: Kept, valkey: Valkey) -> None:
+    """The share of memory is looked up once a second: what is submitted in between meets the store's own limit."""
+    life = client_of(make_settings(valkey.url))
+    life.app.state.services.inspector = inspector
+    async with life as api:
+        life.app.state.services.store._memory = (time.monotonic() + 60, 0.0)
+        valkey.client.config_set("maxmemory", "1mb")
+        try:
+            answers = await asyncio.gather(*(api.post(JOBS, files=FILE) for _ in range(10)))
+        finally:
+            valkey.client.config_set("maxmemory", "0")
+        found = {(answer.status_code, answer.json()["code"], answer.headers["retry-after"]) for answer in answers}
+        assert found == {(503, "store-full", "10")}
+        assert await job_of(api)
 
 
 async def test_events_go_on_after_a_refusal(proxy: StoreProxy, inspector: Kept) -> None:

@@ -149,7 +149,16 @@ class TaskPool(BasePool):  # type: ignore[misc]
         self._idle = threading.Condition()
         self._closed = False
         self._tracers = ThreadPoolExecutor(max_workers=4096, thread_name_prefix="trace")
-        self._loop_thread = threading.Thread(target=self.loop.run_forever, name="engine-loop", daemon=True)
+        self._loop_thread = threading.Thread(target=self._run_loop, name="engine-loop", daemon=True)
+
+    def _run_loop(self) -> None:
+        """The loop outlives everything but its process: where something ends it (``SystemExit`` does), both end."""
+        try:
+            self.loop.run_forever()
+        finally:
+            if not self._closed:
+                logger.critical("the engine's event loop has ended, and with it this process", exc_info=True)
+                os._exit(EXIT_DEAD)
 
     def register_with_event_loop(self, hub: Any) -> None:
         # Called at every (re)connect. kombu's global get_event_loop() is None after the first reconnect.

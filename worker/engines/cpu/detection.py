@@ -33,6 +33,7 @@ FINE = 13.0
 """Where a quarter of the lines are lower than this in what the detector saw, it looks closer."""
 
 MOST_PIECES = 40
+BENT_SHARE = 0.2
 SCORE = 0.5
 LINE = 3
 """A patch so much wider than high is a line, however it bends."""
@@ -258,7 +259,9 @@ def moved(found: Detected, factor: float, x: float, y: float) -> Detected:
 
 
 def limited(found: Detected) -> Detected:
-    kept = {i: bend for i, bend in found.bends.items() if i < MOST_LINES}
+    """At most ``MOST_LINES``; and bends only of a page that is bent: a line or two (stamps, brackets) say nothing."""
+    bent = len(found.bends) >= max(3, BENT_SHARE * len(found))
+    kept = {i: bend for i, bend in found.bends.items() if bent and i < MOST_LINES}
     return Detected(found.quads[:MOST_LINES], kept, max(0, len(found) - MOST_LINES))
 
 

@@ -268,7 +268,6 @@ def _info(settings: VllmSettings, card: ModelCard) -> EngineStatus:
         modes=card.modes,
         prompts=card.prompts,
         max_prompt_chars=settings.max_prompt_length if card.prompts else 0,
-        max_image_size=(settings.max_image_side, settings.max_image_side),
         version=f"vllm {vllm.__version__}",
     )
 
