@@ -21,7 +21,7 @@ from PIL import Image
 from shared.contract.document import PageStatus
 from shared.contract.options import Options, TextLayer
 from shared.errors import OCRError
-from shared.upload_check import UploadLimits, inspect
+from shared.upload_check import Asked, UploadLimits, inspect
 from worker.engines.base import Engine, PageRead
 from worker.render import Renderer
 from worker.settings import WorkerSettings
@@ -97,7 +97,7 @@ async def read_file(
     options = Options(text_layer=TextLayer.PREFER if prefers else TextLayer.IGNORE)
     data = await asyncio.to_thread(path.read_bytes)
     try:
-        with closing(await renderer.open(data, inspect(data, path.name, limits).media_type)) as upload:
+        with closing(await renderer.open(data, inspect(data, Asked(path.name), limits).media_type)) as upload:
             for number in range(1, min(upload.pages, MOST_PAGES) + 1):
                 try:
                     page = await renderer.page(upload, number, text_layer=prefers)

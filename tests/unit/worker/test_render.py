@@ -180,7 +180,7 @@ async def test_a_page_whose_box_is_empty_or_off_the_sheet_is_drawn_by_the_next_b
 async def test_the_values_of_a_form_are_drawn(renderer: Renderer) -> None:
     with closing(await renderer.open(form(), PDF)) as upload:
         page = await renderer.page(upload, 1, text_layer=True)
-    assert page.image.crop((100, 100, 500, 300)).convert("L").getextrema()[0] < 100
+    assert min(page.image.crop((100, 100, 500, 300)).convert("L").tobytes()) < 100
     assert page.text_layer is not None
     assert "Maria" in " ".join(piece.text for piece in page.text_layer)
 
