@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from shared.store.jobs import Store
 from shared.store.upload import parted
 from tests.conftest import make_settings
 from tests.integration.conftest import Script, client_of
@@ -397,7 +398,7 @@ async def test_a_form_that_is_none_is_a_problem(api: httpx.AsyncClient) -> None:
 
 
 async def test_a_password_opens_a_pdf_and_is_never_said_again(
-    api: httpx.AsyncClient, valkey: Valkey, caplog: pytest.LogCaptureFixture
+    api: httpx.AsyncClient, store: Store, valkey: Valkey, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
     for password in (None, "open says me"):
@@ -406,7 +407,8 @@ async def test_a_password_opens_a_pdf_and_is_never_said_again(
     answer = await submit(api, LOCKED_PDF, password="open sesame")
     assert (answer.status_code, answer.json()["input"]["bytes"]) == (202, len(LOCKED_PDF))
     job_id = answer.json()["id"]
-    assert parted(valkey.client.get(f"in:{job_id}")) == (LOCKED_PDF, "open sesame")
+    content, password = parted(await store.redis.get(f"in:{job_id}"))
+    assert (bytes(content), password) == (LOCKED_PDF, "open sesame")
     assert not any(b"sesame" in part for pair in valkey.client.hgetall(f"job:{job_id}").items() for part in pair)
     assert not any(word in text for word in ("sesame", "says me") for text in (answer.text, caplog.text))
 

@@ -324,7 +324,7 @@ async def test_a_long_page_is_read_in_parts_and_stored_as_one(
     heads = [block for block in page.blocks if block.type == "title"]
     assert len(heads) > 2
     assert [block.bbox[1] for block in heads] == sorted({block.bbox[1] for block in heads})
-    text = "".join(event.data["text"] for event in await store.events(job.id) if event.name == "token")
+    text = "".join(event.event.payload()["text"] for event in await store.events(job.id) if event.name == "token")
     assert text == page.markdown
 
 
