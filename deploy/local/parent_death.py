@@ -1,6 +1,6 @@
 """Ties a process to its parent's life (Linux): when the parent dies, however it dies, the process gets a signal.
 
-``leash.py COMMAND...`` becomes the command, on the leash; used as a script, so that it starts without any package.
+``parent_death.py COMMAND...`` becomes the command and dies with its parent; a script that needs no package.
 """
 
 from __future__ import annotations

@@ -121,11 +121,11 @@ pidfile = {_quoted(folder.path / "supervisord.pid")}
 
 
 def _section(rank: int, program: Program, plan: Plan, folder: Folder) -> str:
-    leash = (sys.executable, "-I", "-S", str(Path(__file__).with_name("leash.py")))
+    with_parent = (sys.executable, "-I", "-S", str(Path(__file__).with_name("parent_death.py")))
     environment = ",".join(f'{name}="{value}"' for name, value in program.environment.items())
     return f"""
 [program:{program.name}]
-command = {_quoted(shlex.join([*leash, *program.command]))}
+command = {_quoted(shlex.join([*with_parent, *program.command]))}
 directory = {_quoted(program.directory)}
 environment = {_quoted(environment)}
 priority = {rank}

@@ -13,7 +13,7 @@ import pytest
 from httpx_sse import ServerSentEvent, aconnect_sse
 
 from gateway.services import Services
-from gateway.streaming.event_hub import Reader
+from gateway.streaming.event_hub import EventReader
 from shared.store.connect import connect
 from shared.store.jobs import Event, Store
 from tests.conftest import make_settings
@@ -260,7 +260,7 @@ async def test_a_slow_reader_reads_on_from_the_store_and_holds_little(
     assert [event.id for event in read] == [event.id for event in await store.events(job_id, count=5000)]
 
 
-async def heard_all(reader: Reader, store: Store, job_id: str) -> None:
+async def heard_all(reader: EventReader, store: Store, job_id: str) -> None:
     """Wait until the hub has offered the last event to the reader, which reads nothing meanwhile."""
     last = (await store.events(job_id, count=5000))[-1]
     offered: list[Event] = []
