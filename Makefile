@@ -10,7 +10,7 @@ GPU_VENV := .venv-gpu
 GPU_READY := $(GPU_VENV)/.ready
 INSTALL := -m pip install --quiet --disable-pip-version-check --progress-bar off --no-deps
 PIP := $(PY) $(INSTALL)
-THIS := $(PIP) --no-build-isolation -e . -e ./DeepSeek-OCR-master
+THIS := $(PIP) --no-build-isolation -e . -e ./DeepSeek-OCR-master -e ./ocr-client
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'

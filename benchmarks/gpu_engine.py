@@ -33,8 +33,8 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from shared.contract.options import Options
-from shared.settings import Settings
 from worker.engines.base import PageImage, PageRead, Piece
+from worker.engines.vllm_host.settings import VllmSettings
 
 TINY_ARGS = {
     "load_format": "dummy_scaled",
@@ -103,13 +103,15 @@ def lengths(seed: int = 7) -> Iterator[int]:
 # -- our engine
 
 
-async def load(settings: Settings) -> Any:
+SETTINGS = VllmSettings
+
+
+async def load(settings: VllmSettings) -> Any:
     """Our engine with pages of drawn lengths: it neither ends by itself nor reads a page again."""
-    from worker.engines.deepseek import engine as module
     from worker.engines.deepseek_ocr import load as load_engine
 
     engine = await load_engine(settings)
-    endless(module)
+    endless(engine.model)
     plain, drawn = engine.sampling, lengths()
 
     def sampling(how: Any, prompt_tokens: int, **more: Any) -> Any:
@@ -119,11 +121,11 @@ async def load(settings: Settings) -> Any:
     return engine
 
 
-def endless(module: Any) -> None:
+def endless(model: Any) -> None:
     """Random weights loop and never stop: the guard goes on looking, but nothing is read again."""
-    guard = module.RepetitionGuard
-    module.RepetitionGuard = lambda **kind: guard(**kind, times=1 << 20)
-    module.ladder.after = lambda *_: iter(())
+    guard = model.guard
+    model.guard = lambda **limits: guard(**limits, times=1 << 20)
+    model.retries = lambda *_: iter(())
 
 
 def reader(engine: Any) -> Read:
@@ -143,15 +145,16 @@ def reader(engine: Any) -> Read:
 # -- stock vLLM
 
 
-async def stock(settings: Settings) -> tuple[Any, Read]:
+async def stock(settings: VllmSettings) -> tuple[Any, Read]:
     """AsyncLLM as its documentation shows it: PIL pictures in, the shipped n-gram processor, the same budgets."""
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    from worker.engines.deepseek import start
+    from worker.engines.deepseek_ocr import CARD
+    from worker.engines.vllm_host import config
 
-    start.environment(settings)
-    args = start.engine_args(settings)
+    config.environment(settings, CARD)
+    args = config.engine_args(settings, CARD)
     for ours in ("worker_extension_cls", "stream_interval"):
         args.pop(ours)
     args["logits_processors"] = ["vllm.model_executor.models.deepseek_ocr:NGramPerReqLogitsProcessor"]
@@ -226,7 +229,7 @@ async def crowd(name: str, read: Read, pages: list[Image.Image], slots: int, cou
     return count / wall
 
 
-async def measure_ours(args: argparse.Namespace, settings: Settings, pages: list[Image.Image]) -> float:
+async def measure_ours(args: argparse.Namespace, settings: VllmSettings, pages: list[Image.Image]) -> float:
     began = time.monotonic()
     engine = await load(settings)
     say("ours: ready", start=args.start, seconds=round(time.monotonic() - began, 1), **memory(engine))
@@ -241,7 +244,7 @@ async def measure_ours(args: argparse.Namespace, settings: Settings, pages: list
     return best
 
 
-async def measure_stock(args: argparse.Namespace, settings: Settings, pages: list[Image.Image]) -> float:
+async def measure_stock(args: argparse.Namespace, settings: VllmSettings, pages: list[Image.Image]) -> float:
     began = time.monotonic()
     engine, read = await stock(settings)
     await read(pages[0], 8)
@@ -281,7 +284,7 @@ def memory(engine: Any) -> dict[str, float]:
 
 def killed(model: str, rest: list[str]) -> None:
     """Start the engine in a process of its own, kill that, and look at the GPU's memory for five seconds."""
-    from worker.engines.deepseek.stats import Gpu
+    from worker.engines.vllm_host.stats import Gpu
 
     gpu = Gpu(os.environ.get("CUDA_VISIBLE_DEVICES") or "0")
     before = gpu.memory().get("used")
@@ -299,7 +302,7 @@ def killed(model: str, rest: list[str]) -> None:
     say("kill -9", ready=ready, before=before, held=held, after_each_half_second=after)
 
 
-async def hold(settings: Settings) -> None:
+async def hold(settings: VllmSettings) -> None:
     engine = await load(settings)
     print("ready", engine.describe().version, flush=True)
     await asyncio.Event().wait()
@@ -329,7 +332,7 @@ def parsed() -> argparse.Namespace:
     return args
 
 
-def settings_of(args: argparse.Namespace) -> Settings:
+def settings_of(args: argparse.Namespace) -> VllmSettings:
     slots = max([*args.in_flight, args.stock, 1])
     small = {"max_model_len": 4096, "max_num_batched_tokens": 4096, "preprocess_processes": 1} if args.tiny else {}
     kind = TINY_ARGS if args.tiny else weights_of(args.model)
@@ -341,7 +344,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
         **small,
         "vllm_args": {**kind, **args.vllm_args},
     }
-    return Settings(_env_file=None, **values)
+    return VllmSettings(_env_file=None, **values)
 
 
 async def run(args: argparse.Namespace) -> None:

@@ -18,20 +18,23 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 from PIL import Image, ImageDraw
 
 from benchmarks.gpu_engine import DISTINCT_PAGES, TINY_ARGS, WANTED, draw_page, lengths, said, say, weights_of
 from benchmarks.gpu_engine import load as load_endless
 from shared.contract.options import Options
-from shared.settings import Settings
 from tools.processes import Gateway, Worker
 from tools.valkey import Valkey
 from worker.engines.base import PageImage, Piece
+from worker.engines.vllm_host.settings import VllmSettings
 
 BITS = 12
 MARK, STEP, TOP = 24, 60, 16  # pixels: side of a mark, from mark to mark, from the page's top
@@ -57,7 +60,10 @@ def mark_of(page: Image.Image) -> int:
     return sum(1 << bit for bit, pixel in enumerate(dark) if sum(pixel) < 384)  # type: ignore[arg-type]
 
 
-async def load(settings: Settings) -> Any:
+SETTINGS = VllmSettings
+
+
+async def load(settings: VllmSettings) -> Any:
     engine = await load_endless(settings)
     plain = engine.read
 
@@ -74,6 +80,46 @@ def document(pages: list[Image.Image]) -> bytes:
     buffer = io.BytesIO()
     pages[0].save(buffer, "PDF", save_all=True, append_images=pages[1:], resolution=150, quality=85)
     return buffer.getvalue()
+
+
+def documents(drawn: list[int]) -> list[bytes]:
+    """PDFs of ``PAGES`` pages, made on all cores: as many pages as lengths are given."""
+    with ProcessPoolExecutor() as pool:
+        return list(pool.map(_of_lengths, (drawn[i : i + PAGES] for i in range(0, len(drawn), PAGES))))
+
+
+def _of_lengths(drawn: list[int]) -> bytes:
+    return document([marked(draw_page(seed % DISTINCT_PAGES), tokens) for seed, tokens in enumerate(drawn)])
+
+
+class Cores:
+    """CPU seconds of the service's processes, by what they are, between two looks."""
+
+    def __init__(self, roots: dict[str, int]) -> None:
+        self._roots = roots
+        self._before = self._now()
+
+    def _now(self) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for name, pid in self._roots.items():
+            process = psutil.Process(pid)
+            found[name] = _cpu(process)
+            for child in process.children(recursive=True):
+                kind = "vllm core" if "EngineCore" in " ".join([child.name(), *child.cmdline()]) else f"{name} children"
+                found[kind] = found.get(kind, 0.0) + _cpu(child)
+        return found
+
+    def used(self, wall: float) -> dict[str, float]:
+        """Cores' worth of each, on average."""
+        return {name: round((now - self._before.get(name, 0.0)) / wall, 2) for name, now in self._now().items()}
+
+
+def _cpu(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return times.user + times.system
 
 
 def png(page: Image.Image) -> bytes:
@@ -117,7 +163,7 @@ async def ended(client: httpx.AsyncClient, job: dict[str, Any]) -> dict[str, Any
     return job
 
 
-async def crowd(client: httpx.AsyncClient, documents: list[bytes]) -> tuple[float, list[dict[str, Any]]]:
+async def crowd(client: httpx.AsyncClient, documents: Iterable[bytes]) -> tuple[float, list[dict[str, Any]]]:
     began = time.monotonic()
     jobs = []
     for data in documents:
@@ -128,23 +174,23 @@ async def crowd(client: httpx.AsyncClient, documents: list[bytes]) -> tuple[floa
     return time.monotonic() - began, jobs
 
 
-async def measure(args: argparse.Namespace, url: str) -> None:
+async def measure(args: argparse.Namespace, url: str, roots: dict[str, int], files: list[bytes]) -> None:
     pages = [draw_page(seed) for seed in range(DISTINCT_PAGES)]
-    drawn = (min(length, args.longest) for length in lengths())
-    count = int(args.in_flight * args.pages_per_slot)
-    documents = [document([marked(page, next(drawn)) for page in pages[:PAGES]]) for _ in range(max(1, count // PAGES))]
     async with httpx.AsyncClient(base_url=url, timeout=120) as client:
         warm = document([marked(page, min(200, args.longest)) for page in pages])
         await crowd(client, [warm] * 2)
         solo = png(marked(pages[0], min(300, args.longest)))
         first = [await first_text(client, solo) for _ in range(args.solo + 1)][1:]
-        wall, jobs = await crowd(client, documents)
+        cores = Cores(roots)
+        wall, jobs = await crowd(client, files)
+        used = cores.used(wall)
     statuses = sorted({job["status"] for job in jobs})
     read = sum(job["progress"]["pages_done"] for job in jobs)
     tokens = sum(job["usage"]["completion_tokens"] for job in jobs)
     rate = read / wall
     middle = {name: round(statistics.median(one[name] for one in first), 3) for name in first[0]}
     say("queue: one page alone", **middle)
+    say("queue: cores in use", **used)
     say(f"queue: {args.in_flight} in flight", pages=read, statuses=statuses, wall=round(wall, 2),
         pages_per_s=round(rate, 3), tokens_per_s=round(tokens / wall))  # fmt: skip
     if args.engine:
@@ -166,7 +212,7 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
         "model_path": args.model,
         "max_num_seqs": args.in_flight,
         "jobs_in_flight": 64,
-        "render_processes": min(4, cores),
+        "render_processes": min(6, cores),
         "gpu_memory_utilization": args.gpu_memory,
         "preprocess_processes": min(8, cores),
         "max_pages": 10_000,
@@ -180,7 +226,10 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--engine", type=Path, help="what benchmarks.gpu_engine printed")
-    parser.add_argument("--in-flight", type=int, default=256)
+    parser.add_argument("--in-flight", type=int, default=512, help="of each worker")
+    parser.add_argument("--workers", type=int, default=1, help="one for each GPU, on one queue")
+    parser.add_argument("--device", type=int, default=0, help="the first worker's GPU")
+    parser.add_argument("--pages", type=int, default=0, help="of the run; default: pages per slot times slots")
     parser.add_argument("--starts", type=int, default=0, help="only start a worker so many times, and say how long")
     parser.add_argument("--vllm-args", type=json.loads, default={}, help="more of AsyncEngineArgs, as JSON")
     parser.add_argument("--log", type=Path, help="where the worker's log is to go")
@@ -213,19 +262,31 @@ def run(args: argparse.Namespace, folder: Path) -> None:
         return
     valkey = Valkey(folder)
     settings, began = settings_of(args), time.monotonic()
-    worker = Worker(folder, valkey.url, **settings)
+    workers = [
+        Worker(folder, valkey.url, f"worker-{i}", **settings, cuda_device=str(args.device + i))
+        for i in range(args.workers)
+    ]
     gateway = Gateway(folder, valkey.url, **settings)
     try:
+        files = documents([min(length, args.longest) for length in islice(lengths(), count_of(args))])
         gateway.wait_ready()
-        worker.wait_for(lambda: " ready." in worker.text(), 300, "a ready worker")
-        say("queue: worker ready", seconds=round(time.monotonic() - began, 1))
-        asyncio.run(measure(args, gateway.url))
+        for worker in workers:
+            worker.wait_for(lambda: " ready." in worker.text(), 300, "a ready worker")  # noqa: B023
+        say("queue: workers ready", workers=len(workers), seconds=round(time.monotonic() - began, 1))
+        roots = {"gateway": gateway.pid, **{f"worker {i}": worker.pid for i, worker in enumerate(workers)}}
+        asyncio.run(measure(args, gateway.url, {**roots, "redis": valkey.process.pid}, files))
     finally:
         if args.log:
-            args.log.write_text(worker.text())
-        for process in (worker, gateway):
+            args.log.write_text("".join(worker.text() for worker in workers))
+        for process in (*workers, gateway):
             process.stop(120)
         valkey.stop()
+
+
+def count_of(args: argparse.Namespace) -> int:
+    """Pages of the run: whole documents."""
+    wanted = args.pages or int(args.in_flight * args.workers * args.pages_per_slot)
+    return max(1, wanted // PAGES) * PAGES
 
 
 if __name__ == "__main__":

@@ -31,9 +31,9 @@ from PIL import Image
 from rapidfuzz.distance import Levenshtein
 
 from shared.contract.options import Options
-from shared.settings import Settings
 from worker.engines import loader
 from worker.engines.base import Engine, PageImage, PageRead
+from worker.engines.cpu.settings import CpuSettings
 
 CORPUS = Path(__file__).parents[1].parent / "shared" / "corpus"
 DPI = 144
@@ -164,7 +164,7 @@ def timed(call: Callable[[], str]) -> tuple[str, float]:
 
 
 async def measure(only: str, with_tesseract: bool) -> list[Score]:
-    engine = await loader("cpu")(Settings(_env_file=None))  # type: ignore[call-arg]
+    engine = await loader("cpu")(CpuSettings(_env_file=None))  # type: ignore[call-arg]
     scores: list[Score] = []
     for sheet in sheets():
         if only not in sheet.name:

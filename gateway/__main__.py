@@ -1,4 +1,4 @@
-"""``python -m gateway``: serve until INT or TERM, then end the streams and go."""
+"""``python -m gateway``: serve until INT or TERM, then end the streams and exit."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ import uvicorn
 from pydantic import ValidationError
 from uvicorn.supervisors import Multiprocess
 
+from gateway.app import ProcessEnd
 from gateway.auth.api_keys import given_keys
 from gateway.auth.authenticator import refusal
-from shared.settings import Settings
+from gateway.connections import BoundedProtocol
+from gateway.settings import GatewaySettings
 from shared.sniff import allowed_types
 from shared.ssrf_guard import Rules
 
+EXIT_LOOP_DIED = 71  # as a worker's
 GRACE_SECONDS = 8  # for answers under way; within the ten seconds most supervisors give
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: GatewaySettings) -> None:
     config = uvicorn.Config(
         "gateway.app:from_env",
         factory=True,
@@ -30,30 +33,32 @@ def serve(settings: Settings) -> None:
         log_level=settings.log_level,
         timeout_graceful_shutdown=GRACE_SECONDS,
         server_header=False,
+        http=BoundedProtocol,
+        ws="none",
     )
     if settings.workers > 1:
         Multiprocess(config, sockets=[config.bind_socket()]).run()
         return
     server = uvicorn.Server(config)
     # uvicorn raises the signal that ended it once more: an end in good order is no death by a signal.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_LOOP_DIED if ProcessEnd.loop_died else 0))
     with suppress(KeyboardInterrupt):
         server.run()
     if not server.started:
         sys.exit(1)
 
 
-CHECKS: dict[str, Callable[[Settings], object]] = {
+CHECKS: dict[str, Callable[[GatewaySettings], object]] = {
     "allowed_extensions": lambda settings: allowed_types(settings.allowed_extensions),
     "api_keys": given_keys,
     "webhook_allow": Rules,
 }
 
 
-def read_settings() -> Settings:
+def read_settings() -> GatewaySettings:
     """The settings, or one line on what is wrong with them and exit code 2."""
     try:
-        settings = Settings()
+        settings = GatewaySettings()
         wrong = "; ".join(faults(settings))
         if not wrong:
             return settings
@@ -63,8 +68,8 @@ def read_settings() -> Settings:
     sys.exit(2)
 
 
-def faults(settings: Settings) -> Iterator[str]:
-    """What only those who use a setting can tell is wrong with it."""
+def faults(settings: GatewaySettings) -> Iterator[str]:
+    """Yield the faults of settings that only the code using them can find."""
     for name, check in CHECKS.items():
         try:
             check(settings)
@@ -72,7 +77,7 @@ def faults(settings: Settings) -> Iterator[str]:
             yield f"{name.upper()}: {error}"
 
 
-def open_for_some(settings: Settings) -> Settings:
+def open_for_some(settings: GatewaySettings) -> GatewaySettings:
     """The settings, or exit code 2 where the gateway would be open to everyone who can reach it."""
     if (reason := refusal(settings)) is not None:
         print(f"gateway: cannot start: {reason}", file=sys.stderr)

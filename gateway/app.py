@@ -1,8 +1,9 @@
-"""Puts the gateway together, and does nothing else."""
+"""Put the application together from its routes, middleware and services."""
 
 from __future__ import annotations
 
 import logging
+import os
 import re
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -10,17 +11,19 @@ from contextlib import asynccontextmanager
 from types import FrameType
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from gateway.api import batches, events, health, jobs, ocr, openapi, problems, results, tokens, webhooks
 from gateway.auth import openapi_security as security
+from gateway.connections import limit_connections
+from gateway.dependencies import no_store
 from gateway.middleware import Middleware
 from gateway.services import Services
+from gateway.settings import GatewaySettings
 from gateway.web import docs
-from shared.settings import Settings
 
-EXPOSED = (
+EXPOSED_HEADERS = (
     "Location",
     "Retry-After",
     "ETag",
@@ -33,12 +36,12 @@ EXPOSED = (
     "WWW-Authenticate",
 )
 
-TOKEN = re.compile(r"([?&]token=)[^&\s]*")
+TOKEN_IN_QUERY = re.compile(r"([?&]token=)[^&\s]*")
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: GatewaySettings) -> FastAPI:
     """The application; it opens nothing before it is started."""
-    services = Services(settings)
+    services = Services(settings, end_process)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -46,14 +49,15 @@ def create_app(settings: Settings) -> FastAPI:
             yield
 
     app = FastAPI(
-        title="OCR", version="1", description=docs.DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None
-    )
+        title="OCR", version="1", description=docs.DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None,
+        dependencies=[Depends(no_store)],
+    )  # fmt: skip
     app.state.services = services
-    app.openapi = lambda: security.guarded(openapi.describe(app))  # type: ignore[method-assign]
+    app.openapi = lambda: security.guarded(openapi.describe(app, settings))  # type: ignore[method-assign]
     app.add_middleware(Middleware, settings=settings, metrics=services.metrics)
     origins = ["*"] if settings.environment == "development" else list(settings.cors_origins)
     app.add_middleware(
-        CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"], expose_headers=EXPOSED
+        CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"], expose_headers=EXPOSED_HEADERS
     )
     problems.add_handlers(app)
     for routes in (jobs, results, events, tokens, webhooks, batches, ocr, health, docs):
@@ -62,18 +66,34 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
+class ProcessEnd:
+    """Whether this process ends because one of its loops did: its exit code then says so."""
+
+    loop_died = False
+
+
+def end_process() -> None:
+    """TERM to ourselves: answers under way are given, and whoever supervises the process starts it again."""
+    ProcessEnd.loop_died = True
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def from_env() -> FastAPI:
-    """What a gateway process serves; made by uvicorn, once it listens for signals."""
-    app = create_app(Settings())
+    """The application of a gateway process; uvicorn calls this once it has set its signal handlers."""
+    settings = GatewaySettings()
+    limit_connections(settings)
+    app = create_app(settings)
     before_signals(app.state.services.hub.close_soon)
     logging.getLogger("uvicorn.access").addFilter(hide_tokens)
     return app
 
 
 def hide_tokens(record: logging.LogRecord) -> bool:
-    """A filter for access logs: the path is kept, what came in the query's ``token`` is not."""
+    """A filter for access logs: keeps the URL, and replaces the value of its query's ``token``."""
     if isinstance(record.args, tuple):
-        record.args = tuple(TOKEN.sub(r"\1***", part) if isinstance(part, str) else part for part in record.args)
+        record.args = tuple(
+            TOKEN_IN_QUERY.sub(r"\1***", part) if isinstance(part, str) else part for part in record.args
+        )
     return True
 
 

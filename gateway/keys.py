@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable
 from pydantic import ValidationError
 
 from gateway.auth.api_keys import Keys, given_keys
+from gateway.settings import GatewaySettings
 from shared.contract.view import timestamp
 from shared.errors import OCRError
-from shared.settings import Settings, explain
+from shared.settings import explain
 from shared.store.connect import connect
 
 
@@ -21,21 +22,21 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     create = commands.add_parser("create", help="make a key and show it, once")
     create.add_argument("name")
-    create.add_argument("--owner", help="id of the key whose jobs it shall see: to replace one")
+    create.add_argument("--owner", help="id of the key it replaces: it sees the same jobs")
     create.add_argument("--rate", type=int, help="requests a minute")
     create.add_argument("--burst", type=int, help="requests at once")
     create.add_argument("--pages", type=int, help="pages a day")
     commands.add_parser("list", help="every key, without the keys themselves")
-    commands.add_parser("revoke", help="let nobody in with it any more").add_argument("id")
+    commands.add_parser("revoke", help="refuse it from now on").add_argument("id")
     return parser.parse_args(arguments)
 
 
 async def create(keys: Keys, wanted: argparse.Namespace) -> str:
-    """The key goes to standard output alone, so that it can be piped; the rest is said on standard error."""
+    """Make a key. Only the key goes to standard output, so that it can be piped; the rest goes to standard error."""
     key, text = await keys.create(
         wanted.name, owner=wanted.owner, rate=wanted.rate, burst=wanted.burst, pages=wanted.pages
     )
-    print(f"key {key.id} of {key.name}; it is not kept and cannot be shown again:", file=sys.stderr)
+    print(f"key {key.id} of {key.name}; it is not stored and cannot be shown again:", file=sys.stderr)
     return text
 
 
@@ -63,7 +64,7 @@ COMMANDS: dict[str, Callable[[Keys, argparse.Namespace], Awaitable[str]]] = {
 }
 
 
-async def run(settings: Settings, wanted: argparse.Namespace) -> str:
+async def run(settings: GatewaySettings, wanted: argparse.Namespace) -> str:
     redis = connect(settings.redis_url.get_secret_value(), patient=False)
     try:
         return await COMMANDS[wanted.command](Keys(redis, settings), wanted)
@@ -74,7 +75,7 @@ async def run(settings: Settings, wanted: argparse.Namespace) -> str:
 def main(arguments: list[str] | None = None) -> None:
     wanted = parse(arguments)
     try:
-        settings = Settings()
+        settings = GatewaySettings()
         given_keys(settings)  # says what is wrong with them before the store is asked
         print(asyncio.run(run(settings, wanted)))
     except ValidationError as error:

@@ -1,30 +1,32 @@
-"""Numbers for Prometheus: this process's requests, and what the store and the workers say of themselves."""
+"""Numbers for Prometheus: this process's requests, and what the store and the workers report."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import Scope
 
-from shared.contract.options import TERMINAL
+from shared.contract.states import TERMINAL_STATUSES, PageStatus
+from shared.contract.worker_status import WorkerStatus
+from shared.store.keyspace import Counter as StoreCounter
 
-BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-UNSAFE: Final = re.compile(r"[^a-zA-Z0-9_]")
+LATENCY_BUCKETS_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+UNSAFE_IN_NAMES: Final = re.compile(r"[^a-zA-Z0-9_]")
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceSnapshot:
-    """What the store said when it was asked; ``up`` False: nothing."""
+    """The state of store and workers at one moment; ``up`` False: the store did not answer."""
 
     up: bool
     counters: Mapping[str, int] = field(default_factory=dict)
-    workers: Sequence[dict[str, Any]] = ()
+    workers: Sequence[WorkerStatus] = ()
     ready: int = 0
     oldest_queued: float = 0.0
     memory_share: float = 0.0
@@ -39,14 +41,14 @@ class Metrics:
         self._requests = Counter("ocr_http_requests", "requests answered", labels, registry=self._registry)
         self._seconds = Histogram(
             "ocr_http_request_seconds",
-            "time to the end of the answer",
+            "time to the end of the response",
             ("method", "route"),
-            buckets=BUCKETS,
+            buckets=LATENCY_BUCKETS_SECONDS,
             registry=self._registry,
         )
 
     def request(self, method: str, scope: Scope, status: int, seconds: float) -> None:
-        """Count an answered request under its route's template. 499: the client left before an answer."""
+        """Count a request under its route's template. 499: the client disconnected before a response."""
         route = getattr(scope.get("route"), "path", "unmatched")
         method = method if method in ("GET", "HEAD", "POST", "DELETE", "OPTIONS") else "other"
         self._requests.labels(method, route, str(status)).inc()
@@ -85,34 +87,40 @@ def _queue(snapshot: ServiceSnapshot) -> Iterator[Metric]:
 
 def _ended(counters: Mapping[str, int]) -> Iterator[Metric]:
     jobs = CounterMetricFamily("ocr_jobs_ended", "jobs that ended", labels=["status"])
-    for status in sorted(TERMINAL):
-        jobs.add_metric([status], counters.get(f"ended:{status}", 0))
+    for status in sorted(TERMINAL_STATUSES):
+        jobs.add_metric([status], counters.get(StoreCounter.ended(status), 0))
     pages = CounterMetricFamily("ocr_pages", "pages that ended", labels=["status"])
-    for status in ("ok", "degraded", "failed", "skipped"):
-        pages.add_metric([status], counters.get(f"pages:{status}", 0))
+    for page_status in PageStatus:
+        pages.add_metric([page_status], counters.get(StoreCounter.pages_ended(page_status), 0))
     hooks = CounterMetricFamily("ocr_webhooks", "webhooks that ended, and deliveries that failed", labels=["status"])
-    for status in ("delivered", "failed", "exhausted", "gone"):
-        hooks.add_metric([status], counters.get(f"hooks:{status}", 0))
+    for outcome in ("delivered", "failed", "exhausted", "gone"):
+        hooks.add_metric([outcome], counters.get(StoreCounter.webhooks(outcome), 0))
     yield from (jobs, pages, hooks)
 
 
-def _engines(workers: Sequence[dict[str, Any]]) -> Iterator[Metric]:
-    """Each engine's own numbers as ``ocr_engine_<name>``, labelled with its worker."""
-    families: dict[str, GaugeMetricFamily] = {}
-    for account in workers:
-        engine = account["engine"]
-        for name, value in _numbers(account, engine):
-            metric = f"ocr_engine_{UNSAFE.sub('_', name)}"
-            family = families.setdefault(metric, GaugeMetricFamily(metric, "", labels=["worker", "engine"]))
-            family.add_metric([account["name"], engine["name"]], value)
+def _engines(workers: Sequence[WorkerStatus]) -> Iterator[Metric]:
+    """Each engine's own numbers as ``ocr_engine_<name>``, labelled with its worker; ``<name>_total`` are counters."""
+    families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
+    for worker in workers:
+        for name, value in _numbers(worker):
+            family = families.setdefault(name, _family(name))
+            family.add_metric([worker.name, worker.engine.name], value)
     yield from families.values()
 
 
-def _numbers(account: Mapping[str, Any], engine: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    yield "slots", engine["slots"]
-    for name in ("jobs", "pages_rendered", "pages_reading"):
-        if name in account:
-            yield name, account[name]
-    if engine.get("gpu_memory_used") is not None:
-        yield "gpu_memory_used_bytes", engine["gpu_memory_used"]
-    yield from engine.get("metrics", {}).items()
+def _family(name: str) -> GaugeMetricFamily | CounterMetricFamily:
+    metric, labels = f"ocr_engine_{UNSAFE_IN_NAMES.sub('_', name)}", ["worker", "engine"]
+    if metric.endswith("_total"):
+        return CounterMetricFamily(metric, f"{name} since the worker started, as its engine counts it", labels=labels)
+    return GaugeMetricFamily(metric, f"{name}, as the worker reports it", labels=labels)
+
+
+def _numbers(worker: WorkerStatus) -> Iterator[tuple[str, float]]:
+    engine = worker.engine
+    yield "slots", engine.slots
+    yield "jobs", worker.jobs
+    yield "pages_rendered", worker.pages_rendered
+    yield "pages_reading", worker.pages_reading
+    if engine.gpu_memory_used is not None:
+        yield "gpu_memory_used_bytes", engine.gpu_memory_used
+    yield from engine.metrics.items()

@@ -1,4 +1,4 @@
-"""The outermost layer, plain ASGI: request id, body cap, HEAD, the last catch of every error, and the count of all."""
+"""The outermost layer, plain ASGI: request id, body limits, HEAD, the last handler of every error, metrics."""
 
 from __future__ import annotations
 
@@ -8,33 +8,36 @@ import re
 import time
 from typing import Final
 
+from redis.exceptions import RedisError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
+from gateway import csp
 from gateway.api.problems import problem
 from gateway.metrics import Metrics
-from shared.errors import BodyTooLarge, OCRError
-from shared.settings import MIB, Settings
+from gateway.settings import GatewaySettings
+from shared.errors import BodyTimeout, BodyTooLarge, OCRError, StoreUnavailable
+from shared.settings import MIB
 
 logger = logging.getLogger(__name__)
 
-SANE_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-NOTHING: Final = "default-src 'none'; frame-ancestors 'none'"  # what an answer that is no page may load
-SLACK: Final = 8 * MIB  # above the largest upload, so that one a little too large is told so as a file
+REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+BODY_SLACK_BYTES: Final = 8 * MIB  # above the largest upload: one slightly too large gets the error of a file
+BODY_RATE: Final = 1024  # bytes of a body that buy a second more of patience
 
 
-def body_cap(path: str, settings: Settings) -> int:
+def body_cap(path: str, settings: GatewaySettings) -> int:
     """The most bytes a request to ``path`` may carry."""
     largest = max(settings.max_file_size, settings.max_pdf_size)
-    return SLACK + (max(largest, settings.max_batch_size) if path == "/api/v1/batches" else largest)
+    return BODY_SLACK_BYTES + (max(largest, settings.max_batch_size) if path == "/api/v1/batches" else largest)
 
 
 class Middleware:
     """Wraps the application; one ``Exchange`` per request."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, settings: GatewaySettings, metrics: Metrics) -> None:
         self.app = app
         self.settings = settings
         self.metrics = metrics
@@ -43,7 +46,8 @@ class Middleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = Exchange(scope, receive, send, body_cap(scope["path"], self.settings))
+        cap = body_cap(scope["path"], self.settings)
+        exchange = Exchange(scope, receive, send, cap, self.settings.body_timeout)
         started = time.perf_counter()
         try:
             await exchange.run(self.app)
@@ -52,21 +56,23 @@ class Middleware:
 
 
 class Exchange:
-    """One request and its answer."""
+    """One request and its response."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, cap: int) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, cap: int, patience: float) -> None:
         self._receive, self._send = receive, send
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
-        self.id = given if SANE_ID.fullmatch(given) else str(ULID())
+        self.id = given if REQUEST_ID.fullmatch(given) else str(ULID())
         self.method: str = scope["method"]
         self.scope: Scope = {**scope, "request_id": self.id, "limits": {}}
         if self.method == "HEAD":
             self.scope["method"] = "GET"
-        self.status = 499  # until an answer has begun: the client went away
+        self.status = 499  # until a response has begun: the client disconnected
         self._begun, self._complete, self._asked = asyncio.Event(), False, False
         self._declared = headers.get("content-length", "")
         self._left = self._cap = cap
+        self._patience = self._most_patience = patience
+        self._more_body = True
 
     async def run(self, app: ASGIApp) -> None:
         try:
@@ -77,25 +83,44 @@ class Exchange:
                 await self.send({"type": "http.response.body", "body": b""})
         except OCRError as error:
             await self._refuse(error)
+        except RedisError:
+            logger.exception("request %s: the store", self.id)
+            await self._refuse(StoreUnavailable(retry_after=5))
         except ClientDisconnect:
-            logger.info("request %s: the client went away", self.id)
+            logger.info("request %s: the client disconnected", self.id)
         except Exception:
             logger.exception("request %s failed", self.id)
-            await self._refuse(OCRError("Something went wrong; the log has more under this request id"))
+            await self._refuse(OCRError("Internal error; the log has more under this request id"))
 
     async def _refuse(self, error: OCRError) -> None:
         if self.status == 499:
-            await problem(error, self.id)(self.scope, self._receive, self.send)
+            answer = problem(error, self.id)
+            if isinstance(error, BodyTimeout):
+                answer.headers["Connection"] = "close"  # the rest of the body is not waited for
+            await answer(self.scope, self._receive, self.send)
 
     async def receive(self) -> Message:
         if self.method == "HEAD" and self._asked:
             await self._begun.wait()
             return {"type": "http.disconnect"}  # the headers were all that was wanted: an endless stream ends here
         self._asked = True
-        message = await self._receive()
+        message = await (self._receive_body() if self._more_body else self._receive())
         self._left -= len(message.get("body", b""))
         if self._left < 0:
             raise BodyTooLarge(f"The request body may have {self._cap} bytes")
+        return message
+
+    async def _receive_body(self) -> Message:
+        """More of the body, in the time that is left for it; what comes buys more time."""
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(self._patience):
+                message = await self._receive()
+        except TimeoutError:
+            raise BodyTimeout(f"Nothing, or next to nothing, came for {self._most_patience:g} seconds") from None
+        bought = len(message.get("body", b"")) / BODY_RATE
+        self._patience = min(self._most_patience, self._patience - (time.monotonic() - began) + bought)
+        self._more_body = message.get("more_body", False)
         return message
 
     async def send(self, message: Message) -> None:
@@ -106,7 +131,7 @@ class Exchange:
             headers["X-Request-ID"] = self.id
             headers["X-Content-Type-Options"] = "nosniff"
             headers["Referrer-Policy"] = "no-referrer"  # a URL may hold a token
-            headers.setdefault("Content-Security-Policy", NOTHING)
+            headers.setdefault(csp.HEADER, csp.NO_PAGE)
             headers.update(self.scope["limits"])
         elif message["type"] == "http.response.body":
             self._complete = not message.get("more_body", False)

@@ -1,33 +1,32 @@
-"""What every request shares: built once from the settings, opened and closed with the application."""
+"""Build what the requests share from the settings; open and close it with the application."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Coroutine
+from collections.abc import Callable
 from types import TracebackType
-from typing import Annotated, Any
-
-from fastapi import Depends, Request
 
 from gateway.auth.authenticator import Authenticator
+from gateway.background import Background
+from gateway.inspector import Inspector
 from gateway.metrics import Metrics
+from gateway.settings import GatewaySettings
 from gateway.streaming.event_hub import Hub
 from shared.sandbox import SandboxPool
-from shared.settings import Settings
 from shared.ssrf_guard import Guard
 from shared.store.connect import connect
 from shared.store.jobs import Store
 from shared.store.webhook_secrets import WebhookSecrets
 from shared.store.webhooks import WebhookStore
-from shared.tasks import stop
-from shared.upload_check import Inspector
-
-logger = logging.getLogger(__name__)
+from shared.tasks import Loops
 
 
 class Services:
-    def __init__(self, settings: Settings) -> None:
+    """One member per service; ``gateway.dependencies`` hands each to the functions that use it.
+
+    ``on_dead`` is called when a loop of the gateway has ended: the process is to end, too.
+    """
+
+    def __init__(self, settings: GatewaySettings, on_dead: Callable[[], object]) -> None:
         url = settings.redis_url.get_secret_value()
         self.settings = settings
         self.metrics = Metrics()
@@ -36,43 +35,25 @@ class Services:
         self.webhooks = WebhookStore(self.store.redis, settings)
         self.webhook_secrets = WebhookSecrets(self.store.redis, settings)
         self.guard = Guard(settings)
-        self._reading = connect(url, patient=True, connections=1)
-        self.hub = Hub(self._reading, self.store)
+        self._hub_redis = connect(url, patient=False, connections=1)
+        self.hub = Hub(self._hub_redis, self.store)
         self.inspector = Inspector(settings)
-        self.sandbox = SandboxPool(processes=1, memory=settings.render_memory)  # for drawing boxes
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Finish this whatever becomes of the request that began it."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("work after a request failed", exc_info=error)
+        self.drawing = SandboxPool(processes=1, memory=settings.render_memory)
+        self._loops = Loops(on_dead)
+        self.background = Background(lambda: self.hub.closed)
 
     async def __aenter__(self) -> Services:
-        self._hub_task = asyncio.get_running_loop().create_task(self.hub.run())
+        self._loops.start("event hub", self.hub.step)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.hub.close()
-        await stop(self._hub_task)
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._loops.stop()
+        await self.background.join()
         await self.inspector.close()
-        await self.sandbox.close()
+        await self.drawing.close()
         self.guard.close()
-        await self._reading.aclose()
+        await self._hub_redis.aclose()
         await self.store.redis.aclose()
-
-
-async def get_services(request: Request) -> Services:
-    found: Services = request.app.state.services
-    return found
-
-
-ServicesDep = Annotated[Services, Depends(get_services)]

@@ -1,27 +1,27 @@
-"""One error tree. The docstring of a class is its title, ``code`` is stable, ``detail`` is for the caller's eyes.
+"""One error tree. The docstring of a class is its title, ``code`` is stable, ``detail`` is shown to the caller.
 
 OCRError
-├── FileValidationError      the upload itself cannot be taken (400)
+├── FileValidationError      the upload itself cannot be accepted (400)
 │   ├── FileMissing  FileEmpty  FileTooLarge  UnsupportedMedia  CorruptFile  ImageTooLarge
 │   ├── TooManyPages  EncryptedPdf
-├── OptionError              a form field or parameter cannot be taken (400)
+├── OptionError              a form field or parameter cannot be accepted (400)
 │   ├── BadOption  BadPageRange  BadPrompt  PromptTooLong  BadWebhookUrl
 ├── AccessError
 │   ├── Unauthorized (401)  Forbidden (403)  NotFound (404)
 ├── StateError               the job is not in the state the call needs
 │   ├── NotFinished (409)  AlreadyFinished (409)  JobFailed (409)  ResultExpired (410)  IdempotencyMismatch (422)
-├── BodyTooLarge (413)
-├── LimitError               come back later (429)
+├── BodyTooLarge (413)  HeadTooLarge (431)  UrlTooLong (414)  BodyTimeout  HeadTimeout (408)
+├── LimitError               a limit was reached; retry later (429)
 │   ├── QueueFull  RateLimited
 ├── UnavailableError         (503)
-│   ├── EngineNotReady  StoreUnavailable
+│   ├── EngineNotReady  StoreUnavailable  StoreFull
 └── EngineError              inside a worker: one page, or the whole engine
     ├── PreprocessingError   the page could not be turned into a picture
     │   ├── RenderTimeout  RenderMemory
-    ├── InferenceError       the engine refused or failed one page; it goes on with others
+    ├── InferenceError       the engine refused or failed one page; others are read
     └── EngineDead           the engine is gone; its pages go back to the queue
 
-HTTP statuses are given at the edge, in ``gateway.api.problems``.
+``gateway.api.problems`` assigns the HTTP statuses.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from typing import ClassVar
 
 
 class OCRError(Exception):
-    """Something went wrong"""
+    """Internal error"""
 
     code: ClassVar[str] = "internal"
 
@@ -153,13 +153,13 @@ class Forbidden(AccessError):
 
 
 class NotFound(AccessError):
-    """There is no such thing"""
+    """Not found"""
 
     code = "not-found"
 
 
 class StateError(OCRError):
-    """The job is in another state"""
+    """The job is not in the state that this call needs"""
 
     code = "not-finished"
 
@@ -200,8 +200,32 @@ class BodyTooLarge(OCRError):
     code = "body-too-large"
 
 
+class HeadTooLarge(OCRError):
+    """The request's headers are too large"""
+
+    code = "head-too-large"
+
+
+class UrlTooLong(OCRError):
+    """The URL is too long"""
+
+    code = "url-too-long"
+
+
+class HeadTimeout(OCRError):
+    """The request's headers came too slowly"""
+
+    code = "head-timeout"
+
+
+class BodyTimeout(OCRError):
+    """The request body came too slowly"""
+
+    code = "body-timeout"
+
+
 class LimitError(OCRError):
-    """Too much at once"""
+    """A limit was reached"""
 
     code = "rate-limited"
 
@@ -234,6 +258,12 @@ class StoreUnavailable(UnavailableError):
     """The store cannot be reached"""
 
     code = "store-unavailable"
+
+
+class StoreFull(StoreUnavailable):
+    """The store is full"""
+
+    code = "store-full"
 
 
 class EngineError(OCRError):

@@ -1,6 +1,6 @@
-"""Calling strangers' URLs without calling our own house: server-side request forgery, and how it is kept out.
+"""Outbound requests to caller-supplied URLs, guarded against server-side request forgery (SSRF).
 
-Checked twice by the same code: when a URL is submitted, and when it is connected to, by the addresses of that moment.
+The same code checks twice: a URL when it is submitted, and each connection by the addresses its name has then.
 A connection goes to an address that was checked, never to a name, so a name that changes its mind in between (DNS
 rebinding) changes nothing; no packet is sent to a refused address. TLS still verifies the name.
 """
@@ -18,24 +18,24 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpcore
 
-from shared.settings import Settings
+from shared.settings import DeliverySettings
 
-# Global by Python's tables (or by some version's), yet no place for a stranger's receiver.
+# Global by Python's tables (or by some version's), yet never the address of a public receiver.
 REFUSED_V4: Final = tuple(map(ip_network, ("192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15", "240.0.0.0/4")))
 UNICAST_V6: Final = IPv6Network("2000::/3")  # the rest of IPv6 holds loopback, mapped, translated, local, multicast
 REFUSED_V6: Final = tuple(map(IPv6Network, ("2001::/23", "2002::/16", "2001:db8::/32", "3fff::/20")))
-LOOKUPS: Final = 64  # names being looked up at once; a slow name server holds only its own
+MAX_LOOKUPS: Final = 64  # names being looked up at once; a slow name server delays only its own
 CONNECT_SECONDS: Final = 5.0
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 
 class Blocked(Exception):
-    """This URL or address is not called. The text is for the caller's eyes: it names no address of ours."""
+    """This URL or address is not called. The text is shown to the caller: it names no internal address."""
 
 
 class Unresolved(Exception):
-    """The name could not be looked up just now; another time it may."""
+    """The name cannot be looked up now; a later attempt may succeed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +46,40 @@ class Origin:
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Whether anyone on the Internet could be reached there, and nobody nearer."""
+    """Whether the address belongs to the public Internet, and to no local, private or special network."""
     if isinstance(address, IPv4Address):
         return address.is_global and not address.is_multicast and not any(address in net for net in REFUSED_V4)
     return address in UNICAST_V6 and address.is_global and not any(address in net for net in REFUSED_V6)
 
 
-class Rules:
-    """Which receivers may be called: by the settings ``webhook_*``. Raises ``ValueError`` for a rule without sense."""
+def is_host_name(host: str) -> bool:
+    """Whether every label of the name can be encoded and, where it is punycode, decoded."""
+    try:
+        for label in host.rstrip(".").encode("idna").lower().split(b"."):
+            if label.startswith(b"xn--"):
+                label[4:].decode("punycode").encode()
+    except (ValueError, IndexError, OverflowError):  # the codecs raise more than they say
+        return False
+    return True
 
-    def __init__(self, settings: Settings) -> None:
+
+def _unknown(error: OSError | ValueError) -> Blocked | Unresolved:
+    """What a failed lookup means: no such name, or nobody who could say so just now."""
+    if isinstance(error, ValueError) or (isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN):
+        return Blocked("its name is not known")
+    return Unresolved("its name cannot be looked up just now")
+
+
+class Rules:
+    """Which receivers the settings ``webhook_*`` allow. Raises ``ValueError`` for a rule that makes no sense."""
+
+    def __init__(self, settings: DeliverySettings) -> None:
         self.schemes = ("https", "http") if settings.webhook_allow_http else ("https",)
         self.ports = frozenset(settings.webhook_ports)
         self._hosts, self._networks = _split(settings.webhook_allow)
 
     def read(self, url: str) -> Origin:
-        """The URL's origin. Raises ``Blocked`` for what would be refused whatever the name resolves to."""
+        """The URL's origin. Raises ``Blocked`` for a URL that is refused whatever its name resolves to."""
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -81,6 +99,8 @@ class Rules:
             raise Blocked("it is not a URL; other characters have to be escaped")
         if not parts.hostname or not parts.hostname.strip("."):
             raise Blocked("it names no host")
+        if not is_host_name(parts.hostname):
+            raise Blocked("its host is no name that could be looked up")
         if "@" in parts.netloc or "%" in parts.netloc:
             raise Blocked("user names, passwords and escapes before the path are not accepted")
 
@@ -89,7 +109,7 @@ class Rules:
             raise Blocked(f"port {port} is not called")
 
     def check_addresses(self, host: str, addresses: Iterable[str]) -> list[str]:
-        """All of them, when every one may be connected to; else ``Blocked``."""
+        """The addresses without duplicates. Raises ``Blocked`` unless every one may be connected to."""
         found = list(dict.fromkeys(addresses))
         if not found:
             raise Blocked("its name has no address")
@@ -105,7 +125,7 @@ class Rules:
 
 
 def _split(allowed: Iterable[str]) -> tuple[frozenset[str], tuple[Any, ...]]:
-    """Host names, and networks (an address is a small one)."""
+    """Split into host names and networks (a single address is a network of one)."""
     hosts, networks = set(), []
     for entry in allowed:
         try:
@@ -118,10 +138,10 @@ def _split(allowed: Iterable[str]) -> tuple[frozenset[str], tuple[Any, ...]]:
 
 
 class SystemResolver:
-    """The system's own lookup, in threads of its own: other work of the process never waits for a name server."""
+    """The system's lookup in its own threads, so that no other work of the process waits for a name server."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(LOOKUPS, thread_name_prefix="lookup")
+        self._threads = ThreadPoolExecutor(MAX_LOOKUPS, thread_name_prefix="lookup")
 
     async def __call__(self, host: str, port: int) -> list[str]:
         loop = asyncio.get_running_loop()
@@ -139,7 +159,7 @@ class SystemResolver:
 class Guard:
     """Turns a host into addresses that may be connected to. ``resolve`` is for tests; the system's by default."""
 
-    def __init__(self, settings: Settings, resolve: Resolve | None = None) -> None:
+    def __init__(self, settings: DeliverySettings, resolve: Resolve | None = None) -> None:
         self.rules = Rules(settings)
         self._resolve = resolve or SystemResolver()
 
@@ -148,14 +168,12 @@ class Guard:
         self.rules.check_port(port)
         try:
             found = await self._resolve(host, port)
-        except (socket.gaierror, UnicodeError) as error:
-            if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
-                raise Unresolved("its name cannot be looked up just now") from None
-            raise Blocked("its name is not known") from None
+        except (OSError, ValueError) as error:
+            raise _unknown(error) from None
         return self.rules.check_addresses(host, found)
 
     async def check(self, url: str) -> Origin:
-        """At submission: form, scheme, port, and where the name leads to now. Raises ``Blocked`` and ``Unresolved``."""
+        """Check a submitted URL: syntax, scheme, port, current addresses. Raises ``Blocked`` and ``Unresolved``."""
         origin = self.rules.read(url)
         await self.addresses(origin.host, origin.port)
         return origin
@@ -166,7 +184,7 @@ class Guard:
 
 
 class GuardedBackend(httpcore.AsyncNetworkBackend):
-    """httpcore's way to the network, led by a ``Guard``: one lookup, and a connection to what was checked."""
+    """httpcore's network backend behind a ``Guard``: one lookup, then a connection to a checked address."""
 
     def __init__(self, guard: Guard, inner: httpcore.AsyncNetworkBackend | None = None) -> None:
         self._guard = guard

@@ -25,8 +25,8 @@ from shared.errors import (
     TooManyPages,
     UnsupportedMedia,
 )
-from shared.sandbox import Blob, Failures, SandboxPool, mapped
-from shared.settings import Settings
+from shared.sandbox import mapped
+from shared.settings import JobSettings
 from shared.sniff import PDF, PDF_HEADER_WITHIN, PILLOW_FORMATS, TIFF, allowed_types, media_type
 
 PDFIUM_NEEDS_PASSWORD = 4
@@ -57,7 +57,7 @@ class UploadLimits:
     max_pages: int
 
     @classmethod
-    def of(cls, settings: Settings) -> UploadLimits:
+    def of(cls, settings: JobSettings) -> UploadLimits:
         return cls(
             types=allowed_types(settings.allowed_extensions),
             max_file_size=settings.max_file_size,
@@ -169,28 +169,3 @@ def _inspect_image(data: bytes | mmap, kind: str, limits: UploadLimits) -> Uploa
 def inspect_blob(path: str, filename: str, limits: UploadLimits) -> UploadInfo:
     """``inspect`` in a helper process, of a ``Blob``'s bytes."""
     return inspect(mapped(path), filename, limits)
-
-
-FAILURES = Failures(
-    timed_out=lambda: CorruptFile("the file takes too long to check"),
-    crashed=lambda: CorruptFile("the file cannot be checked"),
-    out_of_memory=lambda: ImageTooLarge("the file takes too much memory to check"),
-)
-
-
-class Inspector:
-    """The gateway's door: ``inspect`` with the limits of the settings, in helper processes."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._limits, self._seconds = UploadLimits.of(settings), settings.inspect_timeout
-        self._sandbox = SandboxPool(processes=settings.inspect_processes, memory=settings.render_memory)
-
-    async def inspect(self, data: bytes, filename: str) -> UploadInfo:
-        """As ``inspect``. A file that kills the child, or takes it too long, is refused as corrupt."""
-        with Blob(data) as blob:
-            return await self._sandbox.run(
-                inspect_blob, blob.path, filename, self._limits, timeout=self._seconds, failures=FAILURES
-            )
-
-    async def close(self) -> None:
-        await self._sandbox.close()

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from shared.settings import Settings
 from shared.store.connect import connect
 from shared.store.jobs import Store
+from tests.settings import Settings
 from tools.valkey import Valkey
 from worker.claims import Claims
 

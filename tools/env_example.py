@@ -1,4 +1,4 @@
-"""``python -m tools.env_example > .env.example``: every setting with its default, from the settings themselves."""
+"""``python -m tools.env_example > .env.example``: every setting with its default, from the settings classes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from shared.settings import Settings
+from tools.setting_names import sections
 
 HEAD = "# Every setting and its default. Copy this file to .env and keep what you change; unknown names are refused.\n"
 
@@ -19,9 +19,11 @@ def render() -> str:
 
 
 def _lines() -> Iterator[str]:
-    for name, field in Settings.model_fields.items():
-        yield f"\n# {field.description}\n"
-        yield f"# {name.upper()}=\n" if field.default is None else f"{name.upper()}={_plain(field.default)}\n"
+    for title, fields in sections():
+        yield f"\n# -- {title}\n"
+        for name, field in fields.items():
+            yield f"\n# {field.description}\n"
+            yield f"# {name.upper()}=\n" if field.default is None else f"{name.upper()}={_plain(field.default)}\n"
 
 
 def _plain(value: Any) -> str:

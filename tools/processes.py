@@ -25,17 +25,17 @@ def environment(**settings: Any) -> dict[str, str]:
 
 
 class Process:
-    """One of our processes; what it prints goes to ``log``."""
+    """One of our processes; what it prints goes to ``log``. ``checkout``: the code it runs, if not this one."""
 
-    def __init__(self, command: list[str], log: Path, **settings: Any) -> None:
-        self.command, self.log, self.settings = command, log, settings
+    def __init__(self, command: list[str], log: Path, *, checkout: Path = ROOT, **settings: Any) -> None:
+        self.command, self.log, self.checkout, self.settings = command, log, checkout, settings
         self.start()
 
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.popen = subprocess.Popen(
                 [sys.executable, *self.command],
-                cwd=ROOT,
+                cwd=self.checkout,
                 env=environment(**self.settings),
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -94,7 +94,7 @@ class Worker(Process):
 class WebhookSenderProcess(Process):
     """``python -m worker.webhooks``, allowed to call this machine without TLS."""
 
-    def __init__(self, folder: Path, redis_url: str, name: str = "hooks", **settings: Any) -> None:
+    def __init__(self, folder: Path, redis_url: str, name: str = "webhooks", **settings: Any) -> None:
         local = {"webhook_allow": "127.0.0.1", "webhook_allow_http": "true", "webhook_ports": ""}
         super().__init__(["-m", "worker.webhooks"], folder / f"{name}.log", redis_url=redis_url, **local | settings)
 

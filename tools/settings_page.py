@@ -1,4 +1,4 @@
-"""Write docs/settings.md from ``shared.settings``: ``python -m tools.settings_page``. A test checks that it was run."""
+"""Write docs/settings.md from the settings classes: ``python -m tools.settings_page``. A test checks it."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from typing import Any, get_args
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from shared.settings import Settings
+from tools.setting_names import sections
 
+PATH = Path(__file__).parents[1] / "docs" / "settings.md"
 HEAD = """# Settings
 
 Environment variables, or lines of `.env` in the folder the process starts in; names without a prefix, case does not
-matter. A name in `.env` that is not in this list is refused at the start, with one line. Sizes are bytes, times
-seconds; lists are separated by commas. Written by `python -m tools.settings_page`.
-
-| setting | default | meaning |
-|---|---|---|
+matter. Every process reads the settings of its sections below and passes over the others, so that all share one
+`.env`; a name in `.env` that stands in no section is refused at the start, with one line. An engine that does not come
+with the service adds settings of its own, whose names begin with `engine_` ([engines](engines.md)). Sizes are bytes,
+times seconds; lists are separated by commas. Written by `python -m tools.settings_page`.
 """
+TABLE = "| setting | default | meaning |\n|---|---|---|\n"
 
 
 def shown(value: Any) -> str:
@@ -34,13 +35,18 @@ def allowed(field: FieldInfo) -> str:
     return f" (`{'`, `'.join(values)}`)" if values else ""
 
 
+def row(name: str, field: FieldInfo) -> str:
+    default = shown(field.get_default(call_default_factory=True))
+    return f"| `{name}` | {default} | {field.description}{allowed(field)} |\n"
+
+
 def page() -> str:
-    rows = [
-        f"| `{name}` | {shown(field.get_default(call_default_factory=True))} | {field.description}{allowed(field)} |"
-        for name, field in Settings.model_fields.items()
-    ]
-    return HEAD + "\n".join(rows) + "\n"
+    tables = (
+        f"\n## {title}\n\n{TABLE}{''.join(row(name, field) for name, field in fields.items())}"
+        for title, fields in sections()
+    )
+    return HEAD + "".join(tables)
 
 
 if __name__ == "__main__":
-    (Path(__file__).parents[1] / "docs" / "settings.md").write_text(page())
+    PATH.write_text(page())

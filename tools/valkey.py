@@ -40,12 +40,17 @@ class Valkey:
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
 
-    def start(self) -> None:
+    def start(self, *more: str, wait: bool = True) -> None:
+        """``more``: further arguments of the server. ``wait``: until it answers, that is, has loaded its data."""
         command = [str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
-        command += ["--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"]
+        command += ["--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction", *more]
         with (self.folder / "valkey.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-        wait_until(self.answers, what="valkey")
+            # Signals as Python has them: a limit on the size of files is then an error to the server, not its end.
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, restore_signals=False
+            )
+        if wait:
+            wait_until(self.answers, what="valkey")
 
     def answers(self) -> bool:
         try:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shared.settings import Settings
 from worker.broker.command import run
 from worker.engines import jobs_in_flight
+from worker.settings import WorkerSettings
 
 if TYPE_CHECKING:
     from celery import Celery
 
 
-def create(settings: Settings) -> Celery:
+def create(settings: WorkerSettings) -> Celery:
     from worker.app import create_app
 
     return create_app(settings)
 
 
 def main() -> None:
-    run("ocr", "ocr", jobs_in_flight, create)
+    run("ocr", "ocr", WorkerSettings, jobs_in_flight, create)
 
 
 if __name__ == "__main__":

@@ -8,18 +8,18 @@ from typing import Any
 from celery import Celery
 from celery.signals import worker_process_shutdown, worker_shutting_down
 
-from shared.settings import Settings
 from shared.store.message import QUEUE, TASK
 from worker.broker import pool
 from worker.broker.options import application
 from worker.engines import jobs_in_flight
 from worker.service import WorkerService
+from worker.settings import WorkerSettings
 
 JOB_ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
 _service: WorkerService | None = None
 
 
-def create_app(settings: Settings) -> Celery:
+def create_app(settings: WorkerSettings) -> Celery:
     app = application("ocr", settings, QUEUE, jobs_in_flight(settings))
     app.task(name=TASK)(read)
     pool.on_init(lambda: _start(settings))
@@ -35,9 +35,9 @@ def read(job_id: str) -> str:
     return pool.run_task(_service.read_job(job_id))
 
 
-def _start(settings: Settings) -> None:
+def _start(settings: WorkerSettings) -> None:
     global _service  # Celery's tasks are functions: the engine of the process lives here
-    _service = pool.on_loop(WorkerService.start(settings, on_dead=lambda: pool.stop_worker(pool.EXIT_ENGINE_DEAD)))
+    _service = pool.on_loop(WorkerService.start(settings, on_dead=lambda: pool.stop_worker(pool.EXIT_DEAD)))
 
 
 def _drain(**_: Any) -> None:

@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+import itertools
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from shared.contract.document import Page
-from shared.contract.job import Job, Mark, read_job
-from shared.settings import Settings
+from shared.contract.events import JobEvent
+from shared.contract.job import Job, PageSummary, read_job
+from shared.contract.worker_status import WorkerStatus
+from shared.store import keyspace
 from shared.store.connect import Client, store_errors
 from shared.store.message import celery_message
 from shared.store.scripts import Scripts, pairs
+from worker.settings import WorkerSettings
 
-WORKER_TTL = 10  # seconds a worker's account of itself is believed
+WORKER_TTL = 10  # seconds a worker's report is believed
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A job this worker may work on while its lease is renewed.
 
-    ``ended``: pages that have a result already. ``starts``: page -> times it was begun but did not end.
+    ``ended``: pages that have a result already. ``starts``: page -> times it was begun but did not end. ``steps``
+    numbers what is done under it, so that the store knows a step that comes a second time.
     """
 
     job: Job
     token: str
     ended: frozenset[int] = frozenset()
     starts: dict[int, int] = field(default_factory=dict)
+    steps: Iterator[int] = field(default_factory=lambda: itertools.count(1), compare=False, repr=False)
 
 
 class Claims:
-    def __init__(self, redis: Client, settings: Settings, worker: str) -> None:
+    def __init__(self, redis: Client, settings: WorkerSettings, worker: str) -> None:
         self.redis = redis
         self.settings = settings
         self.worker = worker
@@ -52,7 +57,7 @@ class Claims:
 
     async def upload(self, job_id: str) -> bytes | None:
         with store_errors():
-            found: bytes | None = await self.redis.get(f"in:{job_id}")
+            found: bytes | None = await self.redis.get(keyspace.UPLOAD(job_id))
         return found
 
     async def start(self, claim: Claim, engine: str) -> int:
@@ -67,29 +72,30 @@ class Claims:
 
     async def page_start(self, claim: Claim, number: int) -> int:
         """How often this page has been begun, this time included; 0 when the claim is lost."""
-        return int(await self.scripts.run("page_start", claim.job.id, claim.token, number))
+        return int(await self.scripts.run("page_start", claim.job.id, claim.token, number, next(claim.steps)))
 
     async def page_stop(self, claim: Claim, number: int, *, forgive: bool) -> None:
         """The page goes back unread. ``forgive``: its start does not count against it."""
-        await self.scripts.run("page_stop", claim.job.id, claim.token, number, int(forgive))
+        await self.scripts.run("page_stop", claim.job.id, claim.token, number, next(claim.steps), int(forgive))
 
     async def page_end(
         self, claim: Claim, page: Page, picture: bytes | None = None, figures: Sequence[tuple[str, bytes]] = ()
     ) -> bool:
-        """Store a page's result and announce it; a second result for the same page is dropped. False: claim lost."""
-        mark = Mark(number=page.number, status=page.status, reason=page.reason, attempts=page.attempts)
+        """Store a page's result and its event; a second result for the same page is dropped. False: claim lost."""
+        summary = PageSummary(**page.model_dump(include=set(PageSummary.model_fields)))
         usage = page.usage
         reply = await self.scripts.run(
-            "page_end", claim.job.id, claim.token, page.number, page.status.value, page.model_dump_json(),
-            mark.model_dump_json(), picture or b"", usage.prompt_tokens, usage.completion_tokens, usage.engine_seconds,
+            "page_end", claim.job.id, claim.token, page.number, next(claim.steps), page.status.value,
+            page.model_dump_json(), summary.model_dump_json(), picture or b"", usage.prompt_tokens,
+            usage.completion_tokens, usage.engine_seconds,
             *(part for figure in figures for part in figure),
         )  # fmt: skip
         return bool(reply)
 
-    async def stream(self, claim: Claim, events: Sequence[tuple[str, dict[str, Any]]]) -> bool:
-        """Append events (name, data) to the job's stream. False: the claim is lost."""
-        flat = [part for name, data in events for part in (name, json.dumps(data, ensure_ascii=False))]
-        return bool(await self.scripts.run("stream", claim.job.id, claim.token, *flat))
+    async def stream(self, claim: Claim, events: Sequence[JobEvent]) -> bool:
+        """Append events to the job's stream. False: the claim is lost."""
+        flat = [part for event in events for part in (event.name, event.model_dump_json(exclude_unset=True))]
+        return bool(await self.scripts.run("stream", claim.job.id, claim.token, next(claim.steps), *flat))
 
     async def finish(self, claim: Claim) -> str:
         """End the job by what its pages say: its last status, ``incomplete``, or empty when the claim is lost."""
@@ -110,24 +116,28 @@ class Claims:
         """
         with store_errors():
             seconds, micro = await self.redis.time()
-            due = await self.redis.zrangebyscore("open", "-inf", seconds + micro / 1e6, start=0, num=most)
+            due = await self.redis.zrangebyscore(
+                keyspace.NEXT_CHECK(), "-inf", seconds + micro / 1e6, start=0, num=most
+            )
         reaped = 0
         for job_id in due:
             name = job_id.decode()
-            verdict = await self.scripts.run("reap", name, celery_message(name), self.settings.requeue_after)
+            verdict = await self.scripts.run(
+                "reap", name, celery_message(name), self.settings.requeue_after, uuid.uuid4().hex
+            )
             reaped += verdict != b""
         await self.scripts.run("sweep")
         return reaped
 
-    async def announce(self, account: dict[str, Any]) -> None:
+    async def report(self, status: WorkerStatus) -> None:
         """Tell the gateways about this worker and its engine; believed for ten seconds."""
         with store_errors():
             async with self.redis.pipeline(transaction=True) as pipe:
-                pipe.set(f"worker:{self.worker}", json.dumps(account), ex=WORKER_TTL)
-                pipe.sadd("workers", self.worker)
+                pipe.set(keyspace.WORKER(self.worker), status.model_dump_json(), ex=WORKER_TTL)
+                pipe.sadd(keyspace.WORKERS(), self.worker)
                 await pipe.execute()
 
     async def retire(self) -> None:
         with store_errors():
-            await self.redis.delete(f"worker:{self.worker}")
-            await self.redis.srem("workers", self.worker)
+            await self.redis.delete(keyspace.WORKER(self.worker))
+            await self.redis.srem(keyspace.WORKERS(), self.worker)

@@ -7,7 +7,9 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-WEIGHTS = {"high": 16, "normal": 4, "low": 1}
+from shared.contract.options import Priority
+
+WEIGHTS = {Priority.HIGH: 16, Priority.NORMAL: 4, Priority.LOW: 1}
 
 
 class FairQueueClosed(Exception):

@@ -13,15 +13,16 @@ from PIL.Image import Image
 
 from shared.boxes import page_picture
 from shared.contract.document import Figure, Page, PageStatus
+from shared.contract.options import TextLayer
 from shared.contract.page_range import parse
 from shared.errors import EngineDead, InferenceError, OptionError, PreprocessingError
 from shared.sandbox import Blob
-from shared.settings import Settings
 from worker.claims import Claim, Claims
 from worker.engines.base import Engine, PageImage, PageRead, Restarted
 from worker.event_buffer import EventBuffer
 from worker.fair_queue import WEIGHTS, FairQueue, FairQueueClosed
 from worker.render import Renderer, Upload
+from worker.settings import WorkerSettings
 
 Figures = Sequence[tuple[str, bytes]]
 
@@ -36,7 +37,7 @@ class ClaimLost(Exception):
 class WorkerContext:
     """What all jobs of a worker share. ``render_slots`` bounds rendered pages, ``engine_slots`` those in the engine."""
 
-    settings: Settings
+    settings: WorkerSettings
     engine: Engine
     claims: Claims
     renderer: Renderer
@@ -106,7 +107,7 @@ class JobRunner:
 
     async def _render_and_read(self, upload: Upload, number: int) -> None:
         try:
-            text_layer = self._job.options.text_layer == "prefer"
+            text_layer = self._job.options.text_layer is TextLayer.PREFER
             image = await self._context.renderer.page(upload, number, text_layer=text_layer)
         except PreprocessingError as error:
             await self._store(failed(number, f"{error.code}: {error.detail}"))
@@ -133,7 +134,7 @@ class JobRunner:
             await self._context.claims.page_stop(self._claim, image.number, forgive=False)
             raise
         else:
-            await self._store_read(image, read, attempt)
+            await self._store_read(image, read.admitting(image.shortfall), attempt)
 
     async def _consume(self, image: PageImage) -> PageRead:
         event_buffer, began = self._context.event_buffer, monotonic()
@@ -155,6 +156,7 @@ class JobRunner:
             width=seen.width,
             height=seen.height,
             reason=read.reason,
+            missing=round(read.missing, 3),
             attempts=attempt - 1 + read.attempts,
             markdown=read.markdown,
             blocks=read.blocks,

@@ -17,11 +17,11 @@ from PIL import Image, ImageOps
 
 from shared.errors import FileValidationError, PreprocessingError, RenderMemory, RenderTimeout
 from shared.sandbox import Blob, Failures, SandboxPool, mapped
-from shared.settings import Settings
 from shared.sniff import PDF
 from shared.upload_check import UploadLimits, check_side, frames, inspect_blob, open_image, open_pdf
 from worker import pixels
 from worker.engines.base import PageImage
+from worker.settings import WorkerSettings
 
 MAX_PIXELS = 16_000_000  # of a rendered PDF page, whatever its shape
 POINTS_PER_INCH = 72
@@ -68,7 +68,7 @@ class Rendered:
 class Renderer:
     """``render_processes`` children that make pictures of pages."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: WorkerSettings) -> None:
         self._limits, self._seconds = UploadLimits.of(settings), settings.render_timeout
         self._size = Size(settings.render_dpi, settings.render_max_side, settings.max_image_side)
         self._sandbox = SandboxPool(processes=settings.render_processes, memory=settings.render_memory)

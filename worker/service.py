@@ -8,16 +8,13 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
+from shared.contract.worker_status import WorkerStatus
 from shared.errors import EngineDead, StoreUnavailable
-from shared.settings import Settings
 from shared.store.connect import Client, connect
-from shared.tasks import stop
+from shared.tasks import Loops, stop
 from worker.claims import Claim, Claims
 from worker.engines import load_engine
 from worker.engines.base import Engine
@@ -25,21 +22,30 @@ from worker.event_buffer import EventBuffer
 from worker.fair_queue import FairQueue
 from worker.job_runner import ClaimLost, JobRunner, WorkerContext
 from worker.render import Renderer
+from worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
 
-ANNOUNCE_SECONDS = 2.0
+REPORT_SECONDS = 2.0
 REAP_SECONDS = 1.0
-TOUCH_SECONDS = 1.0
+LOOP_CONNECTIONS = 4
 
 
 class WorkerService:
-    """Reads jobs on one event loop. ``on_dead`` is called once, when the engine can read no more."""
+    """Reads jobs on one event loop. ``on_dead`` is called once: the engine can read no more, or a loop has ended.
 
-    def __init__(self, settings: Settings, redis: Client, engine: Engine, on_dead: Callable[[], object]) -> None:
+    ``redis`` waits with what was read until the store takes it. The loops have connections of their own, ``quick``,
+    which give up within seconds: a loop tries again anyway, and no job's call may stand before a renewal.
+    """
+
+    def __init__(
+        self, settings: WorkerSettings, redis: Client, quick: Client, engine: Engine, on_dead: Callable[[], object]
+    ) -> None:
         self.settings, self.redis, self.engine = settings, redis, engine
+        self._quick = quick
         self.name = f"{socket.gethostname()}-{os.getpid()}"
         self.claims = Claims(redis, settings, self.name)
+        self._loop_claims = Claims(quick, settings, self.name)
         slots = settings.pages_in_flight or engine.describe().slots
         event_buffer = EventBuffer(self.claims)
         ahead = settings.render_ahead
@@ -53,25 +59,25 @@ class WorkerService:
             engine_slots=FairQueue(slots),
         )
         self._held: dict[str, tuple[Claim, asyncio.Task[None]]] = {}
-        self._loops: list[asyncio.Task[None]] = []
+        self._loops = Loops(self._loop_died, settings.heartbeat_file)
         self._on_dead = on_dead
         self._dead = False
         self._started_at = time.time()
 
     @classmethod
-    async def start(cls, settings: Settings, on_dead: Callable[[], object]) -> WorkerService:
-        """Load the engine, reach Redis, announce. Raises what the engine raises: then no job may be taken."""
+    async def start(cls, settings: WorkerSettings, on_dead: Callable[[], object]) -> WorkerService:
+        """Load the engine, then keep up what has to go on. Raises what the engine raises: then no job may be taken.
+
+        Redis need not be there yet: an engine that took minutes to load waits for it.
+        """
         engine = await load_engine(settings)
-        service = cls(settings, connect(settings.redis_url.get_secret_value(), patient=True), engine, on_dead)
-        await service._announce()
-        service._loops = [
-            asyncio.create_task(service.context.event_buffer.run()),
-            asyncio.create_task(service._every(settings.heartbeat, service._beat)),
-            asyncio.create_task(service._every(ANNOUNCE_SECONDS, service._announce)),
-            asyncio.create_task(service._every(REAP_SECONDS, service._reap)),
-        ]
-        if settings.heartbeat_file is not None:
-            service._loops.append(asyncio.create_task(touch(settings.heartbeat_file)))
+        url = settings.redis_url.get_secret_value()
+        quick = connect(url, patient=False, connections=LOOP_CONNECTIONS)
+        service = cls(settings, connect(url, patient=True), quick, engine, on_dead)
+        service._loops.start("events", service.context.event_buffer.step)
+        service._loops.start("leases", service._beat, settings.heartbeat)
+        service._loops.start("report", service._report, REPORT_SECONDS)
+        service._loops.start("reaper", service._reap, REAP_SECONDS)
         logger.info("engine %s is ready", engine.describe().name)
         return service
 
@@ -110,7 +116,8 @@ class WorkerService:
         if _holds(error, ClaimLost):
             return "is no longer ours"
         if _holds(error, StoreUnavailable):
-            raise error  # its lease runs out, and another worker goes on from the pages that are stored
+            logger.warning("job %s is left to its lease: the store took nothing for a minute", claim.job.id)
+            return "lost the store"  # whoever takes it over goes on from the pages that are stored
         logger.error("job %s failed", claim.job.id, exc_info=error)
         await self.claims.fail(claim, "internal", "The job failed for a reason of the service's own")
         return "failed"
@@ -122,43 +129,38 @@ class WorkerService:
 
     # -- what goes on all the time
 
-    async def _every(self, seconds: float, step: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            try:
-                await step()
-            except StoreUnavailable as error:
-                logger.warning("%s: %s", step.__name__, error)
-            await asyncio.sleep(seconds)
-
     async def _beat(self) -> None:
         """Renew the leases; stop reading what is no longer ours. Also: is the engine alive?"""
         try:
             await self.engine.check()
         except EngineDead as error:
             self._engine_died(error)
-        for job_id in await self.claims.renew([claim for claim, _ in self._held.values()]):
+        for job_id in await self._loop_claims.renew([claim for claim, _ in self._held.values()]):
             if job_id in self._held:
                 self._held[job_id][1].cancel()
 
     async def _reap(self) -> None:
-        if reaped := await self.claims.reap():
+        """After an outage of the store every lease has lapsed: those who hold them get the time to renew them."""
+        if self._loops.calm_seconds < self.settings.lease:
+            return
+        if reaped := await self._loop_claims.reap():
             logger.info("put back or ended %s jobs", reaped)
 
-    async def _announce(self) -> None:
-        await self.claims.announce(self.account())
+    async def _report(self) -> None:
+        await self._loop_claims.report(self.status())
 
-    def account(self) -> dict[str, Any]:
+    def status(self) -> WorkerStatus:
         """What the gateways hear of this worker."""
         context = self.context
-        return {
-            "name": self.name,
-            "started_at": self._started_at,
-            "jobs": len(self._held),
-            "pages_rendered": context.render_slots.capacity - context.render_slots.free,
-            "pages_reading": context.engine_slots.capacity - context.engine_slots.free,
-            "slots": context.engine_slots.capacity,
-            "engine": asdict(self.engine.describe()),
-        }
+        return WorkerStatus(
+            name=self.name,
+            started_at=self._started_at,
+            jobs=len(self._held),
+            pages_rendered=context.render_slots.capacity - context.render_slots.free,
+            pages_reading=context.engine_slots.capacity - context.engine_slots.free,
+            slots=context.engine_slots.capacity,
+            engine=self.engine.describe(),
+        )
 
     # -- the end
 
@@ -168,8 +170,13 @@ class WorkerService:
         self._dead = True
         logger.critical("the engine has died: %s", error)
         self.context.close()
-        for _, reading in self._held.values():
-            reading.cancel()
+        self._stop_reading()
+        self._on_dead()
+
+    def _loop_died(self) -> None:
+        """Without its loops a worker would lose what it reads: the jobs go back, and the process ends."""
+        self.context.close()
+        self._stop_reading()
         self._on_dead()
 
     def drain(self) -> None:
@@ -182,11 +189,12 @@ class WorkerService:
             reading.cancel()
 
     async def close(self) -> None:
-        await stop(*self._loops)
+        await self._loops.stop()
         await self.engine.close()
         await self.context.renderer.close()
         with suppress(StoreUnavailable):
             await self.claims.retire()
+        await self._quick.aclose()
         await self.redis.aclose()
 
 
@@ -195,10 +203,3 @@ def _holds(error: BaseException, kind: type[BaseException]) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return any(_holds(inner, kind) for inner in error.exceptions)
     return isinstance(error, kind)
-
-
-async def touch(path: Path) -> None:
-    """Touch a file every second, from this loop: stale means that the loop hangs. Needs no Redis, on purpose."""
-    while True:
-        path.touch()  # noqa: ASYNC240  # one inode, on a local disk; a thread would hide a loop that hangs
-        await asyncio.sleep(TOUCH_SECONDS)

@@ -30,11 +30,16 @@ ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "docs" / "sample.pdf"
 WORDS = ("The harbour library of Aldmouth was opened again in March", "Charts", "197", "never put out")
 URL = "http://127.0.0.1:8000"
-IMAGES = {"gateway": "ocr-gateway", "worker-cpu": "ocr-worker-cpu", "hooks": "ocr-worker-cpu", "flower": "ocr-flower"}
+IMAGES = {
+    "gateway": "ocr-gateway",
+    "worker-cpu": "ocr-worker-cpu",
+    "webhooks": "ocr-worker-cpu",
+    "flower": "ocr-flower",
+}
 FOREIGN = {
     "gateway": ("celery", "rapidocr", "onnxruntime", "cv2", "vllm", "pip"),
     "worker-cpu": ("fastapi", "flower", "vllm", "pip"),
-    "hooks": ("fastapi", "flower", "vllm", "pip"),
+    "webhooks": ("fastapi", "flower", "vllm", "pip"),
     "flower": ("fastapi", "rapidocr", "pip"),
 }
 

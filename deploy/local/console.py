@@ -1,4 +1,4 @@
-"""What a run says on stderr, for people: lines that stay, and one that changes while something is waited for."""
+"""The run's messages on stderr: lines that stay, and one line that changes during a wait."""
 
 from __future__ import annotations
 

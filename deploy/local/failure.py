@@ -1,5 +1,5 @@
-"""How a run can end badly: one line for people."""
+"""The error that ends a run, with one line for the operator."""
 
 
 class Failure(Exception):
-    """The run cannot go on; its text says why, in one line."""
+    """The run cannot continue; the text says why, in one line."""

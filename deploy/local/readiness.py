@@ -1,4 +1,4 @@
-"""Waits until every part answers, and says so part by part."""
+"""Wait until every part answers, and report each one."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from deploy.local.ports import LOOPBACK
 from deploy.local.programs import Plan
 from deploy.local.watch import ProcessWatch
 
-LOOK_SECONDS = 0.1
+POLL_SECONDS = 0.1
 Check = Callable[[], str | None]
 
 
 class Parts:
-    """One check for each part: what can be said of it once it is ready, else None."""
+    """One check per part: returns a line about the part once it is ready, else None."""
 
     def __init__(self, plan: Plan, http: httpx.Client) -> None:
         self._plan, self._http = plan, http
@@ -39,7 +39,7 @@ class Parts:
         return self._plan.url if self._answer(f"{self._plan.url}/readyz") else None
 
     def engine(self) -> str | None:
-        """Any worker's, as the gateway has heard of it."""
+        """The engine of any worker that has reported to the gateway."""
         if not self._answer(f"{self._plan.url}/health"):
             return None
         models = self._answer(f"{self._plan.url}/models")
@@ -58,25 +58,25 @@ class Parts:
 
 def wait_ready(plan: Plan, watch: ProcessWatch, console: Console) -> None:
     """Return when all parts are ready. Raises ``Failure`` when one cannot become so."""
-    begun = time.monotonic()
+    started_at = time.monotonic()
     with httpx.Client(timeout=3, trust_env=False) as http:
         checks = Parts(plan, http).checks()
         while checks:
-            watch.look()
-            for name in [name for name in checks if _ready(name, checks[name], console, begun)]:
+            watch.poll()
+            for name in [name for name in checks if _ready(name, checks[name], console, started_at)]:
                 del checks[name]
             if checks:
-                console.waiting(_still(next(iter(checks)), begun))
-                time.sleep(LOOK_SECONDS)
+                console.waiting(_still(next(iter(checks)), started_at))
+                time.sleep(POLL_SECONDS)
     watch.settled = True
 
 
-def _ready(name: str, check: Check, console: Console, begun: float) -> bool:
+def _ready(name: str, check: Check, console: Console, started_at: float) -> bool:
     what = check()
     if what is not None:
-        console.say(f"{name:8} ready after {time.monotonic() - begun:.1f} s  ({what})")
+        console.say(f"{name:8} ready after {time.monotonic() - started_at:.1f} s  ({what})")
     return what is not None
 
 
-def _still(name: str, begun: float) -> str:
-    return f"{name:8} {'loading' if name == 'engine' else 'starting'} … {time.monotonic() - begun:.0f} s"
+def _still(name: str, started_at: float) -> str:
+    return f"{name:8} {'loading' if name == 'engine' else 'starting'} … {time.monotonic() - started_at:.0f} s"

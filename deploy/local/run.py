@@ -14,16 +14,19 @@ from deploy.local.console import Console
 from deploy.local.failure import Failure
 from deploy.local.folder import ROOT, Folder
 from deploy.local.ports import LOOPBACK, free_port, require_free
-from deploy.local.programs import make_plan
+from deploy.local.programs import Settings, make_plan
 from deploy.local.readiness import wait_ready
 from deploy.local.sample import faults, read
 from deploy.local.signals import Signals, StopRequested
 from deploy.local.stack import LocalStack
 from deploy.local.watch import ProcessWatch
-from shared.settings import Settings, explain
+from gateway.settings import GatewaySettings
+from shared.settings import explain
+from worker.settings import WorkerSettings
+from worker.webhooks.settings import WebhookSettings
 
 SAMPLE = ROOT / "docs" / "sample.pdf"
-LOOK_SECONDS = 0.3
+POLL_SECONDS = 0.3
 NOT_EVERY_PAGE = 3
 
 
@@ -32,8 +35,8 @@ def run(given: argparse.Namespace, signals: Signals) -> int:
     console, path, settings = Console(), _document(given.file), _settings()
     if shutil.which(given.worker_python) is None:
         raise Failure(f"{given.worker_python} is no program that could run the worker")
-    host = LOOPBACK if given.once else settings.host
-    port = given.port or (free_port() if given.once else settings.port)
+    host = LOOPBACK if given.once else settings.gateway.host
+    port = given.port or (free_port() if given.once else settings.gateway.port)
     require_free(port, host)
     folder = Folder.for_once() if given.once else Folder.of_port(port)
     try:
@@ -61,7 +64,9 @@ def _document(name: str | None) -> Path:
 
 def _settings() -> Settings:
     try:
-        return Settings(_env_file=ROOT / ".env")
+        file = ROOT / ".env"
+        WebhookSettings(_env_file=file)
+        return Settings(GatewaySettings(_env_file=file), WorkerSettings(_env_file=file))
     except ValidationError as error:
         raise Failure(explain(error)) from None
 
@@ -74,8 +79,8 @@ def _live(stack: LocalStack, path: Path, console: Console, *, once: bool) -> int
     console.say(_welcome(stack, _read_first(stack, path, watch, console)))
     try:
         while True:
-            watch.look()
-            time.sleep(LOOK_SECONDS)
+            watch.poll()
+            time.sleep(POLL_SECONDS)
     except StopRequested as stopped:
         console.say(f"{stopped}; bye")
         return 0
@@ -95,7 +100,7 @@ def _read_first(stack: LocalStack, path: Path, watch: ProcessWatch, console: Con
     try:
         job, markdown = read(stack.plan, path, watch, console)
     except Failure as failure:
-        watch.look()  # raises if that is why
+        watch.poll()  # raises if that is why
         console.say(str(failure))
         return ""
     _print(markdown)
@@ -109,7 +114,7 @@ def _print(markdown: str) -> None:
         sys.stdout.write(markdown if markdown.endswith("\n") else markdown + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
-        raise Failure("the Markdown could not be written: nobody reads it") from None
+        raise Failure("the Markdown could not be written: the reader of standard output is gone") from None
 
 
 def _welcome(stack: LocalStack, job_url: str) -> str:

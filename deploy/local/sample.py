@@ -1,21 +1,21 @@
-"""Reads one document through the running service, as any client would."""
+"""Read one document through the running service, as any client would."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from client import Client, ClientError, Job
 from deploy.local.console import Console
 from deploy.local.failure import Failure
 from deploy.local.programs import Plan
 from deploy.local.watch import ProcessWatch
+from ocr_client import Client, ClientError, Job
 
-PATIENCE = 60.0
+PATIENCE_SECONDS = 60.0
 
 
 def read(plan: Plan, path: Path, watch: ProcessWatch, console: Console) -> tuple[Job, str]:
     """The finished job and its Markdown. Raises ``Failure`` with the service's reason."""
-    with Client(plan.url, plan.api_key, patience=PATIENCE) as client:
+    with Client(plan.url, plan.api_key, patience=PATIENCE_SECONDS) as client:
         try:
             job = _wait(client, client.submit(path), watch, console)
             return job, client.result(job).decode()
@@ -25,16 +25,16 @@ def read(plan: Plan, path: Path, watch: ProcessWatch, console: Console) -> tuple
 
 
 def _wait(client: Client, job: Job, watch: ProcessWatch, console: Console) -> Job:
-    said = -1
+    reported = -1
     while not job.finished:
-        watch.look()
+        watch.poll()
         done = job.progress.pages_done + job.progress.pages_failed
         line = f"{job.filename}: {done} of {job.progress.pages_total} pages"
-        if done != said:
+        if done != reported:
             console.say(line)
-        said = done
+        reported = done
         job = client.job(job, wait=1)
-    watch.look()
+    watch.poll()
     console.say(f"{job.filename}: {job.status}, {job.progress.pages_done} of {job.progress.pages_total} pages")
     return job
 

@@ -1,4 +1,4 @@
-"""INT, TERM and HUP as one exception, raised only where everything that was begun is also ended."""
+"""INT, TERM and HUP as one exception, raised only where everything that was started is also stopped."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import time
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-ONE_WISH_SECONDS = 1.0  # a signal to the whole group comes twice: once more from make
+REPEAT_SECONDS = 1.0  # a signal to the process group arrives twice: make sends it again
 
 
 class StopRequested(Exception):
-    """Somebody wants the run to end. ``number`` is the signal."""
+    """The run was asked to stop. ``number`` is the signal."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
@@ -19,29 +19,29 @@ class StopRequested(Exception):
 
 
 class Signals:
-    """Until ``armed``, a signal is kept for later; then it is raised, once; further ones are only counted."""
+    """Until ``arm``, a signal is kept for later; then the first is raised and further ones are only counted."""
 
     def __init__(self) -> None:
-        self.heard: list[int] = []
+        self.received: list[int] = []
         self._armed = False
-        self._heard_at = 0.0
+        self._received_at = 0.0
         for number in SIGNALS:
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup wants it ignored
-                signal.signal(number, self._hear)
+                signal.signal(number, self._receive)
 
-    def _hear(self, number: int, _frame: FrameType | None) -> None:
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
-        if not self.heard or now - self._heard_at > ONE_WISH_SECONDS:
-            self.heard.append(number)
-        self._heard_at = now
+        if not self.received or now - self._received_at > REPEAT_SECONDS:
+            self.received.append(number)
+        self._received_at = now
         if self._armed:
             self._armed = False
             raise StopRequested(number)
 
     def arm(self) -> None:
-        """From here on a signal raises ``StopRequested``, also one that has already come."""
-        if self.heard:
-            raise StopRequested(self.heard[0])
+        """From here on a signal raises ``StopRequested``, also one that has already arrived."""
+        if self.received:
+            raise StopRequested(self.received[0])
         self._armed = True
 
     def disarm(self) -> None:

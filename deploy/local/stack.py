@@ -1,4 +1,4 @@
-"""The running stack: supervisord with everything under it, started once and ended for certain."""
+"""The running stack: supervisord and everything under it, started once and stopped for certain."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deploy.local.parent_death import adopt_orphans
 from deploy.local.programs import Plan, supervisord_config
 from deploy.local.signals import Signals
 
-TICK = 0.05
+POLL_SECONDS = 0.05
 ORPHAN_SECONDS = 5.0
 
 
@@ -31,7 +31,7 @@ class LocalStack:
         self._supervisord = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        """In a session of its own: the terminal's Ctrl-C is the launcher's alone."""
+        """Start supervisord in its own session, so that the terminal's Ctrl-C reaches the launcher alone."""
         command = [sys.executable, "-m", "deploy.local.supervise", str(os.getpid()), str(self.folder.config)]
         with self._errors.open("wb") as errors:
             return subprocess.Popen(
@@ -45,27 +45,27 @@ class LocalStack:
             )
 
     def check(self) -> None:
-        """Raise if supervisord itself has gone."""
+        """Raise ``Failure`` if supervisord itself has ended."""
         if (code := self._supervisord.poll()) is not None:
-            said = self._errors.read_text(errors="replace").strip().splitlines()[-1:] or [f"exit status {code}"]
-            raise Failure(f"supervisord has ended: {said[0]}")
+            output = self._errors.read_text(errors="replace").strip().splitlines()[-1:] or [f"exit status {code}"]
+            raise Failure(f"supervisord has ended: {output[0]}")
 
     def stop(self, signals: Signals) -> None:
-        """End everything, in good order; a second signal, or one that does not end in time: at once."""
-        patience = len(signals.heard) + 1
+        """Stop everything in order; at once after another signal, or when the time is up."""
+        limit = len(signals.received) + 1
         deadline = time.monotonic() + self.plan.stop_seconds + 10
         self._supervisord.terminate()
-        while self._supervisord.poll() is None and time.monotonic() < deadline and len(signals.heard) < patience:
-            time.sleep(TICK)
+        while self._supervisord.poll() is None and time.monotonic() < deadline and len(signals.received) < limit:
+            time.sleep(POLL_SECONDS)
         self._supervisord.kill()
         self._supervisord.wait()
-        if len(signals.heard) < patience:
+        if len(signals.received) < limit:
             _wait_for_children(ORPHAN_SECONDS)
         _kill_children()
 
 
 def _children() -> Iterator[int]:
-    """Our children, adopted ones too."""
+    """The pids of this process's children, adopted ones included."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
@@ -79,7 +79,7 @@ def _reap() -> bool:
     """Collect a child that has ended, or wait a moment; false when there is none left."""
     try:
         if os.waitpid(-1, os.WNOHANG) == (0, 0):
-            time.sleep(TICK)
+            time.sleep(POLL_SECONDS)
     except ChildProcessError:
         return False
     return True
@@ -92,7 +92,7 @@ def _wait_for_children(seconds: float) -> None:
 
 
 def _kill_children() -> None:
-    """Until there are none: the children of those that are killed become ours."""
+    """Kill until no child is left: the children of killed processes are adopted."""
     while _reap():
         for pid in _children():
             os.kill(pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Watches supervisord's log: says when a process has ended and runs again, and when starting it again is of no use."""
+"""Watch supervisord's log: report processes that end and restart, and fail when restarting does not help."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ SPAWNED = re.compile(r"spawned: '(\w+)' with pid (\d+)")
 EXITED = re.compile(r"exited: (\w+) \((.+); (?:not )?expected\)")
 GAVE_UP = re.compile(r"gave up: (\w+) ")
 LOG_HEAD = re.compile(r"^\[[^\]]*\] ")  # Celery's time and level
-LOOP_ENDS, LOOP_SECONDS = 5, 60.0
-TAIL = 15
+LOOP_EXITS, LOOP_SECONDS = 5, 60.0
+TAIL_LINES = 15
 
 
 class ProcessWatch:
-    """``settled``: everything has been ready. Before, a process that ends by itself would only do so again."""
+    """``settled``: everything has been ready once. Before that, a process that exits would only exit again."""
 
     def __init__(self, stack: LocalStack, console: Console) -> None:
-        self._house, self._console = stack, console
+        self._stack, self._console = stack, console
         self._read = 0
         self._spawned: Counter[str] = Counter()
-        self._ends: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=LOOP_ENDS))
+        self._ends: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=LOOP_EXITS))
         self.settled = False
 
-    def look(self) -> None:
-        """Say what has happened since the last look. Raises ``Failure`` when the service cannot run."""
-        self._house.check()
-        for line in self._news():
+    def poll(self) -> None:
+        """Report what has happened since the last call. Raises ``Failure`` when the service cannot run."""
+        self._stack.check()
+        for line in self._new_lines():
             if found := SPAWNED.search(line):
-                self._has_begun(found[1], found[2])
+                self._report_start(found[1], found[2])
             elif found := EXITED.search(line):
-                self._has_ended(found[1], found[2])
+                self._report_end(found[1], found[2])
             elif found := GAVE_UP.search(line):
                 raise self._failure(found[1], "keeps ending")
 
-    def _news(self) -> list[str]:
-        """The whole lines that were added to the log."""
-        journal = self._house.folder.journal
+    def _new_lines(self) -> list[str]:
+        """The complete lines added to the log since the last call."""
+        journal = self._stack.folder.journal
         if not journal.exists():
             return []
         with journal.open("rb") as log:
@@ -51,22 +51,22 @@ class ProcessWatch:
         self._read += len(text) + len(newline)
         return text.decode(errors="replace").splitlines()
 
-    def _has_begun(self, name: str, pid: str) -> None:
+    def _report_start(self, name: str, pid: str) -> None:
         self._spawned[name] += 1
         if self._spawned[name] > 1:
-            self._console.say(f"{name} was started again, pid {pid}")
+            self._console.say(f"{name} was restarted, pid {pid}")
 
-    def _has_ended(self, name: str, how: str) -> None:
+    def _report_end(self, name: str, how: str) -> None:
         ends = self._ends[name]
         ends.append(time.monotonic())
         if not self.settled and how.startswith("exit status"):
             raise self._failure(name, f"could not start ({how})")
-        if len(ends) == LOOP_ENDS and ends[-1] - ends[0] < LOOP_SECONDS:
-            raise self._failure(name, f"ended {LOOP_ENDS} times within a minute (last: {how})")
+        if len(ends) == LOOP_EXITS and ends[-1] - ends[0] < LOOP_SECONDS:
+            raise self._failure(name, f"ended {LOOP_EXITS} times within a minute (last: {how})")
         self._console.say(f"{name} has ended: {how}")
 
     def _failure(self, name: str, what: str) -> Failure:
-        tail = last_lines(self._house.folder.log(name), TAIL)
+        tail = last_lines(self._stack.folder.log(name), TAIL_LINES)
         for line in tail:
             self._console.say(f"  {name}: {line}")
         return Failure(f"{name} {what}: {reason(tail)}")
@@ -79,6 +79,6 @@ def last_lines(log: Path, count: int) -> list[str]:
 
 
 def reason(tail: list[str]) -> str:
-    """The line that most likely says why: the last one that names an error, else the last one."""
+    """The line that most likely names the cause: the last one with an error, else the last one."""
     telling = [line for line in tail if re.search(r"error|exception|cannot|critical", line, re.IGNORECASE)]
-    return LOG_HEAD.sub("", (telling or tail or ["it said nothing"])[-1]).strip()
+    return LOG_HEAD.sub("", (telling or tail or ["no output"])[-1]).strip()

@@ -4,6 +4,9 @@
 set -eu
 here=$(dirname "$0")
 run=${RUN:-/run/valkey}
+# For one release, the former names of the webhook senders: HOOKS_REDIS_PASSWORD, and the user hooks below.
+: "${WEBHOOKS_REDIS_PASSWORD:=${HOOKS_REDIS_PASSWORD:-}}"
+if [ -n "$WEBHOOKS_REDIS_PASSWORD" ]; then export WEBHOOKS_REDIS_PASSWORD; else unset WEBHOOKS_REDIS_PASSWORD; fi
 
 digest() { printf %s "$1" | sha256sum | cut -d' ' -f1; }
 
@@ -16,8 +19,9 @@ for name in $(sed -n 's/.*#{\([a-z]*\)}.*/\1/p' "$here/users.acl"); do
   mv "$run/next" "$run/template"
   unset "$variable" password
 done
+unset HOOKS_REDIS_PASSWORD
 # The server takes no comments in this file.
-sed '/^#/d' "$run/template" > "$run/users.acl"
+sed -e '/^#/d' -e '/^user webhooks /{p;s/^user webhooks /user hooks /;}' "$run/template" > "$run/users.acl"
 rm "$run/template"
 exec valkey-server "$here/valkey.conf" --aclfile "$run/users.acl" --dir "${DATA:-/data}" \
   --maxmemory "${MAXMEMORY:-4gb}" "$@"

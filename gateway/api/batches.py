@@ -7,7 +7,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
@@ -18,13 +18,12 @@ from gateway.api.filenames import clean_filename
 from gateway.api.forms import FIELDS, Form, SubmitOptions, idempotency_key, read_form
 from gateway.api.openapi import BATCH_FORM, LOCATION, Responses
 from gateway.api.problems import ProblemDetails, answers, describe, request_id
-from gateway.api.responses import base_url, json_answer
-from gateway.api.submission import Submitter, check_form, receive_upload, refuse_when_full, submit
-from gateway.dependencies import Caller, CallerDep
-from gateway.services import Services, ServicesDep
+from gateway.api.submission import Submissions, Submitter
+from gateway.dependencies import BaseUrlDep, Caller, CallerDep, SettingsDep, StoreDep, SubmissionsDep
 from shared.contract import view
+from shared.contract.record import StoredRejection
 from shared.errors import IdempotencyMismatch, NotFound, OCRError, StoreUnavailable
-from shared.store.jobs import Batch
+from shared.store.jobs import Batch, Store
 
 router = APIRouter(prefix="/api/v1/batches", tags=["batches"])
 
@@ -35,7 +34,7 @@ class RejectedFile(BaseModel):
 
 
 class BatchView(BaseModel):
-    """``counts``: jobs by status. A job that has been deleted, or forgotten after its time, is counted no more."""
+    """``counts``: jobs by status. Jobs that have been deleted, or have expired, are no longer counted."""
 
     id: str
     object: str = "ocr.batch"
@@ -53,79 +52,88 @@ ACCEPTED: Final[Responses] = {202: {"model": BatchView, "headers": {"Location": 
     "", status_code=202, summary="Submit many files", openapi_extra=BATCH_FORM,
     responses=ACCEPTED | answers(400, 413, 422, 429),
 )  # fmt: skip
-async def submit_batch(request: Request, services: ServicesDep, caller: CallerDep) -> Response:
-    """One bad file does not spoil the rest. Where none could be taken, the answer is the first one's problem."""
+async def submit_batch(
+    request: Request,
+    response: Response,
+    caller: CallerDep,
+    settings: SettingsDep,
+    store: StoreDep,
+    submissions: SubmissionsDep,
+    base_url: BaseUrlDep,
+) -> BatchView:
+    """One bad file does not spoil the rest. Where none could be accepted, the first one's problem is the response."""
     key = idempotency_key(request)
-    await refuse_when_full(services, request)
-    async with read_form(request, FIELDS, files=services.settings.max_batch_files) as form:
-        submit_options = await check_form(services, form)
-        intake = Intake(services, submit_options, caller, key, request_id(request))
-        await intake.take(form)
-    batch = await services.store.batch(intake.id, caller.owner)
-    headers = {"Location": f"{base_url(services, request)}/api/v1/batches/{batch.id}"}
-    return json_answer(await _view(services, request, batch), 202, headers)
+    await submissions.refuse_when_full(request)
+    async with read_form(request, FIELDS, files=settings.max_batch_files) as form:
+        submit_options = await submissions.check_form(form)
+        submission = BatchSubmission(store, submissions, submit_options, caller, key, request_id(request))
+        await submission.submit(form)
+    batch = await store.batch(submission.id, caller.owner)
+    response.headers["Location"] = f"{base_url}/api/v1/batches/{batch.id}"
+    return await _view(store, batch, base_url)
 
 
-@router.get("/{batch_id}", response_model=BatchView, summary="Look at a batch", responses=answers(404))
-async def get_batch(batch_id: str, request: Request, services: ServicesDep, caller: CallerDep) -> Response:
+@router.get("/{batch_id}", summary="Look at a batch", responses=answers(404))
+async def get_batch(batch_id: str, caller: CallerDep, store: StoreDep, base_url: BaseUrlDep) -> BatchView:
     if not BATCH_ID.fullmatch(batch_id):
         raise NotFound("There is no such batch")
-    batch = await services.store.batch(batch_id, caller.owner)
-    return json_answer(await _view(services, request, batch))
+    return await _view(store, await store.batch(batch_id, caller.owner), base_url)
 
 
-class Intake:
-    """The files of one request, taken one after the other, so that only one is in memory."""
+class BatchSubmission:
+    """Submits the files of one request one after the other, so that only one is in memory."""
 
     def __init__(
-        self, services: Services, submit_options: SubmitOptions, caller: Caller, key: str | None, asked: str
+        self,
+        store: Store,
+        submissions: Submissions,
+        submit_options: SubmitOptions,
+        caller: Caller,
+        key: str | None,
+        request_id: str,
     ) -> None:
         self.id = batch_id(caller.owner, key)
-        self._services, self._submit_options, self._caller, self._key, self._asked = (
-            services,
-            submit_options,
-            caller,
-            key,
-            asked,
-        )
+        self._store, self._submissions, self._submit_options = store, submissions, submit_options
+        self._caller, self._key, self._request_id = caller, key, request_id
         self._fingerprint = ""
         self._jobs = 0
-        self._rejected: list[dict[str, Any]] = []
+        self._rejected: list[StoredRejection] = []
         self._first: OCRError | None = None
 
-    async def take(self, form: Form) -> None:
+    async def submit(self, form: Form) -> None:
+        """Raises the first file's error where none could be accepted, and ``IdempotencyMismatch``."""
         if self._key:
             self._fingerprint = await fingerprint(form.files, self._submit_options)
-            await self._services.store.check_batch(self.id, self._fingerprint)
+            await self._store.check_batch(self.id, self._fingerprint)
         for at, file in enumerate(form.files):
-            await self._take(file, f"{at}/{len(form.files)}")
+            await self._submit(file, f"{at}/{len(form.files)}")
         if not self._jobs and self._first is not None:
-            await self._services.store.drop_batch(self.id)
+            await self._store.drop_batch(self.id)
             raise self._first
-        await self._services.store.close_batch(self.id, self._rejected)
+        await self._store.close_batch(self.id, self._rejected)
 
-    async def _take(self, file: UploadFile, place: str) -> None:
+    async def _submit(self, file: UploadFile, place: str) -> None:
         try:
-            upload = await receive_upload(self._services, file, self._submit_options.pages)
+            upload = await self._submissions.receive_upload(file, self._submit_options.pages)
             if not self._jobs:
-                await self._services.store.create_batch(self._caller.owner, self.id, self._fingerprint)
+                await self._store.create_batch(self._caller.owner, self.id, self._fingerprint)
             key = f"batch:{self._key}:{place}" if self._key else None
             submitter = Submitter(self._caller.owner, key, self.id, self._caller.page_quota)
-            await submit(self._services, upload, self._submit_options, submitter)
+            await self._submissions.submit(upload, self._submit_options, submitter)
             self._jobs += 1
         except (IdempotencyMismatch, StoreUnavailable):
             raise
         except OCRError as error:
-            await self._reject(file, error)
+            self._reject(file, error)
 
-    async def _reject(self, file: UploadFile, error: OCRError) -> None:
+    def _reject(self, file: UploadFile, error: OCRError) -> None:
         self._first = self._first or error
-        verdict = {"filename": clean_filename(file.filename or ""), "problem": describe(error, self._asked)}
-        self._rejected.append(verdict)
+        problem = describe(error, self._request_id).model_dump()
+        self._rejected.append(StoredRejection(filename=clean_filename(file.filename or ""), problem=problem))
 
 
 async def fingerprint(files: Sequence[UploadFile], submit_options: SubmitOptions) -> str:
-    """Of all files in their order, and what is wished of them: what an Idempotency-Key of a batch stands for."""
+    """Digest of all files in their order and of the options: what an Idempotency-Key of a batch stands for."""
     whole = hashlib.sha256(submit_options.fingerprint().encode())
     for file in files:
         # Starlette's spooled file can readinto, which its declared type does not say.
@@ -142,14 +150,12 @@ def batch_id(owner: str, key: str | None) -> str:
     return str(ULID(hashlib.sha256(f"{owner}\n{key}".encode()).digest()[:16]))
 
 
-async def _view(services: Services, request: Request, batch: Batch) -> dict[str, Any]:
-    base = base_url(services, request)
-    jobs = [view.brief(job, base).model_dump(mode="json") for job in await services.store.jobs_of(batch)]
-    return {
-        "id": batch.id,
-        "object": "ocr.batch",
-        "created_at": view.timestamp(batch.created_at),
-        "counts": dict(Counter(job["status"] for job in jobs)),
-        "jobs": jobs,
-        "rejected": list(batch.rejected),
-    }
+async def _view(store: Store, batch: Batch, base_url: str) -> BatchView:
+    jobs = [view.brief(job, base_url) for job in await store.jobs_of(batch)]
+    return BatchView(
+        id=batch.id,
+        created_at=view.timestamp(batch.created_at) or "",
+        counts=dict(Counter(job.status for job in jobs)),
+        jobs=jobs,
+        rejected=[RejectedFile.model_validate(file.model_dump()) for file in batch.rejected],
+    )

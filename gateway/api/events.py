@@ -8,31 +8,28 @@ import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Response
 
 from gateway.api.openapi import Responses, content
 from gateway.api.problems import answers
-from gateway.api.responses import base_url
-from gateway.dependencies import CallerDep
-from gateway.services import Services, ServicesDep
+from gateway.api.responses import NoStoreResponse
+from gateway.dependencies import BaseUrlDep, CallerDep, HubDep, StoreDep
 from gateway.streaming import sse
-from gateway.streaming.event_hub import EventReader, moment
+from gateway.streaming.event_hub import EventReader, Hub, moment
 from shared.contract import view
+from shared.contract.events import EventName, JobEnded, StatusChanged
 from shared.contract.job import Job, Queue
+from shared.contract.states import JobStatus
 from shared.errors import BadOption, NotFound, ResultExpired, StoreUnavailable
+from shared.store.jobs import Store
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
 
-# Every event there is: those the workers and the store write to the job's stream, then the gateway's own.
-STORED: Final = (
-    "status", "page.started", "token", "page.restarted", "page.completed", "page.failed", "done",
-)  # fmt: skip
-OWN: Final = ("queue", "snapshot")
-TICK: Final = 1.0  # seconds between two looks at a waiting job's place
+QUEUE_POLL_SECONDS: Final = 1.0  # a waiting job's place in the queue is looked up this often
 EVENT_ID: Final = re.compile(r"(\d{1,20})(?:-(\d{1,20}))?", re.ASCII)
 
 
-AN_ID: Final[dict[str, Any]] = {"pattern": r"^([0-9]{1,19}(-[0-9]{1,19})?)?$"}
+EVENT_ID_SCHEMA: Final[dict[str, Any]] = {"pattern": r"^([0-9]{1,19}(-[0-9]{1,19})?)?$"}
 STREAM: Final[Responses] = {
     200: {
         "description": "events, from the first or from the one after the id",
@@ -48,23 +45,30 @@ STREAM: Final[Responses] = {
 )  # fmt: skip
 async def follow(
     job_id: str,
-    request: Request,
-    services: ServicesDep,
     caller: CallerDep,
-    last_event_id: Annotated[str | None, Header(description="go on after this event", json_schema_extra=AN_ID)] = None,
+    store: StoreDep,
+    hub: HubDep,
+    base_url: BaseUrlDep,
+    last_event_id: Annotated[
+        str | None, Header(description="resume after this event", json_schema_extra=EVENT_ID_SCHEMA)
+    ] = None,
     last: Annotated[
         str | None,
-        Query(alias="last_event_id", description="the same, for what sets no headers", json_schema_extra=AN_ID),
+        Query(
+            alias="last_event_id",
+            description="the same, for clients that cannot set headers",
+            json_schema_extra=EVENT_ID_SCHEMA,
+        ),
     ] = None,
 ) -> Response:
-    """Events until the job has ended. A reader that comes back with the last id it saw misses nothing."""
+    """Events until the job has ended. A reader that returns with the last id it saw misses nothing."""
     after = max(read_id(last_event_id), read_id(last), key=moment)
-    job = await services.store.job(job_id, caller.owner)
+    job = await store.job(job_id, caller.owner)
     if job.expired:
         raise ResultExpired()
-    if job.finished and after != "0" and not await services.store.events(job_id, after, 1):
-        return Response(status_code=204, headers={"Cache-Control": "no-store"})
-    return sse.EventStream(Follower(services, job, base_url(services, request)).messages(after))
+    if job.finished and after != "0" and not await store.events(job_id, after, 1):
+        return NoStoreResponse(status_code=204)
+    return sse.EventStream(Follower(store, hub, job, base_url).messages(after))
 
 
 def read_id(text: str | None) -> str:
@@ -76,20 +80,20 @@ def read_id(text: str | None) -> str:
 
 
 class Follower:
-    """One reader's stream: stored events in their order, and in between what only the gateway knows."""
+    """One reader's stream: the stored events in order, and between them those that the gateway makes."""
 
-    def __init__(self, services: Services, job: Job, base: str) -> None:
-        self._services = services
+    def __init__(self, store: Store, hub: Hub, job: Job, base_url: str) -> None:
+        self._store, self._hub = store, hub
         self._job = job
-        self._base = base
+        self._base_url = base_url
         self._place: tuple[int, int] | None = None
         self._written = time.monotonic()
 
     async def messages(self, after: str) -> AsyncIterator[str]:
-        yield "retry: 3000\n"  # a line of the first event: some clients take it for one if it stands alone
+        yield "retry: 3000\n"  # part of the first event: some clients take it for an event if it stands alone
         while True:
             try:
-                async with self._services.hub.follow(self._job.id, after) as reader:
+                async with self._hub.follow(self._job.id, after) as reader:
                     async for message in self._follow(reader):
                         after = reader.position
                         self._written = time.monotonic()
@@ -97,46 +101,49 @@ class Follower:
                 return
             except StoreUnavailable:
                 yield sse.PING
-                await asyncio.sleep(TICK)
+                await asyncio.sleep(QUEUE_POLL_SECONDS)
 
     async def _follow(self, reader: EventReader) -> AsyncIterator[str]:
-        while not self._services.hub.closed:
+        while not self._hub.closed:
             events = await reader.next(self._patience())
             if reader.missed:
                 reader.missed = False
                 yield await self._snapshot()
-            for event in events:
-                yield sse.message(event.data, event.name, event.id)
-            if any(event.name == "done" for event in events):
+            for stored in events:
+                yield sse.message(stored.event.payload(), stored.name, stored.id)
+            if any(isinstance(stored.event, JobEnded) for stored in events):
                 return
-            if not events or any(event.name == "status" for event in events):
+            if not events or any(isinstance(stored.event, StatusChanged) for stored in events):
                 async for message in self._between():
                     yield message
                 if self._job.finished and not events:
+                    for stored in await reader.rest():
+                        yield sse.message(stored.event.payload(), stored.name, stored.id)
                     return
 
     async def _between(self) -> AsyncIterator[str]:
-        """After a silence or a change of state: the place in the queue, the end, or a sign of life."""
+        """After a silence or a change of state: the place in the queue, the end, or a ping."""
         try:
-            self._job = await self._services.store.job(self._job.id, self._job.owner)
+            self._job = await self._store.job(self._job.id, self._job.owner)
         except NotFound:
-            self._job = self._job.model_copy(update={"status": "cancelled"})
-            yield sse.message({"status": "cancelled", "error": None}, "done")
+            self._job = self._job.model_copy(update={"status": JobStatus.CANCELLED})
+            ended = JobEnded(status=JobStatus.CANCELLED, error=None)
+            yield sse.message(ended.payload(), ended.name)
             return
-        if self._job.status == "queued" and self._job.queue is not None and self._moved(self._job.queue):
-            yield sse.message(self._job.queue.model_dump(mode="json"), "queue")
+        if self._job.status is JobStatus.QUEUED and self._job.queue is not None and self._moved(self._job.queue):
+            yield sse.message(self._job.queue.model_dump(mode="json"), EventName.QUEUE)
         elif time.monotonic() - self._written >= sse.PING_SECONDS:
             yield sse.PING
 
     def _moved(self, queue: Queue) -> bool:
-        """Whether the job's place is another than the one last told; the estimate of the time left does not count."""
+        """Whether the job's place differs from the one last sent; the estimate of the time left does not count."""
         before, self._place = self._place, (queue.position, queue.pages_ahead)
         return before != self._place
 
     def _patience(self) -> float:
         until_ping = max(0.0, self._written + sse.PING_SECONDS - time.monotonic())
-        return min(TICK, until_ping) if self._job.status == "queued" else until_ping
+        return min(QUEUE_POLL_SECONDS, until_ping) if self._job.status is JobStatus.QUEUED else until_ping
 
     async def _snapshot(self) -> str:
-        self._job = await self._services.store.job(self._job.id, self._job.owner)
-        return sse.message(view.full(self._job, self._base).model_dump(mode="json"), "snapshot")
+        self._job = await self._store.job(self._job.id, self._job.owner)
+        return sse.message(view.full(self._job, self._base_url).model_dump(mode="json"), EventName.SNAPSHOT)

@@ -1,13 +1,13 @@
-"""The multipart form of a submission, and what its fields may say. Options are read before any file is looked at."""
+"""The multipart form of a submission: its fields, and how they are checked before any file is opened."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -17,25 +17,87 @@ from pydantic import JsonValue
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
+from gateway.settings import GatewaySettings
+from shared.contract import page_range
 from shared.contract.job import WebhookTarget
-from shared.contract.options import Mode, Options, Priority, ReadType, TextLayer
+from shared.contract.options import MathFormat, Mode, Options, Priority, ReadType, TableFormat, TextLayer
 from shared.errors import BadOption, BadPrompt, BadWebhookUrl, FileMissing, PromptTooLong
-from shared.settings import Settings
 
-READ_OPTIONS: Final = ("type", "mode", "prompt", "pages", "priority", "text_layer")
-FIELDS: Final = frozenset({*READ_OPTIONS, "webhook_url", "webhook_events", "deadline", "metadata"})
-READ_FIELDS: Final = frozenset({"type", "prompt", "stream"})
 WEBHOOK_EVENTS: Final = ("job.started", "job.succeeded", "job.partial", "job.failed", "job.cancelled")
 MAX_FIELDS: Final = 64
-MAX_FIELD: Final = 64 * 1024  # bytes of one text field
-MAX_URL: Final = 2048
+MAX_FIELD_BYTES: Final = 64 * 1024
+MAX_URL_CHARS: Final = 2048
 MAX_DEPTH: Final = 32
-MAX_KEY: Final = 255
-# <image>, <|ref|>, <|grounding|>, DeepSeek's own <｜…｜>, <td>…: whatever a tokenizer may take for more than text.
+MAX_KEY_CHARS: Final = 255
+# <image>, <|ref|>, <|grounding|>, DeepSeek's <｜…｜>, </s>: anything a tokenizer may read as more than text.
 SPECIAL_TOKEN: Final = re.compile(r"<image>|<\s*/?\s*[|｜][^<>]{0,64}[|｜]\s*>|<pad>|</?s>", re.IGNORECASE)
 KEY: Final = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"|([\x21\x23-\x7e][\x21-\x7e]*)')
 
 E = TypeVar("E", bound=StrEnum)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A text field of a form, by its JSON schema. ``limits``: a keyword of the schema -> the setting with its value."""
+
+    schema: Mapping[str, Any]
+    limits: Mapping[str, str] = field(default_factory=dict)
+
+    def described(self, settings: GatewaySettings) -> dict[str, Any]:
+        """The schema with the limits that these settings have."""
+        return {**self.schema, **{word: getattr(settings, name) for word, name in self.limits.items()}}
+
+
+def _text(description: str, **schema: Any) -> dict[str, Any]:
+    return {"type": "string", **schema, "description": description}
+
+
+def _flag(default: str, description: str) -> Field:
+    return Field(_text(description, enum=["true", "false", "1", "0"], default=default))
+
+
+TYPE: Final = Field(_text("what the picture is", enum=[*ReadType], default=ReadType.DOCUMENT))
+PROMPT: Final = Field(_text("instead of the one that `type` stands for"), {"maxLength": "max_prompt_length"})
+# The fields of a submission: what is not listed is refused, and the OpenAPI document describes these.
+FIELDS: Final[Mapping[str, Field]] = {
+    "type": TYPE,
+    "prompt": PROMPT,
+    "mode": Field(_text("resolution, where the engine has modes", enum=[*Mode])),
+    "pages": Field(_text("such as 1-3,7; default: all", example="1", maxLength=page_range.MAX_LENGTH)),
+    "priority": Field({"type": "string", "enum": [*Priority], "default": Priority.NORMAL}),
+    "text_layer": Field(
+        _text("`prefer`: a PDF page that has its own text gives that", enum=[*TextLayer], default=TextLayer.IGNORE)
+    ),
+    "table": Field(
+        _text(
+            "`markdown`: pipes for rectangular tables, HTML for those with spans; `html`: HTML for all",
+            enum=[*TableFormat],
+            default=TableFormat.MARKDOWN,
+        )
+    ),
+    "math": Field(
+        _text("formulas in `$` and `$$`, or in `\\(` and `\\[`", enum=[*MathFormat], default=MathFormat.DOLLARS)
+    ),
+    "clean": _flag("true", "`false`: leave the spaces that the model writes after hyphens"),
+    "furniture": _flag("true", "`false`: leave running heads, running feet and page numbers out of the text"),
+    "page_marks": _flag("false", "`true`: a comment `<!-- page 3 -->` before each page of the Markdown"),
+    "join_pages": _flag("false", "`true`: join paragraphs of the Markdown that go on over a page break"),
+    "webhook_url": Field(_text("https, of a public receiver", format="uri", maxLength=MAX_URL_CHARS)),
+    "webhook_events": Field(
+        _text(f"some of {', '.join(WEBHOOK_EVENTS)}; default: all but job.started", example="job.succeeded,job.failed")
+    ),
+    "deadline": Field(
+        {"type": "number", "exclusiveMinimum": 0, "description": "seconds from now, time in the queue counted"},
+        {"maximum": "max_job_age"},
+    ),
+    "metadata": Field(_text("a JSON object, echoed back", example='{"order": 17}'), {"maxLength": "max_metadata_size"}),
+}
+# The fields of the original API.
+READ_FIELDS: Final[Mapping[str, Field]] = {
+    "type": TYPE,
+    "prompt": PROMPT,
+    "stream": _flag("true", "events as the text is made, or one answer"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +116,7 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class SubmitOptions:
-    """What the fields of a submission say, checked. ``deadline``: seconds from now."""
+    """The checked fields of a submission. ``deadline``: seconds from now."""
 
     options: Options
     pages: str | None = None
@@ -63,14 +125,14 @@ class SubmitOptions:
     webhook: WebhookTarget | None = None
 
     def fingerprint(self) -> str:
-        """The same for the same submit_options, different for different ones."""
-        hook = [self.webhook.url, *self.webhook.events] if self.webhook else None
-        facts = [self.options.model_dump(mode="json"), self.pages, self.deadline, self.metadata, hook]
+        """Equal for equal options, different for different ones."""
+        webhook = [self.webhook.url, *self.webhook.events] if self.webhook else None
+        facts = [self.options.model_dump(mode="json"), self.pages, self.deadline, self.metadata, webhook]
         return json.dumps(facts, sort_keys=True)
 
 
 @asynccontextmanager
-async def read_form(request: Request, known: frozenset[str], files: int) -> AsyncIterator[Form]:
+async def read_form(request: Request, known: Collection[str], files: int) -> AsyncIterator[Form]:
     """The form of this request; its files (on disk beyond 1 MiB) live as long as the block."""
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "multipart/form-data":
@@ -87,10 +149,10 @@ async def read_form(request: Request, known: frozenset[str], files: int) -> Asyn
 @asynccontextmanager
 async def _parts(request: Request, files: int) -> AsyncIterator[list[tuple[str, UploadFile | str]]]:
     try:
-        form = await request.form(max_files=files + 1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD)
+        form = await request.form(max_files=files + 1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES)
     except HTTPException as error:
         kind = BadOption if error.detail.startswith("Too many") else FileMissing
-        raise kind(f"The multipart body cannot be taken: {error.detail}") from error
+        raise kind(f"The multipart body cannot be read: {error.detail}") from error
     try:
         yield list(form.multi_items())
     finally:
@@ -104,7 +166,7 @@ def _files(parts: list[tuple[str, UploadFile | str]]) -> tuple[UploadFile, ...]:
     return tuple(part for _, part in found)
 
 
-def _texts(parts: list[tuple[str, UploadFile | str]], known: frozenset[str]) -> dict[str, str]:
+def _texts(parts: list[tuple[str, UploadFile | str]], known: Collection[str]) -> dict[str, str]:
     fields: dict[str, str] = {}
     for name, value in parts:
         if isinstance(value, UploadFile) or (name == "file" and not value):
@@ -118,16 +180,16 @@ def _texts(parts: list[tuple[str, UploadFile | str]], known: frozenset[str]) -> 
     return fields
 
 
-def _unknown(name: str, known: frozenset[str]) -> BadOption:
+def _unknown(name: str, known: Collection[str]) -> BadOption:
     return BadOption(f"There is no field {_shown(name)}; the fields are file, {', '.join(sorted(known))}")
 
 
 def _shown(text: str) -> str:
-    """A caller's own words in an answer to them: short and in one line."""
+    """Quote the caller's own words in an error: short and in one line."""
     return ascii(text[:40])
 
 
-def parse_options(fields: Mapping[str, str], settings: Settings) -> SubmitOptions:
+def parse_options(fields: Mapping[str, str], settings: GatewaySettings) -> SubmitOptions:
     """Check every field. Raises an ``OptionError`` that names the first one that cannot be accepted."""
     options = Options(
         type=_choice(ReadType, "type", fields) or ReadType.DOCUMENT,
@@ -135,6 +197,12 @@ def parse_options(fields: Mapping[str, str], settings: Settings) -> SubmitOption
         prompt=read_prompt(fields.get("prompt"), settings.max_prompt_length),
         priority=_choice(Priority, "priority", fields) or Priority.NORMAL,
         text_layer=_choice(TextLayer, "text_layer", fields) or TextLayer.IGNORE,
+        table=_choice(TableFormat, "table", fields) or TableFormat.MARKDOWN,
+        math=_choice(MathFormat, "math", fields) or MathFormat.DOLLARS,
+        clean=read_flag("clean", fields, default=True),
+        furniture=read_flag("furniture", fields, default=True),
+        page_marks=read_flag("page_marks", fields, default=False),
+        join_pages=read_flag("join_pages", fields, default=False),
     )
     return SubmitOptions(
         options,
@@ -163,7 +231,7 @@ def read_flag(name: str, fields: Mapping[str, str], *, default: bool) -> bool:
 
 
 def read_prompt(text: str | None, longest: int) -> str | None:
-    """A caller's own prompt, or None. A model's special tokens in it would be more than words."""
+    """A caller's own prompt, or None. Refuses a model's special tokens, which would be more than words."""
     if text is None or not text.strip():
         return None
     if len(text) > longest:
@@ -188,7 +256,7 @@ def read_deadline(text: str | None, longest: int) -> float | None:
 
 
 def read_metadata(text: str, largest: int) -> dict[str, JsonValue]:
-    """A JSON object that comes back as it was sent: nothing in it that JSON or UTF-8 cannot say again."""
+    """A JSON object that can be echoed as it was sent: nothing in it that JSON or UTF-8 cannot express."""
     if len(text.encode("utf-8", "surrogatepass")) > largest:
         raise BadOption(f"metadata may have {largest} bytes")
     try:
@@ -207,13 +275,13 @@ def _depth(value: Any) -> int:
 
 
 def read_webhook(url: str | None, events: str | None) -> WebhookTarget | None:
-    """The form of it only: where a webhook may go is decided when it is sent."""
+    """Check the syntax only: whether the receiver may be called is decided by ``Submissions.check_receiver``."""
     if url is None:
         if events is not None:
             raise BadOption("webhook_events needs a webhook_url")
         return None
-    if len(url) > MAX_URL or not url.isascii() or any(ord(sign) <= 32 or ord(sign) == 127 for sign in url):
-        raise BadWebhookUrl(f"webhook_url must be a URL of at most {MAX_URL} ASCII characters without spaces")
+    if len(url) > MAX_URL_CHARS or not url.isascii() or any(ord(sign) <= 32 or ord(sign) == 127 for sign in url):
+        raise BadWebhookUrl(f"webhook_url must be a URL of at most {MAX_URL_CHARS} ASCII characters without spaces")
     _check_url(url)
     return WebhookTarget(url=url, events=_events(events))
 
@@ -244,6 +312,6 @@ def idempotency_key(request: Request) -> str | None:
         return None
     found = KEY.fullmatch(given[0].strip()) if len(given) == 1 else None
     key = (re.sub(r"\\(.)", r"\1", found[1]) if found[1] is not None else found[2]) if found else ""
-    if not 0 < len(key) <= MAX_KEY:
-        raise BadOption(f"Idempotency-Key must be one string of 1 to {MAX_KEY} printable ASCII characters")
+    if not 0 < len(key) <= MAX_KEY_CHARS:
+        raise BadOption(f"Idempotency-Key must be one string of 1 to {MAX_KEY_CHARS} printable ASCII characters")
     return key

@@ -1,20 +1,21 @@
-"""How the service is: for people, for probes, for Prometheus."""
+"""Whether the service can read documents: for people, for probes, for Prometheus."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from gateway.api.problems import answers, problem, request_id
-from gateway.api.responses import json_answer
-from gateway.api.submission import is_ready
+from gateway.api.workers import ready_workers
+from gateway.dependencies import MetricsDep, SettingsDep, StoreDep
 from gateway.metrics import ServiceSnapshot
-from gateway.services import Services, ServicesDep
 from shared.errors import EngineNotReady, QueueFull, StoreUnavailable
+from shared.store.jobs import Store
 
 router = APIRouter(tags=["health"])
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Health(BaseModel):
@@ -42,80 +43,73 @@ class Alive(BaseModel):
     status: Literal["ok"]
 
 
-async def ready_workers(services: Services) -> list[dict[str, Any]]:
-    return [account for account in await services.store.workers() if is_ready(account)]
-
-
-@router.get("/health", response_model=Health, responses={503: {"model": Health}}, summary="Can documents be read?")
-async def health(services: ServicesDep) -> Response:
-    """503 and ``unhealthy`` when no worker with a ready engine has been heard of in the last ten seconds."""
+@router.get("/health", responses={503: {"model": Health}}, summary="Can documents be read?")
+async def health(response: Response, store: StoreDep) -> Health:
+    """503 and ``unhealthy`` when no worker with a ready engine has reported in the last ten seconds."""
     try:
-        ready = await ready_workers(services)
+        ready = await ready_workers(store)
     except StoreUnavailable:
         ready = []
-    used = [account["engine"]["gpu_memory_used"] for account in ready]
-    known = [size for size in used if size is not None]
-    body = {
-        "status": "healthy" if ready else "unhealthy",
-        "engine_ready": bool(ready),
-        "gpu_memory_used": f"{round(sum(known) / 1024**3)}GB" if known else None,
-    }
-    return json_answer(body, 200 if ready else 503)
-
-
-@router.get("/models", response_model=EngineModel, responses=answers(), summary="Which engine is running?")
-async def models(services: ServicesDep) -> Response:
-    ready = await ready_workers(services)
-    if not ready:
-        raise EngineNotReady("No worker with a ready engine has been heard of", retry_after=5)
-    engine = ready[0]["engine"]
-    width, height = (min(side, services.settings.max_image_side) for side in engine["max_image_size"])
-    return json_answer(
-        {
-            "model": engine["model"],
-            "capabilities": engine["capabilities"],
-            "max_image_size": f"{width}x{height}",
-            "supported_formats": list(services.settings.allowed_extensions),
-            "engine": engine["name"],
-            "version": engine["version"],
-            "modes": engine["modes"],
-            "prompts": engine["prompts"],
-        }
+    used = [size for worker in ready if (size := worker.engine.gpu_memory_used) is not None]
+    response.status_code = 200 if ready else 503
+    return Health(
+        status="healthy" if ready else "unhealthy",
+        engine_ready=bool(ready),
+        gpu_memory_used=f"{round(sum(used) / 1024**3)}GB" if used else None,
     )
 
 
-@router.get("/livez", response_model=Alive, summary="Does this process answer?")
-async def livez() -> Response:
-    return json_answer({"status": "ok"})
+@router.get("/models", responses=answers(), summary="Which engine is running?")
+async def models(store: StoreDep, settings: SettingsDep) -> EngineModel:
+    ready = await ready_workers(store)
+    if not ready:
+        raise EngineNotReady("No worker with a ready engine has reported", retry_after=5)
+    engine = ready[0].engine
+    width, height = (min(side, settings.max_image_side) for side in engine.max_image_size)
+    return EngineModel(
+        model=engine.model,
+        capabilities=list(engine.capabilities),
+        max_image_size=f"{width}x{height}",
+        supported_formats=list(settings.allowed_extensions),
+        engine=engine.name,
+        version=engine.version,
+        modes=list(engine.modes),
+        prompts=engine.prompts,
+    )
 
 
-@router.get("/readyz", response_model=Alive, responses=answers(), summary="Would a submission be taken?")
-async def readyz(request: Request, services: ServicesDep) -> Response:
+@router.get("/livez", summary="Does this process answer?")
+async def livez() -> Alive:
+    return Alive(status="ok")
+
+
+@router.get("/readyz", response_model=Alive, responses=answers(), summary="Would a submission be accepted?")
+async def readyz(request: Request, store: StoreDep) -> Alive | Response:
     """503 when the store cannot be reached or the queue has reached a limit."""
-    await services.store.ping()
-    if (what := await services.store.full()) is not None:
-        full = QueueFull(f"Too many {what} are waiting", retry_after=await services.store.retry_after())
+    await store.ping()
+    if (what := await store.full()) is not None:
+        full = QueueFull(f"Too many {what} are waiting", retry_after=await store.retry_after())
         return problem(full, request_id(request), 503)
-    return json_answer({"status": "ok"})
+    return Alive(status="ok")
 
 
 @router.get("/metrics", response_class=Response, summary="Numbers for Prometheus")
-async def metrics(services: ServicesDep) -> Response:
-    """This process's requests, and what the store and the workers say. ``ocr_store_up`` is 0 when Redis is away."""
+async def metrics(store: StoreDep, counts: MetricsDep) -> Response:
+    """This process's requests, and what the store and the workers report. ``ocr_store_up`` is 0 without Redis."""
     try:
-        snapshot = await _snapshot(services)
+        snapshot = await _snapshot(store)
     except StoreUnavailable:
         snapshot = ServiceSnapshot(up=False)
-    return Response(services.metrics.render(snapshot), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(counts.render(snapshot), media_type=METRICS_TYPE)
 
 
-async def _snapshot(services: Services) -> ServiceSnapshot:
-    workers = await services.store.workers()
+async def _snapshot(store: Store) -> ServiceSnapshot:
+    workers = await store.workers()
     return ServiceSnapshot(
         up=True,
-        counters=await services.store.counters(),
+        counters=await store.counters(),
         workers=workers,
-        ready=sum(map(is_ready, workers)),
-        oldest_queued=await services.store.oldest_queued(),
-        memory_share=await services.store.memory_share(),
+        ready=sum(worker.reads_pages for worker in workers),
+        oldest_queued=await store.oldest_queued(),
+        memory_share=await store.memory_share(),
     )

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
-from gateway.api.forms import FIELDS, Form, idempotency_key, read_form
-from gateway.api.long_poll import Prefers, Waits, wait_for
+from gateway.api.forms import FIELDS, idempotency_key, read_form
+from gateway.api.long_poll import Prefers, Waits
 from gateway.api.openapi import JOB_FORM, created, etagged
 from gateway.api.problems import answers
-from gateway.api.responses import base_url, etag, job_answer, json_answer, matches, unchanged
-from gateway.api.submission import Submitter, check_form, receive_upload, refuse_when_full, submit
-from gateway.dependencies import Caller, CallerDep
-from gateway.services import Services, ServicesDep
+from gateway.api.submission import Submitter
+from gateway.dependencies import BaseUrlDep, CallerDep, JobAnswerDep, LongPollDep, StoreDep, SubmissionsDep
 from shared.contract import view
 from shared.contract.job import Job
+from shared.contract.states import JobStatus
 from shared.errors import AlreadyFinished, BadOption, NotFound, ResultExpired
+from shared.store.jobs import Store
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
-
-Status = Literal["queued", "processing", "succeeded", "partial", "failed", "cancelled"]
 
 
 class JobList(BaseModel):
@@ -35,47 +33,51 @@ class JobList(BaseModel):
     "", status_code=202, summary="Submit a file", responses=created(view.JobView) | answers(400, 410, 413, 422, 429),
     openapi_extra=JOB_FORM,
 )  # fmt: skip
-async def submit_job(request: Request, services: ServicesDep, caller: CallerDep, wait: Prefers) -> Response:
+async def submit_job(
+    request: Request,
+    caller: CallerDep,
+    wait: Prefers,
+    submissions: SubmissionsDep,
+    store: StoreDep,
+    long_poll: LongPollDep,
+    answer: JobAnswerDep,
+) -> view.JobView:
     """One file becomes one job. Every page range, option and limit is checked before anything is stored."""
     key = idempotency_key(request)
-    await refuse_when_full(services, request)
+    await submissions.refuse_when_full(request)
     async with read_form(request, FIELDS, files=1) as form:
-        job = await _submit(services, form, caller, key)
-    job = await wait_for(services, request, job, wait.seconds, lambda job: job.finished)
+        submit_options = await submissions.check_form(form)
+        upload = await submissions.receive_upload(form.file, submit_options.pages)
+        submitter = Submitter(caller.owner, key, page_quota=caller.page_quota)
+        submitted = await submissions.submit(upload, submit_options, submitter)
+    job = await _submitted(store, submitted.job_id, caller.owner)
+    job = await long_poll.until(job, wait.seconds, lambda job: job.finished)
     ended_in_time = bool(wait.seconds) and job.finished
-    return job_answer(services, request, job, 200 if ended_in_time else 202, wait.headers)
+    return answer.show(job, 200 if ended_in_time else 202, wait.headers)
 
 
-async def _submit(services: Services, form: Form, caller: Caller, key: str | None) -> Job:
-    submit_options = await check_form(services, form)
-    upload = await receive_upload(services, form.file, submit_options.pages)
-    submitted = await submit(
-        services, upload, submit_options, Submitter(caller.owner, key, page_quota=caller.page_quota)
-    )
+async def _submitted(store: Store, job_id: str, owner: str) -> Job:
     try:
-        return await services.store.job(submitted.job_id, caller.owner)
+        return await store.job(job_id, owner)
     except NotFound:
         raise ResultExpired("The job of this Idempotency-Key has been deleted") from None
 
 
-@router.get("", response_model=JobList, summary="List jobs", responses=answers(400))
+@router.get("", summary="List jobs", responses=answers(400))
 async def list_jobs(
-    request: Request,
-    services: ServicesDep,
     caller: CallerDep,
-    status: Annotated[Status | None, Query(description="only jobs in this state")] = None,
+    store: StoreDep,
+    base_url: BaseUrlDep,
+    status: Annotated[JobStatus | None, Query(description="only jobs in this state")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     cursor: Annotated[str | None, Query(max_length=64, description="``next_cursor`` of the page before")] = None,
-) -> Response:
+) -> JobList:
     """The caller's own jobs, newest first, each without its list of pages."""
     try:
-        jobs, cursor = await services.store.jobs(caller.owner, status=status, limit=limit, cursor=cursor)
+        jobs, cursor = await store.jobs(caller.owner, status=status, limit=limit, cursor=cursor)
     except NotFound:
-        raise BadOption("cursor is not one that was given out") from None
-    base = base_url(services, request)
-    return json_answer(
-        {"items": [view.brief(job, base).model_dump(mode="json") for job in jobs], "next_cursor": cursor}
-    )
+        raise BadOption("cursor is not valid: pass next_cursor of the page before") from None
+    return JobList(items=[view.brief(job, base_url) for job in jobs], next_cursor=cursor)
 
 
 @router.get(
@@ -84,42 +86,39 @@ async def list_jobs(
     summary="Look at a job",
     responses=etagged(view.JobView) | answers(400, 404),
 )
-async def get_job(job_id: str, request: Request, services: ServicesDep, caller: CallerDep, wait: Waits) -> Response:
+async def get_job(
+    job_id: str, caller: CallerDep, wait: Waits, store: StoreDep, long_poll: LongPollDep, answer: JobAnswerDep
+) -> view.JobView | Response:
     """The job as it is. With a wait: once it has ended or, given If-None-Match, once it has changed."""
-    job = await services.store.job(job_id, caller.owner)
-    conditional = "if-none-match" in request.headers
-    job = await wait_for(
-        services, request, job, wait.seconds,
-        lambda job: job.finished or (conditional and not matches(request, etag(job))),
-    )  # fmt: skip
-    if matches(request, etag(job)):
-        return unchanged(job, wait.headers)
-    return job_answer(services, request, job, 200, wait.headers)
+    job = await store.job(job_id, caller.owner)
+    job = await long_poll.until(
+        job, wait.seconds, lambda job: job.finished or (answer.conditional and not answer.known(job))
+    )
+    return answer.unchanged(job, wait.headers) if answer.known(job) else answer.show(job, 200, wait.headers)
 
 
 @router.post(
     "/{job_id}/cancel", status_code=202, summary="Cancel a job", responses=created(view.JobView) | answers(404, 409)
 )  # fmt: skip
-async def cancel_job(job_id: str, request: Request, services: ServicesDep, caller: CallerDep) -> Response:
+async def cancel_job(job_id: str, caller: CallerDep, store: StoreDep, answer: JobAnswerDep) -> view.JobView:
     """Stop it, queued or running. Pages that were read stay readable."""
-    await services.store.job(job_id, caller.owner, pages=False)
-    await services.store.cancel(job_id)
-    return job_answer(services, request, await services.store.job(job_id, caller.owner), 202)
+    await store.job(job_id, caller.owner, pages=False)
+    await store.cancel(job_id)
+    return answer.show(await store.job(job_id, caller.owner), 202)
 
 
-@router.delete("/{job_id}", status_code=204, summary="Forget a job", responses=answers(404))
-async def delete_job(job_id: str, services: ServicesDep, caller: CallerDep) -> Response:
+@router.delete("/{job_id}", status_code=204, response_class=Response, summary="Forget a job", responses=answers(404))
+async def delete_job(job_id: str, caller: CallerDep, store: StoreDep) -> None:
     """Cancel it if needed, then forget job, upload and result."""
-    job = await services.store.job(job_id, caller.owner, pages=False)
+    job = await store.job(job_id, caller.owner, pages=False)
     if not job.finished:
-        await _cancel_first(services, job_id)
-    await services.store.delete(job_id)
-    return Response(status_code=204)
+        await _cancel_first(store, job_id)
+    await store.delete(job_id)
 
 
-async def _cancel_first(services: Services, job_id: str) -> None:
-    """As a step of its own, so that whoever follows the job's events hears of its end before they are gone."""
+async def _cancel_first(store: Store, job_id: str) -> None:
+    """As a step of its own, so that followers of the job's events see its end before they are deleted."""
     try:
-        await services.store.cancel(job_id)
+        await store.cancel(job_id)
     except (AlreadyFinished, NotFound):
         return

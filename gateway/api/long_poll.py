@@ -1,4 +1,4 @@
-"""``Prefer: wait=N`` and ``?wait=N``: an answer that is held back until there is something to say."""
+"""``Prefer: wait=N`` and ``?wait=N``: hold the response back until the job changes or the time is up."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from typing import Annotated, Final
 
 from fastapi import Depends, Query, Request
 
-from gateway.services import Services
+from gateway.streaming.event_hub import Hub
 from shared.contract.job import Job
+from shared.store.jobs import Store
 from shared.tasks import stop
 
-MOST: Final = 60
-LOOK: Final = 5.0  # seconds between two looks at a job of which nothing is heard
+MAX_WAIT_SECONDS: Final = 60
+POLL_SECONDS: Final = 5.0  # the job is looked up this often while no event of it arrives
 WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*"?(\d{1,9})"?(?=$|[,;\s])', re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """``seconds`` 0: do not wait. ``preferred``: asked for by the Prefer header, to be confirmed in the answer."""
+    """``seconds`` 0: do not wait. ``preferred``: asked for by the Prefer header, to be confirmed in the response."""
 
     seconds: int = 0
     preferred: bool = False
@@ -32,17 +33,19 @@ class Wait:
 
 
 def preferred(value: str) -> Wait:
-    """Read a Prefer header; what it does not say clearly is ignored, as RFC 7240 has it."""
+    """Read a Prefer header; what it does not say clearly is ignored, as RFC 7240 requires."""
     found = WAIT.search(value)
-    seconds = min(MOST, int(found[1])) if found else 0
+    seconds = min(MAX_WAIT_SECONDS, int(found[1])) if found else 0
     return Wait(seconds, preferred=True) if seconds else Wait()
 
 
 async def wanted_wait(
     request: Request,
-    wait: Annotated[int | None, Query(ge=1, le=MOST, description="seconds to wait for the job to end")] = None,
+    wait: Annotated[
+        int | None, Query(ge=1, le=MAX_WAIT_SECONDS, description="seconds to wait for the job to end")
+    ] = None,
 ) -> Wait:
-    return Wait(wait) if wait is not None else preferred(", ".join(request.headers.getlist("prefer")))
+    return Wait(wait) if wait is not None else await prefer_wait(request)
 
 
 async def prefer_wait(request: Request) -> Wait:
@@ -53,33 +56,39 @@ Waits = Annotated[Wait, Depends(wanted_wait)]
 Prefers = Annotated[Wait, Depends(prefer_wait)]
 
 
-async def gone(request: Request) -> None:
+async def disconnected(request: Request) -> None:
     """Return when the client has closed the connection."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
-async def wait_for(
-    services: Services, request: Request, job: Job, seconds: float, enough: Callable[[Job], bool]
-) -> Job:
-    """The job once ``enough`` says so; as it is when the time is up, the client has gone or the gateway stops."""
-    if not seconds or enough(job):
-        return job
-    left = asyncio.ensure_future(gone(request))
-    follower = asyncio.ensure_future(_follow(services, job, enough))
-    try:
-        await asyncio.wait({left, follower}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        return follower.result() if follower.done() else await services.store.job(job.id, job.owner)
-    finally:
-        await stop(left, follower)
+class LongPoll:
+    """Waits on behalf of one request."""
 
+    def __init__(self, request: Request, store: Store, hub: Hub) -> None:
+        self._request, self._store, self._hub = request, store, hub
 
-async def _follow(services: Services, job: Job, enough: Callable[[Job], bool]) -> Job:
-    async with services.hub.follow(job.id, None) as reader:
-        while True:
-            job = await services.store.job(job.id, job.owner)
-            if job.finished or enough(job) or services.hub.closed:
-                return job
-            events = await reader.next(LOOK)
-            while events and all(event.name == "token" for event in events):
-                events = await reader.next(LOOK)
+    async def until(self, job: Job, seconds: float | None, enough: Callable[[Job], bool]) -> Job:
+        """The job once ``enough`` says so; as it is when the time is up, the client has left or the gateway stops.
+
+        ``seconds`` 0: do not wait; None: without a limit.
+        """
+        if seconds == 0 or enough(job):
+            return job
+        left = asyncio.ensure_future(disconnected(self._request))
+        follower = asyncio.ensure_future(self._follow(job, enough))
+        try:
+            await asyncio.wait({left, follower}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            return follower.result() if follower.done() else await self._store.job(job.id, job.owner)
+        finally:
+            await stop(left, follower)
+
+    async def _follow(self, job: Job, enough: Callable[[Job], bool]) -> Job:
+        async with self._hub.follow(job.id, None) as reader:
+            while True:
+                job = await self._store.job(job.id, job.owner)
+                if job.finished or enough(job) or self._hub.closed:
+                    return job
+                events = await reader.next(POLL_SECONDS)
+                while events and all(event.name == "token" for event in events):
+                    events = await reader.next(POLL_SECONDS)

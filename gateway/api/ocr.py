@@ -10,28 +10,27 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from gateway.api.forms import READ_FIELDS, read_flag, read_form
-from gateway.api.health import ready_workers
-from gateway.api.long_poll import wait_for
+from gateway.api.long_poll import LongPoll
 from gateway.api.openapi import READ_FORM, Responses, content, header
+from gateway.api.outcomes import refuse_without_result
 from gateway.api.problems import answers, describe, request_id
-from gateway.api.responses import json_answer
-from gateway.api.results import refuse_without_result
-from gateway.api.submission import ReceivedUpload, Submitter, check_form, receive_upload, submit
-from gateway.dependencies import CallerDep
+from gateway.api.submission import ReceivedUpload, Submitter
+from gateway.api.workers import ready_workers
+from gateway.background import Background
+from gateway.dependencies import BackgroundDep, CallerDep, HubDep, LongPollDep, StoreDep, SubmissionsDep
 from gateway.formats.markdown import markdown
-from gateway.services import Services, ServicesDep
 from gateway.streaming import sse
-from gateway.streaming.event_hub import EventReader
+from gateway.streaming.event_hub import EventReader, Hub
 from gateway.streaming.text_stream import TextStream
 from shared.contract.document import Document
+from shared.contract.events import JobEnded, PageEnded, PageRestarted, PageText
 from shared.contract.job import Job
 from shared.errors import AlreadyFinished, EngineNotReady, JobFailed, NotFound, OCRError
-from shared.store.jobs import Event
+from shared.store.jobs import Store, StoredEvent
 
 router = APIRouter(prefix="/api/v1", tags=["wait or stream in one call"])
 
-LOOK: Final = 5.0  # seconds of silence before the job is looked at
-FOR_EVER: Final = 10**9
+POLL_SECONDS: Final = 5.0  # the job is looked up this often while no event of it arrives
 JOB_ID: Final = header("id of the job that does the work")
 
 
@@ -59,75 +58,93 @@ READ: Final[Responses] = {
 
 
 @router.post(
-    "/ocr", summary="Read a file now", openapi_extra=READ_FORM, response_class=Response,
+    "/ocr", summary="Read a file now", openapi_extra=READ_FORM, response_model=OcrResponse,
     responses=READ | answers(400, 409, 413, 429),
 )  # fmt: skip
-async def read(request: Request, services: ServicesDep, caller: CallerDep) -> Response:
-    """Submits a job and relays it. A client that goes away cancels it."""
-    if not await ready_workers(services):
-        raise EngineNotReady("No worker with a ready engine has been heard of", retry_after=5)
+async def read(
+    request: Request,
+    response: Response,
+    caller: CallerDep,
+    store: StoreDep,
+    submissions: SubmissionsDep,
+    hub: HubDep,
+    long_poll: LongPollDep,
+    background: BackgroundDep,
+) -> OcrResponse | Response:
+    """Submits a job and relays its text. A client that disconnects cancels the job."""
+    if not await ready_workers(store):
+        raise EngineNotReady("No worker with a ready engine has reported", retry_after=5)
     async with read_form(request, READ_FIELDS, files=1) as form:
         stream = read_flag("stream", form.fields, default=True)
-        submit_options = await check_form(services, form)
-        upload = await receive_upload(services, form.file, submit_options.pages)
-        submitted = await submit(
-            services, upload, submit_options, Submitter(caller.owner, page_quota=caller.page_quota)
-        )
-    call = OcrCall(services, request, submitted.job_id, upload)
-    return call.stream() if stream else await call.whole()
+        submit_options = await submissions.check_form(form)
+        upload = await submissions.receive_upload(form.file, submit_options.pages)
+        submitter = Submitter(caller.owner, page_quota=caller.page_quota)
+        submitted = await submissions.submit(upload, submit_options, submitter)
+    call = OcrCall(store, hub, background, submitted.job_id, upload, request_id(request))
+    if stream:
+        return call.stream()
+    response.headers.update(call.headers)
+    return await call.whole(long_poll)
 
 
 class OcrCall:
-    """A job somebody is waiting for: it is cancelled when nobody is any more."""
+    """A job with one client waiting for it; it is cancelled when the client disconnects."""
 
-    def __init__(self, services: Services, request: Request, job_id: str, upload: ReceivedUpload) -> None:
-        self._services, self._request, self._id, self._upload = services, request, job_id, upload
-        self._headers = {"X-Job-Id": job_id}
+    def __init__(
+        self, store: Store, hub: Hub, background: Background, job_id: str, upload: ReceivedUpload, request_id: str
+    ) -> None:
+        self._store, self._hub, self._background = store, hub, background
+        self._id, self._upload, self._request_id = job_id, upload, request_id
+        self.headers = {"X-Job-Id": job_id}
         self._over = False
 
-    def _left(self) -> None:
+    def _disconnected(self) -> None:
         if not self._over:
-            self._services.spawn(self._cancel())
+            self._background.spawn(self._cancel)
 
     async def _cancel(self) -> None:
         try:
-            await self._services.store.cancel(self._id)
+            await self._store.cancel(self._id)
         except (AlreadyFinished, NotFound):
             return
 
     async def _job(self) -> Job:
-        job = await self._services.store.job(self._id)
+        job = await self._store.job(self._id)
         self._over = job.finished
         return job
 
-    # -- in one answer
+    # -- in one response
 
-    async def whole(self) -> Response:
+    async def whole(self, long_poll: LongPoll) -> OcrResponse:
+        """Wait for the job's end. Raises ``JobFailed``, ``ResultExpired``, and ``EngineNotReady`` at a shutdown."""
         try:
-            job = await wait_for(self._services, self._request, await self._job(), FOR_EVER, lambda job: job.finished)
+            job = await long_poll.until(await self._job(), None, lambda job: job.finished)
             self._over = job.finished
         finally:
-            self._left()
+            self._disconnected()
         if not job.finished:
             raise EngineNotReady("The gateway is stopping", retry_after=1)
         refuse_without_result(job)
-        pages = tuple(await self._services.store.pages(job.id))
-        text = markdown(Document(job_id=job.id, engine=job.engine or "", pages=pages))
-        width = self._upload.info.width or pages[0].width
-        height = self._upload.info.height or pages[0].height
+        pages = tuple(await self._store.pages(job.id))
         seconds = round((job.completed_at or 0.0) - (job.started_at or job.created_at), 3)
-        metadata = OcrMetadata(image_width=width, image_height=height, processing_time=seconds)
-        return json_answer(OcrResponse(text=text, metadata=metadata).model_dump(), 200, self._headers)
+        return OcrResponse(
+            text=markdown(Document(job_id=job.id, engine=job.engine or "", pages=pages)),
+            metadata=OcrMetadata(
+                image_width=self._upload.info.width or pages[0].width,
+                image_height=self._upload.info.height or pages[0].height,
+                processing_time=seconds,
+            ),
+        )
 
     # -- as it is made
 
     def stream(self) -> Response:
-        return sse.EventStream(self._messages(), self._headers, on_close=self._left)
+        return sse.EventStream(self._messages(), self.headers, on_close=self._disconnected)
 
     async def _messages(self) -> AsyncIterator[str]:
         text_stream, written = TextStream(self._upload.numbers), time.monotonic()
         try:
-            async with self._services.hub.follow(self._id, "0") as reader:
+            async with self._hub.follow(self._id, "0") as reader:
                 while not self._over:
                     for piece in await self._pieces(reader, text_stream):
                         written = time.monotonic()
@@ -136,32 +153,37 @@ class OcrCall:
                         written = time.monotonic()
                         yield sse.PING
         except OCRError as error:
-            yield sse.message({"error": describe(error, request_id(self._request))})
+            yield sse.message(self._error(error))
 
     async def _pieces(self, reader: EventReader, text_stream: TextStream) -> list[dict[str, Any]]:
-        """What there is to tell next: pieces of text, and the end when it has come."""
-        events = await reader.next(LOOK)
+        """Wait for the next pieces of text, and for the end."""
+        events = await reader.next(POLL_SECONDS)
+        if not events and (await self._job()).finished:
+            self._over = False  # not before all of it was sent
+            events = await reader.rest()
         pieces: list[dict[str, Any]] = []
         if reader.missed:
             reader.missed = False
             pieces += text_stream.missed()
-            for page in await self._services.store.pages(self._id):
+            for page in await self._store.pages(self._id):
                 pieces += text_stream.ended(page)
-        for event in events:
-            pieces += await self._heard(event, text_stream)
-        if not events or any(event.name == "done" for event in events):
+        for stored in events:
+            pieces += await self._pieces_of(stored, text_stream)
+        if not events or any(isinstance(stored.event, JobEnded) for stored in events):
             pieces += self._end(await self._job(), text_stream)
         return pieces
 
-    async def _heard(self, event: Event, text_stream: TextStream) -> list[dict[str, Any]]:
-        if event.name == "token":
-            return list(text_stream.token(event.data["page"], event.data["text"]))
-        if event.name == "page.restarted":
-            return list(text_stream.restarted(event.data["page"]))
-        if event.name in ("page.completed", "page.failed"):
-            page = await self._services.store.page(self._id, event.data["page"])
-            return list(text_stream.ended(page)) if page else []
-        return []
+    async def _pieces_of(self, stored: StoredEvent, text_stream: TextStream) -> list[dict[str, Any]]:
+        match stored.event:
+            case PageText(page=number, text=text):
+                return list(text_stream.token(number, text))
+            case PageRestarted(page=number):
+                return list(text_stream.restarted(number))
+            case PageEnded(page=number):
+                page = await self._store.page(self._id, number)
+                return list(text_stream.ended(page)) if page else []
+            case _:
+                return []
 
     def _end(self, job: Job, text_stream: TextStream) -> list[dict[str, Any]]:
         if not job.finished:
@@ -169,5 +191,8 @@ class OcrCall:
         try:
             refuse_without_result(job)
         except JobFailed as error:
-            return [{"error": describe(error, request_id(self._request))}]
+            return [self._error(error)]
         return [*text_stream.finished(), {"done": True}]
+
+    def _error(self, error: OCRError) -> dict[str, Any]:
+        return {"error": describe(error, self._request_id).model_dump()}

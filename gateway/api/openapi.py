@@ -1,4 +1,8 @@
-"""What FastAPI cannot see by itself: the multipart forms, read by hand so that a refusal comes before the upload."""
+"""The parts of the OpenAPI document that FastAPI cannot derive: forms, result formats, headers and problems.
+
+The forms are read by hand, so that a refusal comes before the upload; their schemas follow from ``forms.FIELDS`` and
+the settings. A route marks what is to be filled in (``MULTIPART``, ``FORMATS_HERE``); ``describe`` fills it in.
+"""
 
 from __future__ import annotations
 
@@ -8,40 +12,19 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from gateway.api.forms import WEBHOOK_EVENTS
+from gateway.api.forms import FIELDS, MAX_KEY_CHARS, READ_FIELDS
 from gateway.api.problems import ProblemDetails
-from shared.contract.options import Mode, Priority, ReadType, TextLayer
+from gateway.formats.registry import FORMATS
+from gateway.settings import GatewaySettings
 
-FILE: Final = {"type": "string", "format": "binary", "description": "jpg, jpeg, png, webp, tiff or pdf"}
-TYPE: Final = {"type": "string", "enum": [*ReadType], "default": "document", "description": "what the picture is"}
-PROMPT: Final = {"type": "string", "maxLength": 2000, "description": "instead of the one that `type` stands for"}
-
-OPTIONS: Final[dict[str, Any]] = {
-    "type": TYPE,
-    "prompt": PROMPT,
-    "mode": {"type": "string", "enum": [*Mode], "description": "resolution, where the engine has modes"},
-    "pages": {"type": "string", "example": "1", "description": "such as 1-3,7; default: all"},
-    "priority": {"type": "string", "enum": [*Priority], "default": "normal"},
-    "text_layer": {
-        "type": "string",
-        "enum": [*TextLayer],
-        "default": "ignore",
-        "description": "`prefer`: a PDF page that has its own text gives that",
-    },
-    "webhook_url": {"type": "string", "format": "uri", "maxLength": 2048, "description": "https, of a public receiver"},
-    "webhook_events": {
-        "type": "string",
-        "example": "job.succeeded,job.failed",
-        "description": f"some of {', '.join(WEBHOOK_EVENTS)}; default: all but job.started",
-    },
-    "deadline": {"type": "number", "exclusiveMinimum": 0, "description": "seconds from now, time in the queue counted"},
-    "metadata": {"type": "string", "example": '{"order": 17}', "description": "a JSON object, echoed back"},
-}
+MULTIPART: Final = "x-form"
+RESULT: Final = "x-result-formats"
+FORMATS_HERE: Final[dict[str, Any]] = {RESULT: True}
 
 IDEMPOTENCY: Final[dict[str, Any]] = {
     "name": "Idempotency-Key",
     "in": "header",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-\\[\\]-~]+$"},
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARS, "pattern": "^[!#-\\[\\]-~]+$"},
     "description": "the same key and the same payload give the same job again",
 }
 PREFER: Final[dict[str, Any]] = {
@@ -51,23 +34,25 @@ PREFER: Final[dict[str, Any]] = {
     "example": "wait=30",
     "description": "`wait=N`: hold the answer back for up to N seconds (1-60)",
 }
+JOB_FORM: Final = {MULTIPART: "job", "parameters": [IDEMPOTENCY, PREFER]}
+BATCH_FORM: Final = {MULTIPART: "batch", "parameters": [IDEMPOTENCY]}
+READ_FORM: Final = {MULTIPART: "read"}
 
 
-def form(properties: dict[str, Any], *parameters: dict[str, Any]) -> dict[str, Any]:
-    schema = {"type": "object", "required": ["file"], "properties": properties, "additionalProperties": False}
-    content = {"multipart/form-data": {"schema": schema}}
-    return {"requestBody": {"required": True, "content": content}, "parameters": list(parameters)}
-
-
-JOB_FORM: Final = form({"file": FILE, **OPTIONS}, IDEMPOTENCY, PREFER)
-BATCH_FORM: Final = form({"file": {"type": "array", "items": FILE, "minItems": 1}, **OPTIONS}, IDEMPOTENCY)
-STREAM: Final = {
-    "type": "string",
-    "enum": ["true", "false", "1", "0"],
-    "default": "true",
-    "description": "events as the text is made, or one answer",
-}
-READ_FORM: Final = form({"file": FILE, "type": TYPE, "prompt": PROMPT, "stream": STREAM})
+def form_body(kind: str, settings: GatewaySettings) -> dict[str, Any]:
+    """The ``requestBody`` of a form: ``job``, ``batch`` (many files) or ``read`` (the original API)."""
+    types = ", ".join(settings.allowed_extensions)
+    file: dict[str, Any] = {"type": "string", "format": "binary", "description": f"one of {types}"}
+    files = {"type": "array", "items": file, "minItems": 1, "maxItems": settings.max_batch_files}
+    fields = READ_FIELDS if kind == "read" else FIELDS
+    properties = {name: field.described(settings) for name, field in fields.items()}
+    schema = {
+        "type": "object",
+        "required": ["file"],
+        "properties": {"file": files if kind == "batch" else file, **properties},
+        "additionalProperties": False,
+    }
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
 
 
 Responses = dict[int | str, dict[str, Any]]
@@ -109,8 +94,8 @@ def content(*types: str) -> dict[str, Any]:
     return {kind: {"schema": EVENT if kind == "text/event-stream" else TEXT} for kind in types}
 
 
-def describe(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document, made once: FastAPI's, with problems in the place of its own validation errors."""
+def describe(app: FastAPI, settings: GatewaySettings) -> dict[str, Any]:
+    """The OpenAPI document, made once: FastAPI's, completed, with problems in place of its own validation errors."""
     if app.openapi_schema is None:
         made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         schemas = made.setdefault("components", {}).setdefault("schemas", {})
@@ -119,11 +104,18 @@ def describe(app: FastAPI) -> dict[str, Any]:
             schemas.pop(name, None)
         for path in made["paths"].values():
             for operation in path.values():
-                _without_validation_error(operation["responses"])
+                _complete(operation, settings)
         app.openapi_schema = made
     return app.openapi_schema
 
 
-def _without_validation_error(responses: dict[str, Any]) -> None:
-    if "HTTPValidationError" in str(responses.get("422")):
-        del responses["422"]
+def _complete(operation: dict[str, Any], settings: GatewaySettings) -> None:
+    if "HTTPValidationError" in str(operation["responses"].get("422")):
+        del operation["responses"]["422"]
+    if (kind := operation.pop(MULTIPART, None)) is not None:
+        operation["requestBody"] = form_body(kind, settings)
+    if operation.pop(RESULT, False):
+        types = [renderer.media_type for renderer in FORMATS.values() if renderer.format != "json"]
+        operation["responses"]["200"].setdefault("content", {}).update(content(*types))
+        choice = next(parameter for parameter in operation["parameters"] if parameter["name"] == "format")
+        choice["schema"] = {"type": "string", "enum": list(FORMATS)}

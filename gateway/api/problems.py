@@ -1,4 +1,4 @@
-"""Every refusal is one RFC 9457 problem; here each code gets its HTTP status, and nowhere else.
+"""Every refusal is one RFC 9457 problem. This is the only place where a code gets its HTTP status.
 
 ``type`` is ``/problems/<code>``: stable, relative to the gateway, and served there as a short page.
 """
@@ -39,34 +39,39 @@ STATUS: Final[Mapping[str, int]] = {
     "forbidden": 403,
     "not-found": 404,
     "method-not-allowed": 405,
+    "body-timeout": 408,
+    "head-timeout": 408,
     "not-finished": 409,
     "already-finished": 409,
     "job-failed": 409,
     "result-expired": 410,
     "body-too-large": 413,
+    "url-too-long": 414,
     "idempotency-mismatch": 422,
     "queue-full": 429,
     "rate-limited": 429,
+    "head-too-large": 431,
     "internal": 500,
-    # An engine's own words: they stand in jobs and pages, and are never an answer's code.
+    # Codes of engines: they appear in jobs and pages, and never as the code of a response.
     "inference-failed": 500,
     "render-failed": 500,
     "render-timeout": 500,
     "render-memory": 500,
     "engine-dead": 500,
     "engine-not-ready": 503,
+    "store-full": 503,
     "store-unavailable": 503,
 }
 
 
 class MethodNotAllowed(OCRError):
-    """This path does not take that method"""
+    """This path does not accept that method"""
 
     code = "method-not-allowed"
 
 
 class ProblemDetails(BaseModel):
-    """What went wrong, by RFC 9457. Programs go by ``code``, people read ``detail``."""
+    """A problem by RFC 9457. Programs go by ``code``, people read ``detail``."""
 
     type: str = Field(description="stable URI of the kind of problem", examples=["/problems/file-too-large"])
     title: str = Field(examples=["The file is too large"])
@@ -92,20 +97,20 @@ def request_id(request: Request) -> str:
     return str(request.scope.get("request_id", ""))
 
 
-def describe(error: OCRError, request_id: str, status: int | None = None) -> dict[str, Any]:
-    """The members of the problem that this error is."""
-    return {
-        "type": f"/problems/{error.code}",
-        "title": error.title,
-        "status": status or STATUS[error.code],
-        "detail": error.detail,
-        "code": error.code,
-        "request_id": request_id,
-    }
+def describe(error: OCRError, request_id: str, status: int | None = None) -> ProblemDetails:
+    """The problem of this error; ``status`` where it is another than the code's own."""
+    return ProblemDetails(
+        type=f"/problems/{error.code}",
+        title=error.title,
+        status=status or STATUS[error.code],
+        detail=error.detail,
+        code=error.code,
+        request_id=request_id,
+    )
 
 
 def problem(error: OCRError, request_id: str, status: int | None = None, allow: str | None = None) -> Response:
-    """The answer to a request that ended in ``error``."""
+    """The response to a request that ended in ``error``."""
     headers = {"Cache-Control": "no-store"}
     if allow is not None:
         headers["Allow"] = allow
@@ -114,7 +119,7 @@ def problem(error: OCRError, request_id: str, status: int | None = None, allow: 
     if error.code == "unauthorized":
         headers["WWW-Authenticate"] = "Bearer"
     body = describe(error, request_id, status)
-    return JSONResponse(body, body["status"], headers, MEDIA_TYPE)
+    return JSONResponse(body.model_dump(), body.status, headers, MEDIA_TYPE)
 
 
 async def _ocr_error(request: Request, error: Exception) -> Response:
@@ -126,7 +131,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     mine: OCRError
     if error.status_code == 404:
-        mine = errors.NotFound("There is nothing at this address")
+        mine = errors.NotFound("No such URL")
     elif error.status_code == 405:
         mine = MethodNotAllowed()
     elif error.status_code < 500:
@@ -160,7 +165,7 @@ def add_handlers(app: FastAPI) -> None:
 
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The ``responses`` of a route for OpenAPI: these statuses, each a problem."""
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
     return {
         status: {"description": ", ".join(code for code, its in STATUS.items() if its == status), "content": content}
         for status in (*statuses, 500, 503)

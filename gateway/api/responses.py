@@ -1,4 +1,4 @@
-"""How jobs are answered with: absolute URLs, ETag and 304, Location, Retry-After, and never from a cache."""
+"""Building responses: absolute URLs, ETag and 304, Location, Retry-After, and never from a cache."""
 
 from __future__ import annotations
 
@@ -8,19 +8,57 @@ from collections.abc import Mapping
 from typing import Final
 
 from fastapi import Request, Response
-from fastapi.responses import JSONResponse
 
-from gateway.services import Services
 from shared.contract import view
 from shared.contract.job import Job
 
 NO_STORE: Final = {"Cache-Control": "no-store"}
-SOON: Final = 2  # seconds to come back in, where the end of the job cannot be told yet
+UNKNOWN_ETA_SECONDS: Final = 2  # Retry-After where the end of the job cannot be estimated yet
+MAX_RETRY_SECONDS: Final = 60
 
 
-def base_url(services: Services, request: Request) -> str:
-    """Where this gateway is reached: ``public_url``, else what the request says of itself."""
-    return (services.settings.public_url or str(request.base_url)).rstrip("/")
+class NoStoreResponse(Response):
+    """Bytes, text or no content, kept out of caches."""
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        super().init_headers({**NO_STORE, **(headers or {})})
+
+
+class JobAnswer:
+    """Answers one request with a job: the view as the body, and the headers that follow from the job's state."""
+
+    def __init__(self, request: Request, response: Response, base_url: str) -> None:
+        self.conditional = "if-none-match" in request.headers
+        self._request, self._response, self._base_url = request, response, base_url
+
+    def known(self, job: Job) -> bool:
+        """Whether the caller holds the job as it is: ``If-None-Match`` names its ETag."""
+        return matches(self._request, etag(job))
+
+    def show(self, job: Job, status: int = 200, headers: Mapping[str, str] | None = None) -> view.JobView:
+        """The model that the endpoint returns; status and headers go into the response FastAPI makes of it."""
+        body = view.full(job, self._base_url)
+        self._response.status_code = status
+        self._response.headers.update(job_headers(job) | location(body, status) | {**(headers or {})})
+        return body
+
+    def not_yet(self, job: Job) -> Response:
+        """202 with the job, in place of a result that is still to come."""
+        body = view.full(job, self._base_url)
+        headers = job_headers(job) | location(body, 202)
+        return NoStoreResponse(body.model_dump_json(), 202, headers, "application/json")
+
+    def unchanged(self, job: Job, headers: Mapping[str, str]) -> Response:
+        """304: the caller holds the job as it is."""
+        return NoStoreResponse(status_code=304, headers=job_headers(job) | {**headers})
+
+
+def job_headers(job: Job) -> dict[str, str]:
+    return {"ETag": etag(job), **retry_after(job)}
+
+
+def location(body: view.JobView, status: int) -> dict[str, str]:
+    return {"Location": body.urls.self} if status == 202 else {}
 
 
 def etag(job: Job) -> str:
@@ -37,28 +75,9 @@ def matches(request: Request, tag: str) -> bool:
 
 
 def retry_after(job: Job) -> dict[str, str]:
-    """How soon to ask again: about when it should be done, within 1 to 60 seconds."""
+    """Ask the caller to return about when the job should be done, within 1 to 60 seconds."""
     if job.finished:
         return {}
     eta = job.queue.eta_seconds if job.queue else None
-    return {"Retry-After": str(min(60, max(1, math.ceil(SOON if eta is None else eta))))}
-
-
-def job_answer(
-    services: Services, request: Request, job: Job, status: int = 200, headers: Mapping[str, str] | None = None
-) -> Response:
-    """The job itself as the answer."""
-    body = view.full(job, base_url(services, request))
-    own = {**NO_STORE, "ETag": etag(job), **retry_after(job), **(headers or {})}
-    if status == 202:
-        own["Location"] = body.urls.self
-    return Response(body.model_dump_json(), status, own, "application/json")
-
-
-def unchanged(job: Job, headers: Mapping[str, str]) -> Response:
-    """304: what the caller has is still so."""
-    return Response(status_code=304, headers={**NO_STORE, "ETag": etag(job), **retry_after(job), **headers})
-
-
-def json_answer(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return JSONResponse(content, status, {**NO_STORE, **(headers or {})})
+    seconds = math.ceil(UNKNOWN_ETA_SECONDS if eta is None else eta)
+    return {"Retry-After": str(min(MAX_RETRY_SECONDS, max(1, seconds)))}

@@ -1,33 +1,33 @@
-"""From a checked form to a job in the store: the straight line that jobs, batches and the original API share."""
+"""From a form to a job in the store: the one path that jobs, batches and the original API share."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
 
 from gateway.api.filenames import clean_filename
 from gateway.api.forms import Form, SubmitOptions, parse_options
-from gateway.services import Services
+from gateway.inspector import Inspector
+from gateway.settings import GatewaySettings
 from shared.contract import page_range
 from shared.contract.job import Input, NewJob
 from shared.contract.options import Options
 from shared.errors import BadOption, BadWebhookUrl, FileMissing, FileTooLarge, PromptTooLong, QueueFull
-from shared.ssrf_guard import Blocked, Unresolved
-from shared.store.jobs import Submitted
+from shared.ssrf_guard import Blocked, Guard, Unresolved
+from shared.store.jobs import Store, Submitted
 from shared.upload_check import UploadInfo
 
-READY: Final = frozenset({"ready", "busy"})
 LOOKUP_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Submitter:
-    """CallerDep submits, under which Idempotency-Key, and into which batch."""
+    """The owner of the job, the Idempotency-Key ``key`` and the batch it goes into. ``page_quota``: pages a day."""
 
     owner: str
     key: str | None = None
@@ -57,80 +57,81 @@ class ReceivedUpload:
         )
 
 
-def is_ready(account: dict[str, Any]) -> bool:
-    """Whether a worker's account of itself says that its engine reads pages."""
-    return account.get("engine", {}).get("state", "ready") in READY
+@dataclass(frozen=True, slots=True)
+class Submissions:
+    """Takes a request's files from the form into the queue. Every check comes before anything is stored."""
+
+    settings: GatewaySettings
+    store: Store
+    inspector: Inspector
+    guard: Guard
+
+    async def refuse_when_full(self, request: Request) -> None:
+        """Before the body is read. A repeated submission is let through: the store knows whether it is one."""
+        if "idempotency-key" not in request.headers and (what := await self.store.full()) is not None:
+            raise QueueFull(f"Too many {what} are waiting", retry_after=await self.store.retry_after())
+
+    async def check_form(self, form: Form) -> SubmitOptions:
+        """The form's options, checked against the settings and against the engines that are running."""
+        submit_options = parse_options(form.fields, self.settings)
+        await self.check_engines(submit_options.options)
+        if submit_options.webhook is not None:
+            await self.check_receiver(submit_options.webhook.url)
+        return submit_options
+
+    async def check_receiver(self, url: str) -> None:
+        """Refuse a webhook that would not be sent. A name that cannot be looked up now is looked up again then."""
+        try:
+            async with asyncio.timeout(LOOKUP_SECONDS):
+                await self.guard.check(url)
+        except Blocked as error:
+            raise BadWebhookUrl(f"webhook_url is not called: {error}") from None
+        except (Unresolved, TimeoutError):
+            return
+
+    async def check_engines(self, options: Options) -> None:
+        """Refuse what no running engine can do; while none is known, anything may be asked for."""
+        if options.mode is None and options.prompt is None:
+            return
+        engines = [worker.engine for worker in await self.store.workers()]
+        if options.mode is not None and engines:
+            check_mode(options.mode, {mode for engine in engines for mode in engine.modes})
+        longest = max((engine.max_prompt_chars for engine in engines if engine.prompts), default=0)
+        if options.prompt is not None and 0 < longest < len(options.prompt):
+            raise PromptTooLong(f"The prompt has {len(options.prompt)} characters; the engine takes {longest}")
+
+    async def receive_upload(self, file: UploadFile, pages: str | None) -> ReceivedUpload:
+        """Read one file of the form and check it in a sandbox. Raises ``FileValidationError`` and others."""
+        limit = max(self.settings.max_file_size, self.settings.max_pdf_size)
+        if not file.filename and not file.size:
+            raise FileMissing()
+        if file.size is not None and file.size > limit:
+            raise FileTooLarge(f"{file.size} bytes; at most {limit} are accepted")
+        data, filename = await file.read(), clean_filename(file.filename or "")
+        info = await self.inspector.inspect(data, filename)
+        numbers = page_range.parse(pages, info.pages) if pages else tuple(range(1, info.pages + 1))
+        digest = await asyncio.to_thread(hashlib.sha256, data)
+        return ReceivedUpload(data, digest.hexdigest(), filename, info, numbers)
+
+    async def submit(self, upload: ReceivedUpload, submit_options: SubmitOptions, submitter: Submitter) -> Submitted:
+        """Store the job and its place in the queue, in one step or not at all."""
+        new = NewJob(
+            input=upload.input,
+            pages=len(upload.numbers),
+            options=submit_options.options,
+            owner=submitter.owner,
+            metadata=submit_options.metadata or {},
+            deadline=submit_options.deadline,
+            idempotency_key=submitter.key,
+            batch=submitter.batch,
+            webhook=submit_options.webhook,
+            page_quota=submitter.page_quota,
+        )
+        payload = f"{upload.sha256}\n{submit_options.fingerprint()}".encode()
+        return await self.store.submit(new, upload.data, hashlib.sha256(payload).hexdigest())
 
 
-async def refuse_when_full(services: Services, request: Request) -> None:
-    """Before the body is read. A repeated submission is let through: the store knows whether it is one."""
-    if "idempotency-key" not in request.headers and (what := await services.store.full()) is not None:
-        raise QueueFull(f"Too many {what} are waiting", retry_after=await services.store.retry_after())
-
-
-async def check_form(services: Services, form: Form) -> SubmitOptions:
-    """The form's options, checked against the settings and against the engines that are running."""
-    submit_options = parse_options(form.fields, services.settings)
-    await check_engines(services, submit_options.options)
-    if submit_options.webhook is not None:
-        await check_receiver(services, submit_options.webhook.url)
-    return submit_options
-
-
-async def check_receiver(services: Services, url: str) -> None:
-    """Refuse a webhook that would not be sent. A name that cannot be looked up just now is looked up again then."""
-    try:
-        async with asyncio.timeout(LOOKUP_SECONDS):
-            await services.guard.check(url)
-    except Blocked as error:
-        raise BadWebhookUrl(f"webhook_url is not called: {error}") from None
-    except (Unresolved, TimeoutError):
-        return
-
-
-async def check_engines(services: Services, options: Options) -> None:
-    """Refuse what no running engine can do; while none is known, anything may be asked for."""
-    if options.mode is None and options.prompt is None:
-        return
-    engines = [account["engine"] for account in await services.store.workers()]
-    modes = {mode for engine in engines for mode in engine["modes"]}
-    if engines and options.mode is not None and options.mode not in modes:
+def check_mode(mode: str, modes: set[str]) -> None:
+    if mode not in modes:
         known = f"it has {', '.join(sorted(modes))}" if modes else "it has no modes"
-        raise BadOption(f"The running engine cannot read in mode {options.mode}: {known}")
-    longest = max((engine["max_prompt_chars"] for engine in engines if engine["prompts"]), default=0)
-    if options.prompt is not None and 0 < longest < len(options.prompt):
-        raise PromptTooLong(f"The prompt has {len(options.prompt)} characters; the engine takes {longest}")
-
-
-async def receive_upload(services: Services, file: UploadFile, pages: str | None) -> ReceivedUpload:
-    """Read one file of the form and check it in the helper process. Raises ``FileValidationError`` and others."""
-    limit = max(services.settings.max_file_size, services.settings.max_pdf_size)
-    if not file.filename and not file.size:
-        raise FileMissing()
-    if file.size is not None and file.size > limit:
-        raise FileTooLarge(f"{file.size} bytes; at most {limit} are accepted")
-    data, filename = await file.read(), clean_filename(file.filename or "")
-    info = await services.inspector.inspect(data, filename)
-    numbers = page_range.parse(pages, info.pages) if pages else tuple(range(1, info.pages + 1))
-    digest = await asyncio.to_thread(hashlib.sha256, data)
-    return ReceivedUpload(data, digest.hexdigest(), filename, info, numbers)
-
-
-async def submit(
-    services: Services, upload: ReceivedUpload, submit_options: SubmitOptions, submitter: Submitter
-) -> Submitted:
-    """Store the job and its place in the queue, in one step or not at all."""
-    new = NewJob(
-        input=upload.input,
-        pages=len(upload.numbers),
-        options=submit_options.options,
-        owner=submitter.owner,
-        metadata=submit_options.metadata or {},
-        deadline=submit_options.deadline,
-        idempotency_key=submitter.key,
-        batch=submitter.batch,
-        webhook=submit_options.webhook,
-        page_quota=submitter.page_quota,
-    )
-    print_ = hashlib.sha256(f"{upload.sha256}\n{submit_options.fingerprint()}".encode()).hexdigest()
-    return await services.store.submit(new, upload.data, print_)
+        raise BadOption(f"The running engine cannot read in mode {mode}: {known}")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from gateway.api.problems import answers
-from gateway.api.responses import base_url, json_answer
-from gateway.dependencies import CallerDep
-from gateway.services import ServicesDep
+from gateway.dependencies import AuthenticatorDep, BaseUrlDep, CallerDep, SettingsDep, StoreDep
 from shared.contract import view
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
@@ -24,13 +22,18 @@ class Token(BaseModel):
     events: str = Field(description="URL of the job's events with the token in it")
 
 
-@router.post(
-    "/{job_id}/token", status_code=201, response_model=Token, summary="A token for URLs", responses=answers(401, 404)
-)
-async def make_token(job_id: str, request: Request, services: ServicesDep, caller: CallerDep) -> Response:
+@router.post("/{job_id}/token", status_code=201, summary="A token for URLs", responses=answers(401, 404))
+async def make_token(
+    job_id: str,
+    caller: CallerDep,
+    store: StoreDep,
+    settings: SettingsDep,
+    authenticator: AuthenticatorDep,
+    base_url: BaseUrlDep,
+) -> Token:
     """For a few minutes the token takes the place of a key in every GET of this job."""
-    job = await services.store.job(job_id, caller.owner)
-    expires_at = int(time.time()) + services.settings.token_ttl
-    token = await services.authenticator.tokens.make(job.id, job.owner, expires_at)
-    events = f"{view.urls(job.id, base_url(services, request)).events}?token={token}"
-    return json_answer({"token": token, "expires_at": view.timestamp(expires_at), "events": events}, 201)
+    job = await store.job(job_id, caller.owner)
+    expires_at = int(time.time()) + settings.token_ttl
+    token = await authenticator.tokens.make(job.id, job.owner, expires_at)
+    events = f"{view.urls(job.id, base_url).events}?token={token}"
+    return Token(token=token, expires_at=view.timestamp(expires_at) or "", events=events)

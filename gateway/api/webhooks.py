@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
 from gateway.api.problems import answers
-from gateway.api.responses import json_answer
-from gateway.dependencies import CallerDep
-from gateway.services import ServicesDep
+from gateway.dependencies import CallerDep, StoreDep, WebhookSecretsDep, WebhookStoreDep
 from shared.contract import view
 from shared.store import webhook_secrets as signing
+from shared.store.webhooks import Delivery, WebhookState, WebhookStore
 
 router = APIRouter(prefix="/api/v1", tags=["webhooks"])
 
@@ -28,6 +27,14 @@ class Secret(BaseModel):
     secret: str = Field(examples=["whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="])
     previous: PreviousSecret | None
 
+    @classmethod
+    def of(cls, known: signing.Secrets) -> Secret:
+        until, previous = view.timestamp(known.previous_until) or "", known.previous
+        return cls(
+            secret=known.current,
+            previous=None if previous is None else PreviousSecret(secret=previous, expires_at=until),
+        )
+
 
 class WebhookView(BaseModel):
     """One event's webhook, with the same id on every try."""
@@ -39,6 +46,11 @@ class WebhookView(BaseModel):
     tries: int
     created_at: str
     next_at: str | None = Field(description="when it is tried next")
+
+    @classmethod
+    def of(cls, webhook: WebhookState) -> WebhookView:
+        times = {"created_at": view.timestamp(webhook.created_at), "next_at": view.timestamp(webhook.next_at)}
+        return cls.model_validate(webhook.model_dump() | times)
 
 
 class DeliveryView(BaseModel):
@@ -52,62 +64,54 @@ class DeliveryView(BaseModel):
     error: str | None
     seconds: float | None = Field(description="how long it took; null when the sender was lost")
 
+    @classmethod
+    def of(cls, delivery: Delivery) -> DeliveryView:
+        return cls.model_validate(delivery.model_dump() | {"at": view.timestamp(delivery.at)})
+
 
 class DeliveriesView(BaseModel):
     webhooks: list[WebhookView]
     items: list[DeliveryView]
 
 
-@router.get("/webhooks/secret", response_model=Secret, summary="The secret that signs webhooks", responses=answers(401))
-async def get_secret(services: ServicesDep, caller: CallerDep) -> Response:
+@router.get("/webhooks/secret", summary="The secret that signs webhooks", responses=answers(401))
+async def get_secret(caller: CallerDep, secrets: WebhookSecretsDep) -> Secret:
     """The caller's own, made at first need."""
-    return _secret(await services.webhook_secrets.secrets(caller.owner))
+    return Secret.of(await secrets.secrets(caller.owner))
 
 
-@router.post(
-    "/webhooks/secret/rotate", response_model=Secret, summary="Replace the secret", responses=answers(401, 403)
-)
-async def rotate_secret(services: ServicesDep, caller: CallerDep) -> Response:
+@router.post("/webhooks/secret/rotate", summary="Replace the secret", responses=answers(401, 403))
+async def rotate_secret(caller: CallerDep, secrets: WebhookSecretsDep) -> Secret:
     """A new secret. For 24 hours the old one signs beside it, so that receivers can be changed one by one."""
-    return _secret(await services.webhook_secrets.rotate(caller.owner))
+    return Secret.of(await secrets.rotate(caller.owner))
 
 
-def _secret(known: signing.Secrets) -> Response:
-    until = view.timestamp(known.previous_until)
-    previous = {"secret": known.previous, "expires_at": until} if known.previous is not None else None
-    return json_answer({"secret": known.current, "previous": previous})
-
-
-@router.get(
-    "/jobs/{job_id}/deliveries",
-    response_model=DeliveriesView,
-    summary="The job's webhooks",
-    responses=answers(401, 404),
-)
-async def list_deliveries(job_id: str, services: ServicesDep, caller: CallerDep) -> Response:
+@router.get("/jobs/{job_id}/deliveries", summary="The job's webhooks", responses=answers(401, 404))
+async def list_deliveries(job_id: str, caller: CallerDep, store: StoreDep, webhooks: WebhookStoreDep) -> DeliveriesView:
     """Every webhook of the job as it stands, and every try."""
-    await services.store.job(job_id, caller.owner, pages=False)
-    hooks = [
-        {**hook.model_dump(), "created_at": view.timestamp(hook.created_at), "next_at": view.timestamp(hook.next_at)}
-        for hook in await services.webhooks.webhooks(job_id)
-    ]
-    items = [
-        {**delivery.model_dump(), "at": view.timestamp(delivery.at)}
-        for delivery in await services.webhooks.deliveries(job_id)
-    ]
-    return json_answer({"webhooks": hooks, "items": items})
+    await store.job(job_id, caller.owner, pages=False)
+    return await _deliveries(webhooks, job_id)
 
 
 @router.post(
-    "/jobs/{job_id}/deliveries/{number}/redeliver", response_model=DeliveriesView, status_code=202,
-    summary="Send a webhook again", responses=answers(400, 401, 404, 429),
+    "/jobs/{job_id}/deliveries/{number}/redeliver", status_code=202, summary="Send a webhook again",
+    responses=answers(400, 401, 404, 429),
 )  # fmt: skip
 async def redeliver(
-    job_id: str, number: Annotated[int, Path(ge=1, le=1_000_000)], services: ServicesDep, caller: CallerDep
-) -> Response:
+    job_id: str,
+    number: Annotated[int, Path(ge=1, le=1_000_000)],
+    caller: CallerDep,
+    store: StoreDep,
+    webhooks: WebhookStoreDep,
+) -> DeliveriesView:
     """The webhook of that delivery, at once, with the same id and bytes; tried again by the schedule if it fails."""
-    await services.store.job(job_id, caller.owner, pages=False)
-    await services.webhooks.send_again(job_id, number)
-    answer = await list_deliveries(job_id, services, caller)
-    answer.status_code = 202
-    return answer
+    await store.job(job_id, caller.owner, pages=False)
+    await webhooks.send_again(job_id, number)
+    return await _deliveries(webhooks, job_id)
+
+
+async def _deliveries(webhooks: WebhookStore, job_id: str) -> DeliveriesView:
+    return DeliveriesView(
+        webhooks=[WebhookView.of(webhook) for webhook in await webhooks.webhooks(job_id)],
+        items=[DeliveryView.of(delivery) for delivery in await webhooks.deliveries(job_id)],
+    )

@@ -1,4 +1,4 @@
-"""API keys: who may come in. In Redis only their digests are kept, and the settings may bring more.
+"""API keys. Redis keeps only their digests, and the settings may bring more.
 
 A key is ``ocr_<id>_<256 random bits>``; a plain SHA-256 is enough for what nobody can guess. ``owner`` is what the
 jobs of a key are filed under: its id, or that of the key it was made to replace.
@@ -11,18 +11,23 @@ import hmac
 import re
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from pydantic import Field
+
+from gateway.settings import GatewaySettings
+from shared.contract.document import Frozen
 from shared.contract.job import ANONYMOUS
 from shared.errors import NotFound
-from shared.settings import Settings
+from shared.store import keyspace
 from shared.store.connect import Client, store_errors
 
 ID: Final = re.compile(r"[0-9a-f]{12}")
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-SHORTEST: Final = 24  # characters of a key that the settings give
-NOBODY: Final = "0" * 64  # compared with where no key has the id, so that it takes as long
+MIN_GIVEN_KEY_CHARS: Final = 24  # of a key that the settings bring
+NO_DIGEST: Final = "0" * 64  # compared with where no key has the id, so that it takes equally long
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,28 +48,28 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def given_keys(settings: Settings) -> dict[str, str]:
+def given_keys(settings: GatewaySettings) -> dict[str, str]:
     """Name -> digest of the keys that the settings bring. Raises ``ValueError``, which names no key."""
     found: dict[str, str] = {}
     for entry in filter(None, (part.strip() for part in settings.api_keys.get_secret_value().split(","))):
         name, _, key = entry.partition("=")
         if not NAME.fullmatch(name) or name == ANONYMOUS or name in found:
             raise ValueError("every key needs a name of its own: alice=KEY,bob=KEY")
-        if len(key) < SHORTEST:
-            raise ValueError(f"every key must have at least {SHORTEST} characters, and a name: alice=KEY")
+        if len(key) < MIN_GIVEN_KEY_CHARS:
+            raise ValueError(f"every key must have at least {MIN_GIVEN_KEY_CHARS} characters, and a name: alice=KEY")
         found[name] = digest(key)
     return found
 
 
 class Keys:
-    def __init__(self, redis: Client, settings: Settings) -> None:
+    def __init__(self, redis: Client, settings: GatewaySettings) -> None:
         self._redis = redis
         self._given = given_keys(settings)
 
     async def exist(self) -> bool:
-        """Whether any key was ever made: revoking the last one opens no door."""
+        """Whether any key was ever made: after the last one is revoked, a key is still needed."""
         with store_errors():
-            return bool(self._given) or bool(await self._redis.exists("keys"))
+            return bool(self._given) or bool(await self._redis.exists(keyspace.API_KEYS()))
 
     async def create(
         self, name: str, *, owner: str | None = None, rate: int | None = None, burst: int | None = None,
@@ -80,35 +85,35 @@ class Keys:
         fields |= {what: value for what, value in (("rate", rate), ("burst", burst), ("pages", pages)) if value}
         with store_errors():
             async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.hset(f"key:{key_id}", mapping=fields)
-                pipe.sadd("keys", key_id)
+                pipe.hset(keyspace.API_KEY(key_id), mapping=fields)
+                pipe.sadd(keyspace.API_KEYS(), key_id)
                 await pipe.execute()
         return key, text
 
     async def list(self) -> list[Key]:
         """Every key of the store, the oldest first; never their digests."""
         with store_errors():
-            ids = [key_id.decode() for key_id in await self._redis.smembers("keys")]
-            found = [(key_id, await self._redis.hgetall(f"key:{key_id}")) for key_id in ids]
-        return sorted((_read(key_id, record) for key_id, record in found if record), key=lambda key: key.created_at)
+            ids = [key_id.decode() for key_id in await self._redis.smembers(keyspace.API_KEYS())]
+            found = [(key_id, _record(await self._redis.hgetall(keyspace.API_KEY(key_id)))) for key_id in ids]
+        return sorted((_key(key_id, record) for key_id, record in found if record), key=lambda key: key.created_at)
 
     async def revoke(self, key_id: str) -> None:
-        """From now on nobody comes in with it; its jobs stay. Raises ``NotFound``."""
+        """Refuse the key from now on; its jobs stay. Raises ``NotFound``."""
         with store_errors():
-            if not ID.fullmatch(key_id) or not await self._redis.exists(f"key:{key_id}"):
+            if not ID.fullmatch(key_id) or not await self._redis.exists(keyspace.API_KEY(key_id)):
                 raise NotFound("There is no such key")
-            await self._redis.hsetnx(f"key:{key_id}", "revoked", time.time())
+            await self._redis.hsetnx(keyspace.API_KEY(key_id), "revoked", time.time())
 
     async def find(self, text: str) -> Key | None:
-        """Whose key this is; None for nobody's, and for a revoked one."""
+        """The record of this key; None where there is none, or it was revoked."""
         prefix, _, rest = text.partition("_")
         key_id = rest.partition("_")[0]
         if prefix == "ocr" and ID.fullmatch(key_id):
             with store_errors():
-                record = await self._redis.hgetall(f"key:{key_id}")
-            stored = record.get(b"digest", NOBODY.encode()).decode()
-            if hmac.compare_digest(stored, digest(text)) and b"revoked" not in record:
-                return _read(key_id, record)
+                record = _record(await self._redis.hgetall(keyspace.API_KEY(key_id)))
+            known = record.digest if record is not None else NO_DIGEST
+            if hmac.compare_digest(known, digest(text)) and record is not None and record.revoked_at is None:
+                return _key(key_id, record)
         return self._find_given(digest(text))
 
     def _find_given(self, its: str) -> Key | None:
@@ -116,14 +121,26 @@ class Keys:
         return Key(f"given.{names[0]}", names[0], f"given.{names[0]}", 0.0) if names else None
 
 
-def _read(key_id: str, record: dict[bytes, bytes]) -> Key:
-    fields = {name.decode(): value.decode() for name, value in record.items()}
+class KeyRecord(Frozen):
+    """The fields of the hash ``key:ID``."""
 
-    def number(name: str) -> int | None:
-        return int(fields[name]) if name in fields else None
+    name: str
+    owner: str
+    created_at: float = Field(alias="created")
+    digest: str
+    revoked_at: float | None = Field(None, alias="revoked")
+    rate: int | None = None
+    burst: int | None = None
+    pages: int | None = None
 
-    revoked = float(fields["revoked"]) if "revoked" in fields else None
+
+def _record(stored: Mapping[bytes, bytes]) -> KeyRecord | None:
+    return (
+        KeyRecord.model_validate({name.decode(): value.decode() for name, value in stored.items()}) if stored else None
+    )
+
+
+def _key(key_id: str, record: KeyRecord) -> Key:
     return Key(
-        key_id, fields["name"], fields["owner"], float(fields["created"]), revoked,
-        number("rate"), number("burst"), number("pages"),
+        key_id, record.name, record.owner, record.created_at, record.revoked_at, record.rate, record.burst, record.pages
     )  # fmt: skip

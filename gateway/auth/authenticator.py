@@ -1,10 +1,11 @@
-"""The door: which key belongs to whom, how often they may come, and whether anyone may come without one."""
+"""Identify the caller by key or token, limit the rate of each key, and decide whether a key is needed at all."""
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
 import math
+import secrets
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,14 +13,14 @@ from fastapi import Request
 
 from gateway.auth.api_keys import Key, Keys
 from gateway.auth.url_tokens import Tokens
+from gateway.settings import GatewaySettings
 from shared.contract.job import ANONYMOUS
 from shared.errors import RateLimited, StoreUnavailable, Unauthorized
-from shared.settings import Settings
 from shared.store.connect import Client, connect
 from shared.store.scripts import Scripts
 
-MINUTE: Final = 60
-DAY: Final = 86400
+MINUTE_SECONDS: Final = 60
+DAY_SECONDS: Final = 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def is_loopback(host: str) -> bool:
 
 
 class Authenticator:
-    def __init__(self, redis: Client, settings: Settings) -> None:
+    def __init__(self, redis: Client, settings: GatewaySettings) -> None:
         self.keys = Keys(redis, settings)
         self.tokens = Tokens(redis)
         self._settings = settings
@@ -46,7 +47,7 @@ class Authenticator:
         self._requires_key = not (is_loopback(settings.host) or settings.allow_anonymous)
 
     async def authenticate(self, request: Request) -> Caller:
-        """CallerDep is calling. Raises ``Unauthorized`` and ``RateLimited``; the limits' headers go into the answer."""
+        """Identify the caller. Raises ``Unauthorized`` and ``RateLimited``; sets the response's rate limit headers."""
         text = given_key(request)
         if text is None and (owner := await self._token_owner(request)) is not None:
             return await self._limit(request, Key(owner, owner, owner, 0.0))
@@ -58,7 +59,7 @@ class Authenticator:
         return await self._limit(request, key)
 
     async def requires_key(self) -> bool:
-        """Whether a key is needed. A door that is closed stays so."""
+        """Whether a key is needed. Once it is, it stays needed for the life of the process."""
         self._requires_key = self._requires_key or await self.keys.exist()
         return self._requires_key
 
@@ -75,11 +76,17 @@ class Authenticator:
         settings = self._settings
         rate, burst = key.rate or settings.rate_limit, key.burst or settings.rate_burst
         quota = key.pages or settings.page_quota
-        reply = await self._scripts.run("rate", key.owner, MINUTE / rate, burst, "" if quota is None else quota)
+        operation = secrets.token_hex(8)
+        reply = await self._scripts.run(
+            "rate", key.owner, MINUTE_SECONDS / rate, burst, "" if quota is None else quota, operation
+        )
         allowed, left, wait, reset, pages, day = reply
-        policy, state = [f'"requests";q={rate};w={MINUTE}'], [f'"requests";r={left};t={math.ceil(float(reset))}']
+        policy, state = (
+            [f'"requests";q={rate};w={MINUTE_SECONDS}'],
+            [f'"requests";r={left};t={math.ceil(float(reset))}'],
+        )
         if quota is not None:
-            policy.append(f'"pages";q={quota};w={DAY}')
+            policy.append(f'"pages";q={quota};w={DAY_SECONDS}')
             state.append(f'"pages";r={int(pages)};t={day}')
         request.scope["limits"].update({"RateLimit-Policy": ", ".join(policy), "RateLimit": ", ".join(state)})
         if not allowed:
@@ -88,33 +95,33 @@ class Authenticator:
 
 
 def given_key(request: Request) -> str | None:
-    """The key of ``Authorization: Bearer`` or ``X-API-Key``; None where there is neither."""
+    """The key in ``Authorization: Bearer`` or ``X-API-Key``; None where there is neither."""
     scheme, _, text = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and text.strip():
         return text.strip()
     return request.headers.get("x-api-key") or None
 
 
-def refusal(settings: Settings) -> str | None:
-    """Why the gateway must not start: it would be open to everyone who can reach it. None when it may.
+def refusal(settings: GatewaySettings) -> str | None:
+    """Explain why the gateway must not start: anyone who can reach it could use it. None when it may.
 
-    A store that cannot be asked is no reason: without an answer the door is closed.
+    A store that does not answer is no reason: until it does, a key is needed.
     """
     if is_loopback(settings.host) or settings.allow_anonymous:
         return None
     try:
-        return None if asyncio.run(_keys_exist(settings)) else OPEN.format(host=settings.host)
+        return None if asyncio.run(_keys_exist(settings)) else OPEN_TO_ALL.format(host=settings.host)
     except StoreUnavailable:
         return None
 
 
-OPEN: Final = (
+OPEN_TO_ALL: Final = (
     "HOST is {host} and there are no API keys, so anyone who reaches it could use it: make one with"
     " `python -m gateway.keys create NAME`, or set ALLOW_ANONYMOUS=true"
 )
 
 
-async def _keys_exist(settings: Settings) -> bool:
+async def _keys_exist(settings: GatewaySettings) -> bool:
     redis = connect(settings.redis_url.get_secret_value(), patient=False)
     try:
         return await Keys(redis, settings).exist()

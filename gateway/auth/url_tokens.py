@@ -7,6 +7,7 @@ import hmac
 import secrets
 import time
 
+from shared.store import keyspace
 from shared.store.connect import Client, store_errors
 
 
@@ -21,7 +22,7 @@ class Tokens:
         return f"{expires_at}.{owner}.{await self._sign(job_id, owner, str(expires_at))}"
 
     async def owner(self, token: str, job_id: str) -> str | None:
-        """In whose name the token reads this job; None when it does not, or no longer."""
+        """The owner as whom the token reads this job; None when the token is for another job, or has expired."""
         expires, _, rest = token.partition(".")
         owner, _, signature = rest.rpartition(".")
         expected = await self._sign(job_id, owner, expires)
@@ -36,6 +37,6 @@ class Tokens:
     async def _key(self) -> bytes:
         if self._secret is None:
             with store_errors():
-                await self._redis.set("door:secret", secrets.token_hex(32), nx=True)
-                self._secret = await self._redis.get("door:secret")
+                await self._redis.set(keyspace.URL_TOKEN_SECRET(), secrets.token_hex(32), nx=True)
+                self._secret = await self._redis.get(keyspace.URL_TOKEN_SECRET())
         return self._secret or b""

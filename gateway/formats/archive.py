@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from io import BytesIO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
+from gateway.formats.layout import Layout
 from gateway.formats.markdown import markdown
 from shared.contract.document import Document
 
@@ -17,13 +18,13 @@ def as_json(document: Document) -> str:
     return document.model_dump_json()
 
 
-def archive(document: Document, figures: Mapping[str, bytes]) -> bytes:
+def archive(document: Document, figures: Mapping[str, bytes], layout: Layout | None = None) -> bytes:
     """``result.md``, ``result.json`` and ``images/<name>``; ``ValueError`` for a name that is no figure's."""
     if wrong := [name for name in figures if not _NAME.fullmatch(name)]:
         raise ValueError(f"not the name of a figure: {wrong[0]!r}")
     buffer = BytesIO()
     with ZipFile(buffer, "w") as out:
-        out.writestr(_entry("result.md", ZIP_DEFLATED), markdown(document))
+        out.writestr(_entry("result.md", ZIP_DEFLATED), markdown(document, layout))
         out.writestr(_entry("result.json", ZIP_DEFLATED), as_json(document))
         for name in sorted(figures, key=lambda name: tuple(map(int, name[:-4].split("_")))):
             out.writestr(_entry(f"images/{name}", ZIP_STORED), figures[name])

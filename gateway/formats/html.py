@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -16,6 +14,8 @@ from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
+from gateway import csp
+from gateway.formats.layout import Layout, text_of
 from gateway.formats.parsing import MAX_FORMULA, only_markup, parser
 from shared.contract.document import Document, Page, PageStatus
 
@@ -27,11 +27,7 @@ img{max-width:100%;height:auto}table{border-collapse:collapse;display:block;over
 th,td{border:1px solid #8888;padding:.25rem .5rem}pre{overflow-x:auto}
 .note{border-left:.25rem solid #c60;padding-left:.5rem}
 """
-_HASH = base64.b64encode(hashlib.sha256(CSS.encode()).digest()).decode()
-CSP = (
-    f"default-src 'none'; style-src 'sha256-{_HASH}'; img-src 'self' data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
-)
+CSP = csp.document_page(CSS)
 MATHML = {
     "math",
     "mi",
@@ -100,12 +96,14 @@ _ATTRIBUTES: dict[str, set[str]] = {
     **{cell: {"colspan", "rowspan", "align", "scope"} for cell in ("td", "th")},
 }
 _FIGURE = re.compile(r"images/([A-Za-z0-9_-]+\.(?:jpg|jpeg|png|webp))", re.ASCII)
-_CELL_MATH = re.compile(r"\\\((.{1,500}?)\\\)|\\\[(.{1,500}?)\\\]|\$(?! )([^$\n<]{1,500}?)(?<! )\$(?!\d)", re.DOTALL)
+_CELL_MATH = re.compile(
+    r"\\\((.{1,500}?)\\\)|\\\[(.{1,500}?)\\\]|(?<![\d\\$])\$(?! )((?:\\.|[^$\n<\\]){1,500}?)(?<! )\$(?!\d)", re.DOTALL
+)
 
 
-def html(document: Document, images: str = "images/") -> str:
+def html(document: Document, images: str = "images/", layout: Layout | None = None) -> str:
     """A whole page; serve it with ``CSP``. ``images``: where its figures lie, relative or on the same origin."""
-    body = "\n".join(_section(page, images) for page in document.pages)
+    body = "\n".join(_section(page, images, layout or Layout()) for page in document.pages)
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
     title = f"<title>Document {escape(document.job_id)}</title>"
     return (
@@ -114,12 +112,12 @@ def html(document: Document, images: str = "images/") -> str:
     )
 
 
-def _section(page: Page, images: str) -> str:
+def _section(page: Page, images: str, layout: Layout) -> str:
     note = ""
     if page.status in {PageStatus.FAILED, PageStatus.DEGRADED}:
         note = f'<p class="note">Page {page.number}: {page.status} ({escape(page.reason or "unknown")})</p>\n'
     opening = f'<section id="page-{page.number}" aria-label="Page {page.number}">'
-    return f"{opening}\n{note}{fragment(page.markdown, images)}</section>"
+    return f"{opening}\n{note}{fragment(text_of(page, layout), images)}</section>"
 
 
 def fragment(markdown: str, images: str = "images/") -> str:

@@ -24,7 +24,8 @@ _CLOSING = {r"\(": r"\)", r"\[": r"\]"}
 @cache
 def parser() -> MarkdownIt:
     md = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
-    md.use(dollarmath_plugin, allow_space=False, double_inline=True).use(amsmath_plugin)
+    # No digit may touch a dollar from outside: "US$5 and US$10" is no formula.
+    md.use(dollarmath_plugin, allow_space=False, allow_digits=False, double_inline=True).use(amsmath_plugin)
     md.inline.ruler.before("escape", "bracket_math", _inline_math)
     md.block.ruler.before("paragraph", "bracket_math", _block_math, {"alt": ["paragraph", "list", "blockquote"]})
     return md

@@ -8,16 +8,20 @@ from html.parser import HTMLParser
 
 from markdown_it.token import Token
 
+from gateway.formats.cells import Grid
+from gateway.formats.layout import Layout, text_of
 from gateway.formats.parsing import only_markup, parser
 from shared.contract.document import Document
 
 _ENDS = {"paragraph_close": "\n\n", "heading_close": "\n\n", "tr_close": "\n", "table_close": "\n", "hr": "\n"}
 _CELLS = {"th_close": "\t", "td_close": "\t"}
+_MARKS = {"sup": "^", "td": "\t", "th": "\t", "tr": "\n"}
+_MARK = re.compile(r"<(sup|td|th|tr)\b", re.IGNORECASE)
 
 
-def text(document: Document) -> str:
-    """Cells are parted by tabs, rows by lines, formulas are left as LaTeX, pictures by their description."""
-    pages = (plain(page.markdown) for page in document.pages)
+def text(document: Document, layout: Layout | None = None) -> str:
+    """Cells are parted by tabs (spanned ones are empty), rows by lines; formulas are left as LaTeX."""
+    pages = (plain(text_of(page, layout or Layout())) for page in document.pages)
     return "\n\n".join(page for page in pages if page) + "\n"
 
 
@@ -28,16 +32,18 @@ def plain(markdown: str) -> str:
 
 
 def _pieces(tokens: Sequence[Token]) -> Iterator[str]:
+    in_cell = False
     for token in tokens:
+        in_cell = token.type in {"td_open", "th_open"} or (in_cell and token.type == "inline")
         if token.type == "inline":
-            yield from _inline(token.children or [])
+            said = "".join(_inline(token.children or []))
+            yield " ".join(said.split("\n")) if in_cell else said
         elif token.type == "html_block":
             yield strip_tags(only_markup(token.content)) + "\n\n"
         elif token.content:
             yield token.content.strip("\n") + "\n\n"
         elif token.type == "list_item_open":
-            # A number is what the page says, a bullet a mark.
-            yield f"{token.info}{token.markup} " if token.info else ""
+            yield f"{token.info}{token.markup} " if token.info else "- "
         elif token.type == "paragraph_close" and token.hidden:
             yield "\n"
         else:
@@ -49,24 +55,64 @@ def _inline(tokens: Sequence[Token]) -> Iterator[str]:
         if token.type in {"softbreak", "hardbreak"}:
             yield "\n"
         elif token.type == "html_inline":
-            yield strip_tags(only_markup(token.content))
+            mark = _MARK.match(token.content)
+            yield _MARKS[mark[1].lower()] if mark else strip_tags(only_markup(token.content))
         else:
             yield token.content
 
 
 class _Stripper(HTMLParser):
+    """HTML's text. A table's cells are put where the table shows them, whatever spans and however it is damaged."""
+
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.kept: list[str] = []
+        self._grid: Grid | None = None
+        self._depth = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.kept.append("\n" if tag in {"br", "p", "div"} else "")
+        if tag == "table":
+            self._depth += 1
+            self._grid = self._grid or Grid()
+        if tag == "sup":
+            self._say("^")
+        elif self._grid is None:
+            self._say("\n" if tag in {"br", "p", "div"} else "")
+        elif tag == "tr":
+            self._grid.row()
+        elif tag in {"td", "th"}:
+            self._grid.cell(dict(attrs))
+        elif tag in {"br", "p", "div", "li", "table"}:
+            self._say(" ")
 
     def handle_endtag(self, tag: str) -> None:
-        self.kept.append({"td": "\t", "th": "\t", "tr": "\n", "p": "\n", "div": "\n"}.get(tag, ""))
+        if self._grid is None:
+            self._say({"td": "\t", "th": "\t", "tr": "\n", "p": "\n", "div": "\n"}.get(tag, ""))
+        elif tag in {"td", "th", "p", "div", "li"}:
+            self._say(" ")
+        elif tag == "table":
+            self._depth -= 1
+            if not self._depth:
+                self._end_table()
 
     def handle_data(self, data: str) -> None:
-        self.kept.append(data)
+        self._say(data)
+
+    def close(self) -> None:
+        super().close()
+        if self._grid is not None:
+            self._end_table()
+
+    def _say(self, said: str) -> None:
+        if self._grid is None:
+            self.kept.append(said)
+        else:
+            self._grid.say(said)
+
+    def _end_table(self) -> None:
+        if self._grid is not None:
+            self.kept += ["\t".join(row) + "\n" for row in self._grid.rows()]
+        self._grid, self._depth = None, 0
 
 
 def strip_tags(html: str) -> str:

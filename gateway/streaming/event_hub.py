@@ -8,20 +8,19 @@ positions are stream ids, so the next read goes on where the last one ended.
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from shared.errors import StoreUnavailable
+from shared.contract.events import StatusChanged
+from shared.contract.states import JobStatus
+from shared.store import keyspace
 from shared.store.connect import Client, store_errors
-from shared.store.jobs import Event, Store, read_event
+from shared.store.jobs import Store, StoredEvent, read_event
 
-logger = logging.getLogger(__name__)
-
-BLOCK_MS: Final = 5_000
+BLOCK_MS: Final = 1_000
 PACE: Final = 0.01  # seconds between two shared reads: many streams' events then come in one
 QUEUE: Final = 256  # events a reader may be behind before it has to read from Redis
 CHUNK: Final = 500
@@ -33,9 +32,9 @@ def moment(event_id: str) -> tuple[int, int]:
     return int(ms), int(seq or 0)
 
 
-def first_of_all(event: Event) -> bool:
+def first_of_all(event: StoredEvent) -> bool:
     """Whether this is what every job's stream begins with: nothing has been trimmed before it."""
-    return event.name == "status" and event.data == {"status": "queued"}
+    return event.event == StatusChanged(status=JobStatus.QUEUED)
 
 
 class EventReader:
@@ -47,10 +46,10 @@ class EventReader:
         self.position = position
         self.missed = False
         self._behind = behind
-        self._queue: deque[Event] = deque()
+        self._queue: deque[StoredEvent] = deque()
         self._news = asyncio.Event()
 
-    def offer(self, event: Event) -> None:
+    def offer(self, event: StoredEvent) -> None:
         """Called by the hub; never waits."""
         if len(self._queue) >= QUEUE:
             self._queue.clear()
@@ -62,7 +61,7 @@ class EventReader:
     def wake(self) -> None:
         self._news.set()
 
-    async def next(self, seconds: float) -> list[Event]:
+    async def next(self, seconds: float) -> list[StoredEvent]:
         """The events after ``position``, waiting at most ``seconds`` for one; empty when there was none."""
         if not self._behind and not self._queue:
             await self._wait(seconds)
@@ -73,6 +72,11 @@ class EventReader:
             self.position = fresh[-1].id
         return fresh
 
+    async def rest(self) -> list[StoredEvent]:
+        """What Redis has after ``position``: for a job that has ended, though nothing was heard of it."""
+        self._behind = True
+        return await self.next(0)
+
     async def _wait(self, seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds):
@@ -80,12 +84,12 @@ class EventReader:
         except TimeoutError:
             return
 
-    def _drain(self) -> list[Event]:
+    def _drain(self) -> list[StoredEvent]:
         events = list(self._queue)
         self._queue.clear()
         return events
 
-    async def _catch_up(self) -> list[Event]:
+    async def _catch_up(self) -> list[StoredEvent]:
         """Read on from Redis. What is offered meanwhile queues up, so that nothing falls between the two."""
         self._behind = False
         try:
@@ -120,7 +124,7 @@ class Hub:
         self._client = client
         self._store = store
         self._watched: dict[str, FollowedStream] = {}
-        self._bell, self._rung = f"wake:{secrets.token_hex(8)}", "0-0"
+        self._bell, self._rung = keyspace.WAKE(secrets.token_hex(8)), "0-0"
         self._loop: asyncio.AbstractEventLoop | None = None
         self.closed = False
 
@@ -154,26 +158,21 @@ class Hub:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self.close)
 
-    async def run(self) -> None:
-        """Read for ever; cancelled with the gateway."""
+    async def step(self) -> None:
+        """One shared read; done over and over as long as the gateway lives."""
         self._loop = asyncio.get_running_loop()
-        while True:
-            try:
-                await self._read()
-                await asyncio.sleep(PACE)
-            except StoreUnavailable as error:
-                logger.warning("event streams wait for the store: %s", error)
-                await asyncio.sleep(0.5)
+        await self._read()
+        await asyncio.sleep(PACE)
 
     async def _read(self) -> None:
-        keys = {f"ev:{job_id}": watched.position for job_id, watched in self._watched.items()}
+        keys = {keyspace.EVENTS(job_id): watched.position for job_id, watched in self._watched.items()}
         with store_errors():
             reply = await self._client.xread({self._bell: self._rung, **keys}, count=QUEUE, block=BLOCK_MS)
         for key, entries in reply or []:
             if key.decode() == self._bell:
                 self._rung = entries[-1][0].decode()
             else:
-                self._deliver(key.decode().removeprefix("ev:"), entries)
+                self._deliver(key.decode().removeprefix(keyspace.EVENTS("")), entries)
 
     def _deliver(self, job_id: str, entries: list[Any]) -> None:
         watched = self._watched.get(job_id)
@@ -189,7 +188,7 @@ class Hub:
 
     async def _last_id(self, job_id: str) -> str:
         with store_errors():
-            entries = await self._store.redis.xrevrange(f"ev:{job_id}", count=1)
+            entries = await self._store.redis.xrevrange(keyspace.EVENTS(job_id), count=1)
         return entries[0][0].decode() if entries else "0-0"
 
     async def _ring(self) -> None:

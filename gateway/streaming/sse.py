@@ -1,4 +1,4 @@
-"""Server-Sent Events: how they are written, and an answer that ends well whoever ends it."""
+"""Server-Sent Events: their wire format, and a response that cleans up whichever side ends it."""
 
 from __future__ import annotations
 

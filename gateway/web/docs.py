@@ -1,4 +1,4 @@
-"""Pages for people: the API's own page, without anything from elsewhere, and one page for each kind of problem."""
+"""Pages for people: Swagger UI, served from this process alone, and one page for each kind of problem."""
 
 from __future__ import annotations
 
@@ -11,17 +11,15 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
+from gateway import csp
 from gateway.api.problems import STATUS, kinds
 from shared.errors import NotFound
 
 DESCRIPTION = (
-    "Images and PDFs in, Markdown out. Submit to `/api/v1/jobs`, then poll, follow the events or be called back; "
-    "or send one file to `/api/v1/ocr` and read along. Every refusal is an RFC 9457 problem with a stable `code`."
+    "Images and PDFs in, Markdown out. Submit to `/api/v1/jobs`, then poll, follow the events or receive a webhook; "
+    "or send one file to `/api/v1/ocr` and read the text as it is made. Every refusal is an RFC 9457 problem with a "
+    "stable `code`."
 )
-DOCS_CSP = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
-)
-PROBLEM_CSP = "default-src 'none'; style-src 'unsafe-inline'"
 
 router = APIRouter(include_in_schema=False)
 
@@ -33,6 +31,7 @@ def assets() -> StaticFiles:
 
 @router.get("/docs")
 async def api_page(request: Request) -> HTMLResponse:
+    """Swagger UI."""
     root = request.scope.get("root_path", "")
     page = get_swagger_ui_html(
         openapi_url=f"{root}/openapi.json",
@@ -41,13 +40,13 @@ async def api_page(request: Request) -> HTMLResponse:
         swagger_css_url=f"{root}/static/swagger-ui.css",
         swagger_favicon_url=f"{root}/static/favicon.png",
     )
-    page.headers["Content-Security-Policy"] = DOCS_CSP
+    page.headers[csp.HEADER] = csp.API_PAGE
     return page
 
 
 @router.get("/problems/{code}")
 async def problem_page(code: str) -> HTMLResponse:
-    """What the ``type`` of a problem leads to."""
+    """The page that the ``type`` of a problem links to."""
     kind = kinds().get(code)
     if kind is None:
         raise NotFound("There is no such kind of problem")
@@ -55,4 +54,4 @@ async def problem_page(code: str) -> HTMLResponse:
     text = (
         f"<!doctype html><html lang=en><title>{code}</title><h1>{title}</h1><p><code>{code}</code>, HTTP {STATUS[code]}"
     )
-    return HTMLResponse(text, headers={"Content-Security-Policy": PROBLEM_CSP})
+    return HTMLResponse(text, headers={csp.HEADER: csp.PROBLEM_PAGE})

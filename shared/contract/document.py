@@ -11,8 +11,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.contract.states import PageStatus as PageStatus
+
 Box = tuple[int, int, int, int]
 Natural = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Frozen(BaseModel):
@@ -20,13 +23,24 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class PageStatus(StrEnum):
-    """What became of one page. ``degraded`` keeps its text; ``reason`` says what is wrong with it."""
+class Reason(StrEnum):
+    """Why a page is ``degraded``. An open vocabulary: readers show words that they do not know as they are."""
 
-    OK = "ok"
-    DEGRADED = "degraded"
-    FAILED = "failed"
-    SKIPPED = "skipped"
+    UNREADABLE = "unreadable"  # writing was seen that gave no text
+    UNSUPPORTED_SCRIPT = "unsupported-script"  # and it looks like a script that the recogniser does not know
+    LOW_CONFIDENCE = "low-confidence"  # text that is probably wrong
+    TOO_SMALL = "too-small"  # the writing has too few pixels, or the page was drawn with fewer than it holds
+    DETECTOR_LIMIT = "detector-limit"  # more pieces of text than the engine takes from one page
+    REPETITION = "repetition"  # the model went round in circles
+    LENGTH = "length"  # the model's answer was cut off
+    XFA_FORM = "xfa-form"  # what the page holds is made by a program in the file, not drawn
+
+
+class Shortfall(Frozen):
+    """What is known to be lost of a page: why, and which share of its writing (0 to 1; 0: not known)."""
+
+    reason: str
+    missing: Share = 0.0
 
 
 class Block(Frozen):
@@ -35,11 +49,13 @@ class Block(Frozen):
     ``type`` is an open vocabulary; the words in use are DeepSeek-OCR's labels: ``title``, ``sub_title``, ``text``,
     ``list``, ``table``, ``image``, ``equation``, ``image_caption``, ``table_caption``, ``table_footnote``, ``header``,
     ``footer``, ``page_number``. ``text`` is Markdown (tables as Markdown or HTML).
+    ``confidence``: how sure the engine is of the text, where it can say.
     """
 
     type: str
     bbox: Box
     text: str
+    confidence: Share | None = None
 
 
 class Figure(Frozen):
@@ -63,13 +79,17 @@ class Usage(Frozen):
 
 
 class Page(Frozen):
-    """One page's result. ``number`` is the document's own page number, from 1, and never changes."""
+    """One page's result. ``number`` is the document's own page number, from 1, and never changes.
+
+    ``missing``: the share of its writing that a ``degraded`` page is without or has wrong; 0 where nobody can say.
+    """
 
     number: Annotated[int, Field(ge=1)]
     status: PageStatus
     width: Natural = 0
     height: Natural = 0
     reason: str | None = None
+    missing: Share = 0.0
     attempts: Annotated[int, Field(ge=1)] = 1
     markdown: str = ""
     blocks: tuple[Block, ...] = ()

@@ -7,22 +7,24 @@ fail, cancel, release, reap), each atomic and fenced by the claim's token; event
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from pydantic import JsonValue
 
-from shared.contract.document import Frozen, PageStatus, Usage
-from shared.contract.options import TERMINAL, JobStatus, Options
+from shared.contract.document import Frozen, Usage
+from shared.contract.options import Options
+from shared.contract.record import JobRecord
+from shared.contract.states import TERMINAL_STATUSES, JobStatus, PageStatus
 
 
-class Mark(Frozen):
-    """The short account of a page that has ended."""
+class PageSummary(Frozen):
+    """What became of one page that has ended, without its text. ``attempts``: how often it was begun."""
 
     number: int
     status: PageStatus
     reason: str | None = None
+    missing: float = 0.0
     attempts: int = 1
 
 
@@ -89,12 +91,12 @@ class Job(Frozen):
     engine: str | None
     batch: str | None
     webhook: WebhookTarget | None
-    pages: tuple[Mark, ...]
+    pages: tuple[PageSummary, ...]
     seen_at: float
 
     @property
     def finished(self) -> bool:
-        return self.status in TERMINAL
+        return self.status in TERMINAL_STATUSES
 
     @property
     def expired(self) -> bool:
@@ -122,7 +124,6 @@ class NewJob:
 
 ANONYMOUS = "anonymous"
 """The owner of jobs that were submitted without a key."""
-RANKS = {"high": "0", "normal": "3", "low": "6"}
 
 
 def record_fields(new: NewJob) -> dict[str, str | int]:
@@ -140,49 +141,57 @@ def record_fields(new: NewJob) -> dict[str, str | int]:
     }
 
 
-def _moment(record: Mapping[str, str], name: str) -> float | None:
-    return float(record[name]) if record.get(name) else None
-
-
-def read_job(record: Mapping[str, str], marks: Mapping[str, str], queue: Queue | None, seen_at: float) -> Job:
-    """Build the view from the fields of ``job:ID`` and ``marks:ID``."""
-    error: dict[str, Any] | None = json.loads(record["error"]) if record.get("error") else None
-    url = record.get("webhook_url")
+def read_job(fields: Mapping[str, str], summaries: Mapping[str, str], queue: Queue | None, seen_at: float) -> Job:
+    """The view of a job from its record's ``fields`` and the ``summaries`` (number -> JSON) of its ended pages."""
+    record = JobRecord.model_validate(fields)
     return Job(
-        id=record["id"],
-        owner=record["owner"],
-        status=record["status"],
-        created_at=float(record["created"]),
-        started_at=_moment(record, "started"),
-        completed_at=_moment(record, "completed"),
-        expires_at=_moment(record, "expires"),
-        deadline=_moment(record, "deadline"),
-        input=Input(
-            filename=record["filename"],
-            media_type=record["media_type"],
-            bytes=int(record["bytes"]),
-            sha256=record["sha256"],
-            pages=int(record["document_pages"]),
-            page_range=record["page_range"],
-        ),
-        options=Options.model_validate_json(record["options"]),
-        metadata=json.loads(record["metadata"]),
+        id=record.id,
+        owner=record.owner,
+        status=record.status,
+        created_at=record.created_at,
+        started_at=record.started_at,
+        completed_at=record.completed_at,
+        expires_at=record.expires_at,
+        deadline=record.deadline,
+        input=_input(record),
+        options=record.options,
+        metadata=record.metadata,
         progress=Progress(
-            pages_total=int(record["pages_total"]),
-            pages_done=int(record["pages_done"]),
-            pages_failed=int(record["pages_failed"]),
+            pages_total=record.pages_total, pages_done=record.pages_done, pages_failed=record.pages_failed
         ),
         queue=queue,
-        attempt=int(record["attempt"]),
-        error=JobFailure(**error) if error else None,
+        attempt=record.attempt,
+        error=JobFailure.model_validate_json(record.error) if record.error else None,
         usage=Usage(
-            prompt_tokens=int(record.get("prompt_tokens", 0)),
-            completion_tokens=int(record.get("completion_tokens", 0)),
-            engine_seconds=float(record.get("engine_seconds", 0)),
+            prompt_tokens=record.prompt_tokens,
+            completion_tokens=record.completion_tokens,
+            engine_seconds=record.engine_seconds,
         ),
-        engine=record.get("engine") or None,
-        batch=record.get("batch") or None,
-        webhook=WebhookTarget(url=url, events=tuple(record["webhook_events"].split(","))) if url else None,
-        pages=tuple(sorted((Mark.model_validate_json(mark) for mark in marks.values()), key=lambda mark: mark.number)),
+        engine=record.engine,
+        batch=record.batch,
+        webhook=_webhook(record),
+        pages=_in_order(summaries.values()),
         seen_at=seen_at,
     )
+
+
+def _input(record: JobRecord) -> Input:
+    return Input(
+        filename=record.filename,
+        media_type=record.media_type,
+        bytes=record.bytes,
+        sha256=record.sha256,
+        pages=record.document_pages,
+        page_range=record.page_range,
+    )
+
+
+def _webhook(record: JobRecord) -> WebhookTarget | None:
+    if record.webhook_url is None:
+        return None
+    return WebhookTarget(url=record.webhook_url, events=tuple(record.webhook_events.split(",")))
+
+
+def _in_order(summaries: Iterable[str]) -> tuple[PageSummary, ...]:
+    known = (PageSummary.model_validate_json(summary) for summary in summaries)
+    return tuple(sorted(known, key=lambda summary: summary.number))

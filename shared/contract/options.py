@@ -1,11 +1,11 @@
-"""What a caller may ask for: the form fields of a submission, checked once, at the door."""
+"""The options of a submission, checked once, by the gateway."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
 
 from shared.contract.document import Frozen
+from shared.contract.states import DocumentedEnum
 
 
 class ReadType(StrEnum):
@@ -25,10 +25,12 @@ class Mode(StrEnum):
     GUNDAM = "gundam"
 
 
-class Priority(StrEnum):
-    HIGH = "high"
-    NORMAL = "normal"
-    LOW = "low"
+class Priority(DocumentedEnum):
+    """Which queue a job waits in, and how many turns its pages get in a worker."""
+
+    HIGH = "high", "Claimed first; sixteen pages for each of a low job."
+    NORMAL = "normal", "Four pages for each of a low job."
+    LOW = "low", "Claimed last; never starved."
 
 
 class TextLayer(StrEnum):
@@ -38,15 +40,35 @@ class TextLayer(StrEnum):
     PREFER = "prefer"
 
 
+class TableFormat(StrEnum):
+    """``markdown``: pipes for rectangular tables without spans, HTML for the others. ``html``: HTML for all."""
+
+    MARKDOWN = "markdown"
+    HTML = "html"
+
+
+class MathFormat(StrEnum):
+    r"""``dollars``: ``$`` and ``$$``, which most viewers read. ``brackets``: ``\(`` and ``\[``."""
+
+    DOLLARS = "dollars"
+    BRACKETS = "brackets"
+
+
 class Options(Frozen):
-    """How the pages of one job are to be read. Stored with the job and echoed back."""
+    """How the pages of one job are to be read, and how its Markdown is to be written. Stored with the job, echoed back.
+
+    ``table``, ``math`` and ``clean`` are decided while a page is read, by the engines that know them (``clean``: take
+    out the space that a model writes after a hyphen). The last three can be decided anew for every result.
+    """
 
     type: ReadType = ReadType.DOCUMENT
     mode: Mode | None = None
     prompt: str | None = None
     priority: Priority = Priority.NORMAL
     text_layer: TextLayer = TextLayer.IGNORE
-
-
-JobStatus = Literal["queued", "processing", "succeeded", "partial", "failed", "cancelled"]
-TERMINAL: frozenset[str] = frozenset({"succeeded", "partial", "failed", "cancelled"})
+    table: TableFormat = TableFormat.MARKDOWN
+    math: MathFormat = MathFormat.DOLLARS
+    clean: bool = True
+    furniture: bool = True
+    page_marks: bool = False
+    join_pages: bool = False

@@ -8,8 +8,9 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from shared.contract.document import Frozen, Usage
-from shared.contract.job import Input, Job, JobFailure, Mark, Progress, Queue, WebhookTarget
-from shared.contract.options import JobStatus, Options
+from shared.contract.job import Input, Job, JobFailure, PageSummary, Progress, Queue, WebhookTarget
+from shared.contract.options import Options
+from shared.contract.states import JobStatus
 
 
 class Urls(Frozen):
@@ -49,7 +50,7 @@ class JobBrief(Frozen):
 class JobView(JobBrief):
     """A job, with one line for every page that has ended."""
 
-    pages: tuple[Mark, ...]
+    pages: tuple[PageSummary, ...]
 
 
 def timestamp(seconds: float | None) -> str | None:

@@ -12,6 +12,7 @@ import json
 import math
 import re
 import time
+import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,11 +20,16 @@ from typing import Any, NamedTuple
 from ulid import ULID
 
 from shared.contract.document import Page
-from shared.contract.job import RANKS, Job, NewJob, Queue, read_job, record_fields
-from shared.contract.options import TERMINAL
+from shared.contract.events import JobEvent, parse_event
+from shared.contract.job import Job, NewJob, Queue, read_job, record_fields
+from shared.contract.record import BatchRecord, StoredRejection
+from shared.contract.states import TERMINAL_STATUSES
+from shared.contract.worker_status import WorkerStatus
 from shared.errors import AlreadyFinished, IdempotencyMismatch, NotFound, QueueFull, RateLimited
-from shared.settings import Settings
+from shared.settings import StoreSettings
+from shared.store import keyspace
 from shared.store.connect import Client, store_errors
+from shared.store.keyspace import RANKS, Counter
 from shared.store.message import celery_message
 from shared.store.scripts import Scripts, pairs
 
@@ -43,12 +49,12 @@ class Submitted:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """One entry of a job's stream. ``id`` is Redis's; ``name`` and ``data`` are as in the HTTP contract."""
+class StoredEvent:
+    """One entry of a job's stream: Redis's id, and the event. ``name`` is its own also when the event is unknown."""
 
     id: str
     name: str
-    data: dict[str, Any]
+    event: JobEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,7 @@ class Batch:
     owner: str
     created_at: float
     job_ids: tuple[str, ...]
-    rejected: tuple[dict[str, Any], ...]
+    rejected: tuple[StoredRejection, ...]
 
 
 class ListPosition(NamedTuple):
@@ -81,7 +87,7 @@ class ListPosition(NamedTuple):
 class Store:
     """What the gateway asks of Redis. ``owner`` is the caller's key id, ``anonymous`` without keys."""
 
-    def __init__(self, redis: Client, settings: Settings) -> None:
+    def __init__(self, redis: Client, settings: StoreSettings) -> None:
         self.redis = redis
         self.settings = settings
         self.scripts = Scripts(redis)
@@ -156,7 +162,7 @@ class Store:
         """By moment and id, not by rank: jobs come and go while a list is walked, the one at its cursor too."""
         with store_errors():
             found = await self.redis.zrevrangebyscore(
-                f"jobs:{owner}", place.moment, "-inf", start=0, num=LIST_CHUNK, withscores=True
+                keyspace.JOBS_OF_OWNER(owner), place.moment, "-inf", start=0, num=LIST_CHUNK, withscores=True
             )
         return [there for name, score in found if (there := ListPosition(score, name.decode())) < place]
 
@@ -167,12 +173,12 @@ class Store:
         with store_errors():
             async with self.redis.pipeline(transaction=False) as pipe:
                 for place in places:
-                    pipe.hget(f"job:{place.job_id}", "status")
+                    pipe.hget(keyspace.JOB(place.job_id), "status")
                 states = await pipe.execute()
         return [
             place
             for place, state in zip(places, states, strict=True)
-            if state is not None and (state.decode() == status or state.decode() not in TERMINAL)
+            if state is not None and (state.decode() == status or state.decode() not in TERMINAL_STATUSES)
         ]
 
     async def _looked_up(self, ids: Sequence[str], owner: str) -> AsyncIterator[Job]:
@@ -187,7 +193,7 @@ class Store:
 
     async def cancel(self, job_id: str) -> None:
         """Raises ``AlreadyFinished`` and ``NotFound``. A worker reading it sees the cancel at its next heartbeat."""
-        verdict = (await self.scripts.run("cancel", job_id)).decode()
+        verdict = (await self.scripts.run("cancel", job_id, uuid.uuid4().hex)).decode()
         if verdict == "gone":
             raise NotFound("There is no such job")
         if verdict == "over":
@@ -206,44 +212,39 @@ class Store:
     async def pages(self, job_id: str) -> list[Page]:
         """The pages that have ended, by number."""
         with store_errors():
-            found = await self.redis.hvals(f"pages:{job_id}")
+            found = await self.redis.hvals(keyspace.PAGES(job_id))
         return sorted((Page.model_validate_json(page) for page in found), key=lambda page: page.number)
 
     async def page(self, job_id: str, number: int) -> Page | None:
         with store_errors():
-            found = await self.redis.hget(f"pages:{job_id}", str(number))
+            found = await self.redis.hget(keyspace.PAGES(job_id), str(number))
         return Page.model_validate_json(found) if found else None
 
     async def page_image(self, job_id: str, number: int) -> bytes | None:
         """The page's picture as the engine saw it (WebP), or None where none was kept."""
         with store_errors():
-            found: bytes | None = await self.redis.hget(f"img:{job_id}", str(number))
+            found: bytes | None = await self.redis.hget(keyspace.PAGE_IMAGES(job_id), str(number))
         return found
 
     async def figures(self, job_id: str) -> dict[str, bytes]:
         """Every figure of the job: name -> JPEG."""
         with store_errors():
-            found = await self.redis.hgetall(f"fig:{job_id}")
+            found = await self.redis.hgetall(keyspace.FIGURES(job_id))
         return {name.decode(): jpeg for name, jpeg in found.items()}
 
     async def figure(self, job_id: str, name: str) -> bytes | None:
         with store_errors():
-            found: bytes | None = await self.redis.hget(f"fig:{job_id}", name)
+            found: bytes | None = await self.redis.hget(keyspace.FIGURES(job_id), name)
         return found
 
     # -- events
 
-    async def events(self, job_id: str, after: str = "0", count: int = 1000) -> list[Event]:
+    async def events(self, job_id: str, after: str = "0", count: int = 1000) -> list[StoredEvent]:
         """The stored events later than ``after``, oldest first, at most ``count``."""
         with store_errors():
-            entries = await self.redis.xrange(f"ev:{job_id}", min=f"({after}" if after != "0" else "-", count=count)
+            first = f"({after}" if after != "0" else "-"
+            entries = await self.redis.xrange(keyspace.EVENTS(job_id), min=first, count=count)
         return [read_event(entry_id, fields) for entry_id, fields in entries]
-
-    async def first_event_id(self, job_id: str) -> str | None:
-        """Id of the oldest event that is still stored: an older ``Last-Event-ID`` has missed something."""
-        with store_errors():
-            entries = await self.redis.xrange(f"ev:{job_id}", count=1)
-        return entries[0][0].decode() if entries else None
 
     # -- batches
 
@@ -257,8 +258,8 @@ class Store:
         with store_errors():
             async with self.redis.pipeline(transaction=True) as pipe:
                 for name, value in fields.items():
-                    pipe.hsetnx(f"batch:{batch_id}", name, value)
-                pipe.expire(f"batch:{batch_id}", self._batch_ttl)
+                    pipe.hsetnx(keyspace.BATCH(batch_id), name, value)
+                pipe.expire(keyspace.BATCH(batch_id), self._batch_ttl)
                 await pipe.execute()
         await self.check_batch(batch_id, fingerprint)
         return batch_id
@@ -266,30 +267,32 @@ class Store:
     async def check_batch(self, batch_id: str, fingerprint: str) -> None:
         """Raises ``IdempotencyMismatch`` if there is such a batch, made of something else."""
         with store_errors():
-            found = await self.redis.hget(f"batch:{batch_id}", "fingerprint")
+            found = await self.redis.hget(keyspace.BATCH(batch_id), "fingerprint")
         if found is not None and found.decode() != fingerprint:
             raise IdempotencyMismatch()
 
-    async def close_batch(self, batch_id: str, rejected: Sequence[Mapping[str, Any]]) -> None:
+    async def close_batch(self, batch_id: str, rejected: Sequence[StoredRejection]) -> None:
         """Write down which files were refused, and why."""
         with store_errors():
-            await self.redis.hset(f"batch:{batch_id}", "rejected", json.dumps(list(rejected)))
+            await self.redis.hset(
+                keyspace.BATCH(batch_id), "rejected", json.dumps([file.model_dump() for file in rejected])
+            )
 
     async def drop_batch(self, batch_id: str) -> None:
         """Forget a batch into which no job went."""
         with store_errors():
-            await self.redis.delete(f"batch:{batch_id}", f"batch:{batch_id}:jobs")
+            await self.redis.delete(keyspace.BATCH(batch_id), keyspace.BATCH_JOBS(batch_id))
 
     async def batch(self, batch_id: str, owner: str | None = None) -> Batch:
         with store_errors():
-            record = await self.redis.hgetall(f"batch:{batch_id}")
-            ids = await self.redis.lrange(f"batch:{batch_id}:jobs", 0, -1)
-        if not record or (owner is not None and record[b"owner"].decode() != owner):
+            found = await self.redis.hgetall(keyspace.BATCH(batch_id))
+            ids = await self.redis.lrange(keyspace.BATCH_JOBS(batch_id), 0, -1)
+        if not found:
             raise NotFound("There is no such batch")
-        return Batch(
-            batch_id, record[b"owner"].decode(), float(record[b"created"]), tuple(i.decode() for i in ids),
-            tuple(json.loads(record[b"rejected"])),
-        )  # fmt: skip
+        record = BatchRecord.model_validate({name.decode(): value.decode() for name, value in found.items()})
+        if owner is not None and record.owner != owner:
+            raise NotFound("There is no such batch")
+        return Batch(batch_id, record.owner, record.created_at, tuple(i.decode() for i in ids), record.rejected)
 
     @property
     def _batch_ttl(self) -> int:
@@ -304,21 +307,21 @@ class Store:
     async def counters(self) -> dict[str, int]:
         """jobs, pages, bytes: unfinished; running; submitted; ended:STATUS; pages:STATUS; leases_lost; …"""
         with store_errors():
-            found = await self.redis.hgetall("counters")
+            found = await self.redis.hgetall(keyspace.COUNTERS())
         return {name.decode(): int(value) for name, value in found.items()}
 
     async def retry_after(self) -> float:
         """Seconds until about a tenth of the queue has been read, from the pages of the last minute; 1 to 600."""
         counters, rate = await self.counters(), await self.speed()
-        return min(600.0, max(1.0, 0.1 * counters.get("pages", 0) / rate)) if rate else 30.0
+        return min(600.0, max(1.0, 0.1 * counters.get(Counter.PAGES, 0) / rate)) if rate else 30.0
 
     async def speed(self) -> float:
         """Pages of the last minute per second in which any was read; 0 when there were none."""
         now = time.time()  # a hint only; the buckets themselves are Redis's time
         buckets = [int(now / 10) - i for i in range(7)]
         with store_errors():
-            pages = await self.redis.mget([f"rate:{bucket}" for bucket in buckets])
-            busy = await self.redis.mget([f"rate:busy:{bucket}" for bucket in buckets])
+            pages = await self.redis.mget([keyspace.PAGES_ENDED(bucket) for bucket in buckets])
+            busy = await self.redis.mget([keyspace.READING_SECONDS(bucket) for bucket in buckets])
         return per_second(sum(int(n) for n in pages if n), sum(float(seconds) for seconds in busy if seconds))
 
     async def oldest_queued(self) -> float:
@@ -326,7 +329,7 @@ class Store:
         with store_errors():
             async with self.redis.pipeline(transaction=False) as pipe:
                 for rank in RANKS.values():
-                    pipe.zrange(f"waiting:{rank}", 0, 0, withscores=True)
+                    pipe.zrange(keyspace.WAITING(rank), 0, 0, withscores=True)
                 first = [float(found[0][1]) for found in await pipe.execute() if found]
         return max(0.0, time.time() - min(first)) if first else 0.0
 
@@ -334,9 +337,9 @@ class Store:
         """Which limit the queue has reached (jobs, pages, bytes, memory), or None."""
         counters, limits = await self.counters(), self.settings
         for name, limit in (
-            ("jobs", limits.max_queue_jobs),
-            ("pages", limits.max_queue_pages),
-            ("bytes", limits.max_queue_bytes),
+            (Counter.JOBS, limits.max_queue_jobs),
+            (Counter.PAGES, limits.max_queue_pages),
+            (Counter.BYTES, limits.max_queue_bytes),
         ):
             if counters.get(name, 0) >= limit:
                 return name
@@ -356,22 +359,23 @@ class Store:
         if await self.memory_share() > self.settings.max_redis_memory:
             raise QueueFull("The store is short of memory", retry_after=await self.retry_after())
 
-    async def workers(self) -> list[dict[str, Any]]:
-        """What each worker heard of in the last ten seconds says of itself (``Claims.announce``)."""
+    async def workers(self) -> list[WorkerStatus]:
+        """The workers that reported in the last ten seconds (``Claims.report``)."""
         with store_errors():
-            names = sorted(await self.redis.smembers("workers"))
-            found = await self.redis.mget([b"worker:" + name for name in names]) if names else []
-            if silent := [name for name, account in zip(names, found, strict=True) if account is None]:
-                await self.redis.srem("workers", *silent)
-        return [json.loads(account) for account in found if account]
+            names = sorted(await self.redis.smembers(keyspace.WORKERS()))
+            found = await self.redis.mget([keyspace.WORKER(name.decode()) for name in names]) if names else []
+            if silent := [name for name, report in zip(names, found, strict=True) if report is None]:
+                await self.redis.srem(keyspace.WORKERS(), *silent)
+        return [WorkerStatus.model_validate_json(report) for report in found if report]
 
 
 def per_second(count: int, seconds: float) -> float:
     return count / seconds if seconds > 0 else 0.0
 
 
-def read_event(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Event:
-    return Event(entry_id.decode(), fields[b"event"].decode(), json.loads(fields[b"data"]))
+def read_event(entry_id: bytes, fields: Mapping[bytes, bytes]) -> StoredEvent:
+    name = fields[b"event"].decode()
+    return StoredEvent(entry_id.decode(), name, parse_event(name, fields[b"data"]))
 
 
 def _viewed(reply: Sequence[Any]) -> Job:

@@ -10,7 +10,9 @@ import base64
 import json
 import uuid
 
-QUEUE = "ocr"
+from shared.store import keyspace
+
+QUEUE = keyspace.QUEUE_HIGH()
 TASK = "ocr.read"
 
 

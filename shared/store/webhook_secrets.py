@@ -12,7 +12,7 @@ from standardwebhooks.webhooks import Webhook
 
 from shared.contract.job import ANONYMOUS
 from shared.errors import Forbidden
-from shared.settings import Settings
+from shared.settings import DeliverySettings
 from shared.store.connect import Client
 from shared.store.scripts import Scripts
 
@@ -45,7 +45,7 @@ def signature_headers(known: Secrets, webhook_id: str, body: bytes, now: datetim
 
 
 class WebhookSecrets:
-    def __init__(self, redis: Client, settings: Settings) -> None:
+    def __init__(self, redis: Client, settings: DeliverySettings) -> None:
         self._scripts = Scripts(redis)
         self._given = settings.webhook_secret.get_secret_value() if settings.webhook_secret else None
 
@@ -62,6 +62,6 @@ class WebhookSecrets:
         return await self._ask(owner, "rotate")
 
     async def _ask(self, owner: str, what: str) -> Secrets:
-        reply = await self._scripts.run("hook_secret", owner, new_secret(), what, OVERLAP_SECONDS)
+        reply = await self._scripts.run("webhook_secret", owner, new_secret(), what, OVERLAP_SECONDS)
         current, previous, until = (part.decode() for part in reply)
         return Secrets(current, previous, float(until)) if previous else Secrets(current)

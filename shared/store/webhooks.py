@@ -1,27 +1,30 @@
 """Webhooks in Redis: which are due, who sends them, what became of every delivery.
 
-The transition of a job writes the webhook down in its own atomic step (``outbox`` in ``shared/lua/common.lua``); from
-there on each change is one script of ``shared/lua/hook_*.lua``, fenced by the lease's token. A *delivery* is one try.
+The transition of a job writes the webhook down in its own atomic step (``shared/lua/include/outbox.lua``); from there
+on each change is one script of ``shared/lua/webhooks``, fenced by the lease's token. A *delivery* is one try.
 """
 
 from __future__ import annotations
 
-import json
 import random
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from shared.contract.document import Frozen
 from shared.contract.job import Job, read_job
+from shared.contract.record import WebhookRecord
+from shared.contract.states import WebhookStatus
 from shared.errors import NotFound, RateLimited
-from shared.settings import Settings
+from shared.settings import DeliverySettings
+from shared.store import keyspace
 from shared.store.connect import Client, store_errors
 from shared.store.message import message
 from shared.store.scripts import Scripts, pairs
 
-QUEUE: Final = "webhooks"
+QUEUE: Final = keyspace.QUEUE_OF_WEBHOOKS()
 TASK: Final = "webhooks.send"
 SLACK: Final = 15.0  # seconds a lease lasts beyond the timeout: time in the queue, time to write down the outcome
 JITTER: Final = 0.2  # of the wait: receivers that came back do not meet all their tries at once
@@ -55,12 +58,11 @@ class Due:
     created_at: float
     tries: int
     body: bytes | None
-    record: str
+    job_fields: dict[str, str]
 
     def job(self) -> Job:
         """The job as it was at the transition that this webhook tells of."""
-        flat = json.loads(self.record)
-        return read_job(dict(zip(flat[::2], flat[1::2], strict=True)), {}, None, self.created_at)
+        return read_job(self.job_fields, {}, None, self.created_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class WebhookState(Frozen):
     id: str
     event: str
     url: str
-    status: str
+    status: WebhookStatus
     tries: int
     created_at: float
     next_at: float | None
@@ -89,7 +91,7 @@ class WebhookState(Frozen):
 class Delivery(Frozen):
     """One try, ``number`` from 1 within its job. ``error`` says in a word why it failed before any status."""
 
-    number: int
+    number: int = 0  # it is where the entry stands in the list, and not stored
     webhook_id: str
     event: str
     at: float
@@ -99,7 +101,7 @@ class Delivery(Frozen):
 
 
 class WebhookStore:
-    def __init__(self, redis: Client, settings: Settings) -> None:
+    def __init__(self, redis: Client, settings: DeliverySettings) -> None:
         self.redis = redis
         self.settings = settings
         self.scripts = Scripts(redis)
@@ -115,8 +117,9 @@ class WebhookStore:
         """Lease what is due and may go now. Call again when something came back."""
         limits = self.settings
         flat = await self.scripts.run(
-            "hook_take", most, self.lease_seconds, limits.webhook_in_flight, limits.webhook_endpoint_in_flight,
+            "webhook_take", most, self.lease_seconds, limits.webhook_in_flight, limits.webhook_endpoint_in_flight,
             max(2 * limits.webhook_endpoint_in_flight, limits.webhook_in_flight // 2), len(limits.webhook_schedule),
+            uuid.uuid4().hex,
         )  # fmt: skip
         return [Lease(flat[i].decode(), int(flat[i + 1])) for i in range(0, len(flat), 2)]
 
@@ -134,30 +137,26 @@ class WebhookStore:
 
     async def begin(self, lease: Lease) -> Due | None:
         """Count this try; None when the lease is no longer the caller's."""
-        flat = await self.scripts.run("hook_begin", lease.webhook_id, lease.token, self.lease_seconds)
+        operation = uuid.uuid4().hex
+        flat = await self.scripts.run("webhook_begin", lease.webhook_id, lease.token, self.lease_seconds, operation)
         if not flat:
             return None
-        fields = pairs(flat)
-        body = fields.get("body")
+        record = WebhookRecord.model_validate(pairs(flat))
+        body = record.body.encode() if record.body is not None else None
         return Due(
-            lease, fields["url"], fields["event"], fields["owner"], float(fields["created"]), int(fields["tries"]),
-            body.encode() if body is not None else None, fields.get("record", "[]"),
+            lease, record.url, record.event, record.owner, record.created_at, record.tries, body, record.job_fields
         )  # fmt: skip
 
     async def keep_body(self, lease: Lease, body: bytes) -> None:
         """Every try sends the same bytes."""
-        with store_errors():
-            async with self.redis.pipeline(transaction=True) as pipe:
-                pipe.hset(f"hook:{lease.webhook_id}", "body", body)
-                pipe.hdel(f"hook:{lease.webhook_id}", "record")
-                await pipe.execute()
+        await self.scripts.run("webhook_body", lease.webhook_id, lease.token, body)
 
     async def end(self, due: Due, ended: Ended) -> str:
         """Write the delivery down and set the next try, if there is one: the webhook's state, empty when fenced off."""
         wait = self.next_wait(due.tries, ended.retry_after) if ended.outcome is Outcome.FAILED else None
         limits = self.settings
         reply = await self.scripts.run(
-            "hook_end", due.lease.webhook_id, due.lease.token, ended.outcome.value, ended.status_code or "",
+            "webhook_end", due.lease.webhook_id, due.lease.token, ended.outcome.value, ended.status_code or "",
             ended.error or "", round(ended.seconds, 3), "" if wait is None else wait,
             limits.webhook_breaker_failures, limits.webhook_breaker_seconds, BREAKER_MOST,
         )  # fmt: skip
@@ -175,14 +174,14 @@ class WebhookStore:
     async def webhooks(self, job_id: str) -> list[WebhookState]:
         """The job's webhooks in the order of their events."""
         with store_errors():
-            ids = await self.redis.lrange(f"hooks:{job_id}", 0, -1)
-            found = [await self.redis.hgetall(b"hook:" + one) for one in ids]
+            ids = await self.redis.lrange(keyspace.WEBHOOKS_OF_JOB(job_id), 0, -1)
+            found = [await self.redis.hgetall(keyspace.WEBHOOK(one.decode())) for one in ids]
         return [_state(name.decode(), fields) for name, fields in zip(ids, found, strict=True) if fields]
 
     async def deliveries(self, job_id: str) -> list[Delivery]:
         with store_errors():
-            entries = await self.redis.lrange(f"dlv:{job_id}", 0, -1)
-        return [Delivery(number=number, **json.loads(entry)) for number, entry in enumerate(entries, 1)]
+            entries = await self.redis.lrange(keyspace.DELIVERIES(job_id), 0, -1)
+        return [_delivery(entry, number) for number, entry in enumerate(entries, 1)]
 
     async def send_again(self, job_id: str, number: int) -> None:
         """Send the webhook of delivery ``number`` again, now, with a schedule of its own.
@@ -190,25 +189,32 @@ class WebhookStore:
         Nothing happens while it is being sent. Raises ``NotFound`` and ``RateLimited``.
         """
         with store_errors():
-            entry = await self.redis.lindex(f"dlv:{job_id}", number - 1) if number > 0 else None
+            entry = await self.redis.lindex(keyspace.DELIVERIES(job_id), number - 1) if number > 0 else None
         if entry is None:
             raise NotFound("There is no such delivery")
-        verdict = (await self.scripts.run("hook_again", json.loads(entry)["webhook_id"], AGAIN_MOST)).decode()
+        reply = await self.scripts.run(
+            "webhook_again", _delivery(entry, number).webhook_id, AGAIN_MOST, uuid.uuid4().hex
+        )
+        verdict = reply.decode()
         if verdict == "gone":
             raise NotFound("The webhook is no longer kept")
         if verdict == "often":
             raise RateLimited(f"A webhook may be sent again {AGAIN_MOST} times", retry_after=RETRY_AFTER_MOST)
 
 
+def _delivery(entry: bytes, number: int) -> Delivery:
+    return Delivery.model_validate_json(entry).model_copy(update={"number": number})
+
+
 def _state(webhook_id: str, fields: Mapping[bytes, bytes]) -> WebhookState:
-    record: dict[str, Any] = {name.decode(): value.decode() for name, value in fields.items() if name != b"record"}
-    pending = record["status"] == "pending"
+    record = WebhookRecord.model_validate({name.decode(): value.decode() for name, value in fields.items()})
+    pending = record.status is WebhookStatus.PENDING
     return WebhookState(
         id=webhook_id,
-        event=record["event"],
-        url=record["url"],
-        status=record["status"],
-        tries=int(record["tries"]),
-        created_at=float(record["created"]),
-        next_at=float(record.get("next") or record["created"]) if pending else None,
+        event=record.event,
+        url=record.url,
+        status=record.status,
+        tries=record.tries,
+        created_at=record.created_at,
+        next_at=(record.next_at or record.created_at) if pending else None,
     )

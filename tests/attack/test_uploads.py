@@ -9,7 +9,7 @@ import httpx
 import psutil
 import pytest
 
-from shared.contract.options import TERMINAL
+from shared.contract.states import TERMINAL_STATUSES
 from tests.attack.conftest import AttackTarget
 from tests.hostile.make import ANY, TAKEN, Case, cases
 from tools.valkey import wait_until
@@ -61,7 +61,7 @@ def test_no_hostile_file_causes_a_5xx_a_dead_process_or_more_than_a_gibibyte(tar
             peak = max(peak, largest(target))
             for job_id in list(waiting):
                 job: dict[str, Any] = client.get(f"{JOBS}/{job_id}").json()
-                if job["status"] in TERMINAL:
+                if job["status"] in TERMINAL_STATUSES:
                     del waiting[job_id]
             return not waiting
 

@@ -5,70 +5,51 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
-
-import httpx
 
 from shared.errors import StoreUnavailable
 from shared.store.connect import connect
 from shared.store.jobs import Store
 from tests.chaos.checker import verdict
-from tests.chaos.faults import ChaosStack
+from tests.chaos.clients import Clients
+from tests.chaos.faults import Breaker
 from tests.chaos.plan import Planned, plan
-from tests.conftest import make_settings
+from tests.chaos.stack import ChaosStack
 
-SUBMITTERS = 6
+CALLERS = 6
+FOLLOWERS = 40
 PATIENCE = 150.0  # seconds the stack may take to end every job once the faults are over
+FRESH = 10.0  # seconds: the age of a heartbeat file that is no reason to worry
 
 
-async def submit(client: httpx.AsyncClient, stack: ChaosStack, job: Planned) -> None:
-    """Until a 2xx names the job's id: the same key every time, as a client that does not know what happened."""
-    files = {"file": ("chaos.tiff", job.data(), "image/tiff")}
-    while True:
-        job.tries += 1
-        try:
-            answer = await client.post(
-                f"{stack.gateway.url}/api/v1/jobs",
-                files=files,
-                data={"priority": job.priority},
-                headers={"Idempotency-Key": job.key},
-            )
-        except httpx.TransportError:
-            await asyncio.sleep(0.2)
-            continue
-        if answer.is_success:
-            job.ids.append(answer.json()["id"])
-            return
-        assert answer.status_code in (429, 503), f"{answer.status_code} {answer.text[:500]}"
-        await asyncio.sleep(0.2)
+async def call(clients: Clients, jobs: list[Planned], following: list[asyncio.Task[None]]) -> None:
+    while jobs:
+        job = jobs.pop()
+        await clients.serve(job)
+        if job.follow == "events":
+            following.append(asyncio.create_task(clients.follow(job)))
 
 
-async def submitter(stack: ChaosStack, jobs: list[Planned], rng: random.Random) -> None:
-    async with httpx.AsyncClient(timeout=15) as client:
-        while jobs:
-            job = jobs.pop()
-            await submit(client, stack, job)
-            if rng.random() < 0.1:
-                await submit(client, stack, job)  # a client that repeats although it was answered
-
-
-async def breaker(stack: ChaosStack, rng: random.Random, submitting: asyncio.Task[None], least: int) -> None:
+async def break_things(stack: ChaosStack, submitting: asyncio.Future[list[None]], least: int) -> None:
     """A fault every one to three seconds while there are submissions, and at least so many."""
-    done = 0
+    breaker, done = Breaker(stack), 0
     while not submitting.done() or done < least:
-        await asyncio.sleep(rng.uniform(1, 3))
-        await stack.break_something()
+        await asyncio.sleep(stack.rng.uniform(1, 3))
+        await breaker.break_something()
         done += 1
 
 
-async def settle(store: Store, planned: list[Planned]) -> float:
+async def settle(stack: ChaosStack, store: Store) -> float:
+    """Until no job is open and no webhook is due; how long it took."""
     began = time.monotonic()
     while time.monotonic() - began < PATIENCE:
         try:
-            if not (await store.counters()).get("jobs", 0):
+            if not await store.redis.zcard("open") and not await store.redis.zcard("hooks:due"):
                 break
         except StoreUnavailable:
             pass  # it is just coming back
@@ -76,37 +57,86 @@ async def settle(store: Store, planned: list[Planned]) -> float:
     return time.monotonic() - began
 
 
-async def run(seed: int, jobs: int, poison: int, faults: int, folder: Path) -> bool:
+async def dead_loops(stack: ChaosStack, clients: Clients) -> list[str]:
+    """Whoever does not live any more: by heartbeat files, and by one job through each gateway, live and to the end."""
+    found = [
+        f"{stack.name(process)} has not touched its file for {age:.0f} s"
+        for process in (*stack.workers, *stack.senders)
+        if (age := stack.heartbeat_age(process)) > FRESH
+    ]
+    for number, gateway in enumerate(stack.gateways):
+        job = Planned(f"last-{number}", (900_000 + number,), follow="call")
+        clients.url = lambda path, its=gateway.url: f"{its}/api/v1{path}"  # type: ignore[method-assign, misc]
+        await clients.serve(job)
+        if job.streamed is None:
+            found.append(f"{stack.name(gateway)} streams no more: {job.refused}")
+    return found
+
+
+def webhooks_lost(stack: ChaosStack, planned: list[Planned]) -> list[str]:
+    return [
+        f"{job.name} {job.ids[0]}"
+        for job in planned
+        if job.webhook
+        and job.ids
+        and not any(call.id.startswith(f"msg_{job.ids[0]}") for call in stack.receiver.at(f"/{job.name}"))
+    ]
+
+
+async def run(seed: int, jobs: int, poison: int, faults: int, folder: Path, before: Path | None = None) -> bool:
     rng = random.Random(seed)
     planned = plan(rng, jobs, poison)
-    stack = ChaosStack(folder, rng)
-    client = connect(stack.valkey.url, patient=True)
-    store = Store(client, make_settings(stack.valkey.url))
-    keeper = asyncio.create_task(stack.keep_running())
+    stack = await ChaosStack.start(folder, rng, before)
+    redis = connect(stack.valkey.url, patient=True)
+    store = Store(redis, stack.settings)
+    clients = Clients(stack, random.Random(seed + 2))
     began = time.monotonic()
+    await stack.ready()
+    keeper = asyncio.create_task(stack.keep_running())
     try:
         queue = list(planned)
         random.Random(seed + 1).shuffle(queue)
-        stack.gateway.wait_ready()
-        submitting = asyncio.gather(*(submitter(stack, queue, rng) for _ in range(SUBMITTERS)))
-        all_submitted = asyncio.ensure_future(submitting)
-        await breaker(stack, rng, all_submitted, faults)
-        await all_submitted
-        recovery = await settle(store, planned)
+        following: list[asyncio.Task[None]] = []
+        submitting = asyncio.gather(*(call(clients, queue, following) for _ in range(CALLERS)))
+        await break_things(stack, submitting, faults)
+        await submitting
+        stack.mend()
+        recovery = await settle(stack, store)
+        if following:
+            _, late = await asyncio.wait(following, timeout=60)
+            for task in late:
+                task.cancel()
+                clients.wrong.append("a stream of events did not end")
         counts, findings = await verdict(store, planned)
-        counters = await store.counters()
+        dead = await dead_loops(stack, clients)
+        for kind, found in (
+            ("wrong answer", clients.wrong), ("dead loop", dead), ("webhook lost", webhooks_lost(stack, planned)),
+        ):  # fmt: skip
+            counts[kind] += len(found)
+            findings += [f"{kind}: {one}" for one in found]
+        counters = await redis.hgetall("counters")
     finally:
         keeper.cancel()
-        stack.stop()
-        await client.aclose()
-    print(f"seed {seed}: {jobs} jobs, {sum(len(job.seeds) for job in planned)} pages, {poison} poisoned, "
-          f"{sum(job.tries for job in planned)} submits, {time.monotonic() - began:.0f} s",)  # fmt: skip
-    print("  faults: " + ", ".join(f"{name} x{count}" for name, count in sorted(stack.counts.items())))
-    print("  counts: " + ", ".join(f"{name} {count}" for name, count in counts.items())
-          + f"; leases lost {counters.get('leases_lost', 0)}; ended {recovery:.0f} s after the last fault")  # fmt: skip
+        await stack.stop()
+        await redis.aclose()
+        await clients.http.aclose()
+    report(seed, planned, stack, clients, counts)
+    print(f"  leases lost {int(counters.get(b'leases_lost', 0))}; ended {recovery:.0f} s after the last fault; "
+          f"{time.monotonic() - began:.0f} s in all")  # fmt: skip
     for finding in findings[:20]:
         print("  " + finding)
     return not counts.total()
+
+
+def report(seed: int, planned: list[Planned], stack: ChaosStack, clients: Clients, counts: Counter[str]) -> None:
+    pages = sum(len(job.seeds) for job in planned)
+    poisoned = sum(bool(job.poison) for job in planned)
+    tries = sum(job.tries for job in planned)
+    print(f"seed {seed}: {len(planned)} jobs, {pages} pages, {poisoned} poisoned, {tries} submits")
+    print("  faults: " + ", ".join(f"{name} x{count}" for name, count in sorted(stack.counts.items())))
+    print("  answers: " + ", ".join(f"{status} x{count}" for status, count in sorted(clients.statuses.items())))
+    print("  ended by themselves: " + (", ".join(f"{how} x{n}" for how, n in Counter(stack.exits).items()) or "none"))
+    print("  counts: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
 
 
 def main() -> None:
@@ -114,14 +144,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=100)
     parser.add_argument("--poison", type=int, default=1)
-    parser.add_argument("--faults", type=int, default=8, help="at least so many faults")
+    parser.add_argument("--faults", type=int, default=10, help="at least so many faults")
+    parser.add_argument("--before", type=Path, help="a checkout whose code one worker runs: the version before")
     parser.add_argument("--keep", action="store_true", help="keep the logs, and say where")
     args = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    good = asyncio.run(run(args.seed, args.jobs, args.poison, args.faults, folder))
+    good = asyncio.run(run(args.seed, args.jobs, args.poison, args.faults, folder, args.before))
     if good and not args.keep:
-        import shutil
-
         shutil.rmtree(folder)
     else:
         print(f"  logs: {folder}")

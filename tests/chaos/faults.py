@@ -3,105 +3,85 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
+import resource
 import signal
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final
 
-from redis.exceptions import RedisError
+import redis
 
-from tools.processes import Gateway, Process, Worker
+from shared.store.scripts import script_digest
+from tests.chaos.proxy import Fate, Rule, pass_all
+from tests.chaos.stack import LEASE, ChaosStack
+from tools.processes import Process
 from tools.valkey import Valkey
 
-LEASE = 3.0
+REFUSALS: Final = (
+    b"-OOM command not allowed when used memory > 'maxmemory'.",
+    b"-MISCONF Errors writing to the AOF file: No space left on device",
+    b"-READONLY You can't write against a read only replica.",
+    b"-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+    b"-LOADING Redis is loading the dataset in memory",
+    b"-NOPERM User default has no permissions to run the 'evalsha' command",
+    b"-CLUSTERDOWN The cluster is down",
+    b"-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+    b"-TRYAGAIN Multiple keys request during rehashing of slot",
+    b"-ERR max number of clients reached",
+    b"?this is not the protocol",
+)
+SLOW_SCRIPT: Final = """
+local function now() local t = redis.call('TIME') return t[1] + t[2] / 1e6 end
+local till = now() + tonumber(ARGV[1])
+while now() < till do end
+"""
+HOUR: Final = 3600
+
+Fault = Callable[[ChaosStack], Awaitable[None]]
 
 
-class ChaosStack:
-    """Everything that runs, and what keeps it running (a worker that dies by poison is started again)."""
+# -- processes
 
-    def __init__(self, folder: Path, rng: random.Random) -> None:
-        self.rng = rng
-        data = folder / "valkey"
-        data.mkdir()
-        self.valkey = Valkey(data)
-        url = self.valkey.url
-        # Workers are killed every few seconds here: three deaths are no proof against a page.
-        common = {
-            "page_attempts": 6,
-            "lease": LEASE,
-            "requeue_after": 5,
-            "instant_seconds": 0.15,
-            "drain_seconds": 5,
-            "jobs_in_flight": 16,
-        }
-        engines = ("tests.engines.fixtures.kills_on_page:load", "tests.engines.fixtures.an_hour_off:load")
-        self.workers = [
-            Worker(folder, url, f"worker-{i}", engine=engine, pages_in_flight=8, **common)
-            for i, engine in enumerate(engines)
-        ]
-        self.gateway = Gateway(folder, url)
-        self.busy: set[Process] = set()  # down on purpose
-        self.counts: dict[str, int] = {}
 
-    async def keep_running(self) -> None:
-        while True:
-            for process in (*self.workers, self.gateway):
-                if not process.alive and process not in self.busy:
-                    process.start()
-            await asyncio.sleep(0.2)
+async def down(stack: ChaosStack, process: Process, seconds: float) -> None:
+    """Killed, and away for a while."""
+    stack.busy.add(process)
+    try:
+        await asyncio.to_thread(process.kill)
+        await asyncio.sleep(seconds)
+        process.start()
+    finally:
+        stack.busy.discard(process)
 
-    async def break_something(self) -> None:
-        name, fault = self.rng.choice(FAULTS)
-        self.counts[name] = self.counts.get(name, 0) + 1
-        await fault(self)
 
-    def one_worker(self) -> Worker:
-        return self.rng.choice(self.workers)
-
-    async def down(self, process: Process, seconds: float) -> None:
-        """Killed, and away for a while."""
-        self.busy.add(process)
-        try:
-            await asyncio.to_thread(process.kill)
-            await asyncio.sleep(seconds)
-            process.start()
-        finally:
-            self.busy.discard(process)
-
-    async def frozen(self, process: Process | Valkey, seconds: float) -> None:
-        process.signal(signal.SIGSTOP)
-        try:
-            await asyncio.sleep(seconds)
-        finally:
-            process.signal(signal.SIGCONT)
-
-    def stop(self) -> None:
-        for process in (*self.workers, self.gateway):
-            process.signal(signal.SIGCONT)
-            process.kill()
-        self.valkey.signal(signal.SIGCONT)
-        self.valkey.stop()
+async def frozen(process: Process | Valkey, seconds: float) -> None:
+    process.signal(signal.SIGSTOP)
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        process.signal(signal.SIGCONT)
 
 
 async def worker_killed(stack: ChaosStack) -> None:
-    await stack.down(stack.one_worker(), stack.rng.uniform(0, 1))
+    await down(stack, stack.rng.choice(stack.workers), stack.rng.uniform(0, 1))
 
 
 async def worker_frozen_then_killed(stack: ChaosStack) -> None:
     """Redis may have handed it a message that it never wrote down."""
-    worker = stack.one_worker()
+    worker = stack.rng.choice(stack.workers)
     worker.signal(signal.SIGSTOP)
     await asyncio.sleep(stack.rng.uniform(0.2, 1))
-    await stack.down(worker, 0)
+    await down(stack, worker, 0)
 
 
 async def worker_paused_beyond_its_lease(stack: ChaosStack) -> None:
-    await stack.frozen(stack.one_worker(), LEASE + stack.rng.uniform(0.5, 2))
+    await frozen(stack.rng.choice(stack.workers), LEASE + stack.rng.uniform(0.5, 2))
 
 
 async def worker_stopped(stack: ChaosStack) -> None:
-    worker = stack.one_worker()
+    worker = stack.rng.choice(stack.workers)
     stack.busy.add(worker)
     try:
         worker.signal(signal.SIGTERM)
@@ -112,17 +92,120 @@ async def worker_stopped(stack: ChaosStack) -> None:
 
 
 async def gateway_killed(stack: ChaosStack) -> None:
-    await stack.down(stack.gateway, stack.rng.uniform(0, 0.5))
+    await down(stack, stack.rng.choice(stack.gateways), stack.rng.uniform(0, 0.5))
 
 
-async def redis_killed(stack: ChaosStack) -> None:
+async def gateway_frozen(stack: ChaosStack) -> None:
+    await frozen(stack.rng.choice(stack.gateways), stack.rng.uniform(1, 4))
+
+
+async def sender_killed(stack: ChaosStack) -> None:
+    await down(stack, stack.rng.choice(stack.senders), stack.rng.uniform(0, 1))
+
+
+async def everything_killed(stack: ChaosStack) -> None:
+    """Power is gone, and comes back for all at once."""
+    stack.busy.update(stack.processes)
+    for process in stack.processes:
+        await asyncio.to_thread(process.kill)
+    await asyncio.to_thread(stack.valkey.stop)
+    await asyncio.to_thread(stack.valkey.start, "--key-load-delay", "500", wait=False)
+    for process in stack.rng.sample(stack.processes, len(stack.processes)):
+        process.start()
+    stack.busy.clear()
+
+
+async def clock_jumped(stack: ChaosStack) -> None:
+    process = stack.rng.choice(stack.processes)
+    stack.clock(process).write_text(str(stack.rng.choice((-HOUR, -30, 30, HOUR))))
+    await asyncio.sleep(stack.rng.uniform(1, 5))
+    stack.clock(process).write_text("0")
+
+
+# -- the store itself
+
+
+async def store_killed(stack: ChaosStack) -> None:
     await asyncio.to_thread(stack.valkey.stop)
     await asyncio.sleep(stack.rng.uniform(0, 1.5))
     await asyncio.to_thread(stack.valkey.start)
 
 
-async def redis_frozen(stack: ChaosStack) -> None:
-    await stack.frozen(stack.valkey, stack.rng.uniform(1, 6))
+async def store_loading(stack: ChaosStack) -> None:
+    """It is back, and takes its time to load: it answers LOADING meanwhile."""
+    await asyncio.to_thread(stack.valkey.stop)
+    await asyncio.to_thread(stack.valkey.start, "--key-load-delay", "1000", wait=False)
+
+
+async def store_frozen(stack: ChaosStack) -> None:
+    await frozen(stack.valkey, stack.rng.uniform(1, 6))
+
+
+async def store_busy(stack: ChaosStack) -> None:
+    """A slow script: after a while everyone else is told BUSY."""
+    seconds = stack.rng.uniform(0.5, 6)
+    with redis.Redis(port=stack.valkey.port, socket_timeout=30) as client:
+        await asyncio.to_thread(client.config_set, "busy-reply-threshold", 200)
+        await asyncio.to_thread(client.eval, SLOW_SCRIPT, 0, seconds)
+
+
+async def configured(stack: ChaosStack, name: str, broken: object, well: object) -> None:
+    stack.valkey.client.config_set(name, broken)  # type: ignore[arg-type]
+    try:
+        await asyncio.sleep(stack.rng.uniform(0.5, 6))
+    finally:
+        await until_answered(lambda: stack.valkey.client.config_set(name, well))  # type: ignore[arg-type]
+
+
+async def until_answered(ask: Callable[[], object]) -> None:
+    while True:
+        try:
+            await asyncio.to_thread(ask)
+            return
+        except redis.RedisError:
+            await asyncio.sleep(0.1)
+
+
+async def store_full(stack: ChaosStack) -> None:
+    await configured(stack, "maxmemory", "1mb", "0")
+
+
+async def store_without_replicas(stack: ChaosStack) -> None:
+    await configured(stack, "min-replicas-to-write", 1, 0)
+
+
+async def store_read_only(stack: ChaosStack) -> None:
+    """It takes itself for a replica, as after a failover that went wrong."""
+    stack.valkey.client.replicaof("127.0.0.1", "1")
+    try:
+        await asyncio.sleep(stack.rng.uniform(0.5, 4))
+    finally:
+        await until_answered(lambda: stack.valkey.client.replicaof("NO", "ONE"))
+
+
+async def store_forbids(stack: ChaosStack) -> None:
+    stack.valkey.client.execute_command("ACL", "SETUSER", "default", "-evalsha", "-eval", "-xread", "-brpop")
+    try:
+        await asyncio.sleep(stack.rng.uniform(0.5, 4))
+    finally:
+        await until_answered(lambda: stack.valkey.client.execute_command("ACL", "SETUSER", "default", "+@all"))
+
+
+async def store_forgets_scripts(stack: ChaosStack) -> None:
+    stack.valkey.client.script_flush()
+
+
+async def disk_full(stack: ChaosStack) -> None:
+    """No file of the store may grow: what it cannot append to its file, it refuses."""
+    assert stack.valkey.process is not None
+    pid = stack.valkey.process.pid
+    _, most = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    largest = max(path.stat().st_size for path in stack.valkey.folder.rglob("*.aof"))
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (largest, most))
+    try:
+        await asyncio.sleep(stack.rng.uniform(2, 6))
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))
 
 
 async def connections_reset(stack: ChaosStack) -> None:
@@ -132,23 +215,136 @@ async def connections_reset(stack: ChaosStack) -> None:
 async def message_delivered_twice(stack: ChaosStack) -> None:
     """Copies of what waits or is unacknowledged, as a broker may send them."""
     client = stack.valkey.client
+    for message in client.lrange("ocr", 0, 3) + client.lrange("ocr\x06\x163", 0, 3):  # type: ignore[operator]
+        copy = json.loads(message)
+        copy["properties"]["delivery_tag"] = f"copy-{stack.rng.random()}"
+        client.lpush("ocr", json.dumps(copy))
+
+
+# -- between a process and the store
+
+
+@contextlib.contextmanager
+def ruled(stack: ChaosStack, rule: Rule, processes: list[Process] | None = None) -> Iterator[None]:
+    """Some processes' ways to the store under a rule; by default those of one."""
+    some = processes or [stack.rng.choice(stack.processes)]
+    for process in some:
+        stack.proxies[process].rule = rule
     try:
-        for message in client.lrange("ocr", 0, 3) + client.lrange("ocr\x06\x163", 0, 3):
-            copy = json.loads(message)
-            copy["properties"]["delivery_tag"] = f"copy-{stack.rng.random()}"
-            client.lpush("ocr", json.dumps(copy))
-    except RedisError:
-        return  # another fault has Redis at this moment
+        yield
+    finally:
+        for process in some:
+            stack.proxies[process].rule = pass_all
 
 
-FAULTS: list[tuple[str, Callable[[ChaosStack], Awaitable[None]]]] = [
-    ("worker kill -9", worker_killed),
-    ("worker frozen, then kill -9", worker_frozen_then_killed),
-    ("worker paused beyond its lease", worker_paused_beyond_its_lease),
-    ("worker TERM", worker_stopped),
-    ("gateway kill -9", gateway_killed),
-    ("redis kill -9", redis_killed),
-    ("redis frozen", redis_frozen),
-    ("connections reset", connections_reset),
-    ("messages delivered twice", message_delivered_twice),
-]
+def sometimes(rng: random.Random, share: float, fate: Callable[[], Fate]) -> Rule:
+    return lambda request: fate() if rng.random() < share and is_script(request) else Fate()
+
+
+def is_script(request: list[bytes]) -> bool:
+    return request[0].upper() in (b"EVALSHA", b"EVAL")
+
+
+async def replies_late(stack: ChaosStack) -> None:
+    """Each by another while: what was asked first is answered last."""
+    rule = sometimes(stack.rng, 0.3, lambda: Fate(delay=stack.rng.choice((0.05, 0.3, 1.0, 2.5))))
+    with ruled(stack, rule, stack.processes):
+        await asyncio.sleep(stack.rng.uniform(2, 6))
+
+
+async def replies_lost(stack: ChaosStack) -> None:
+    with ruled(stack, sometimes(stack.rng, 0.3, lambda: Fate(lose_reply=True)), stack.processes):
+        await asyncio.sleep(stack.rng.uniform(1, 4))
+
+
+async def requests_lost(stack: ChaosStack) -> None:
+    with ruled(stack, sometimes(stack.rng, 0.3, lambda: Fate(lose_request=True)), stack.processes):
+        await asyncio.sleep(stack.rng.uniform(1, 4))
+
+
+async def requests_repeated(stack: ChaosStack) -> None:
+    """Scripts are done twice, as by a client that sends again what it thinks was lost."""
+    with ruled(stack, sometimes(stack.rng, 0.5, lambda: Fate(repeat=True)), stack.processes):
+        await asyncio.sleep(stack.rng.uniform(2, 6))
+
+
+async def one_script_refused(stack: ChaosStack) -> None:
+    """Every call of one script, by one kind of refusal."""
+    name = stack.rng.choice(("submit", "claim", "start", "renew", "page_start", "page_end", "finish", "stream", "view"))
+    digest, refusal = script_digest(name).encode(), stack.rng.choice(REFUSALS) + b"\r\n"
+    rule: Rule = lambda request: Fate(refuse=refusal) if digest in request[:2] else Fate()  # noqa: E731
+    with ruled(stack, rule, stack.processes):
+        await asyncio.sleep(stack.rng.uniform(0.5, 4))
+
+
+async def one_process_refused(stack: ChaosStack) -> None:
+    refusal = stack.rng.choice(REFUSALS) + b"\r\n"
+    with ruled(stack, lambda _request: Fate(refuse=refusal)):
+        await asyncio.sleep(stack.rng.uniform(0.5, 5))
+
+
+async def one_process_cut_off(stack: ChaosStack) -> None:
+    process = stack.rng.choice(stack.processes)
+    with ruled(stack, lambda _request: Fate(lose_request=True), [process]):
+        stack.proxies[process].cut()
+        await asyncio.sleep(stack.rng.uniform(0.5, LEASE + 2))
+
+
+# -- the receiver of webhooks
+
+
+async def lookups_fail(stack: ChaosStack) -> None:
+    for _ in range(stack.rng.randint(1, 4)):
+        stack.lookups.write_text(stack.rng.choice(("again", "none", "slow")))
+        await asyncio.sleep(stack.rng.uniform(0.3, 2))
+        stack.lookups.write_text("ok")
+        await asyncio.sleep(stack.rng.uniform(0.1, 0.5))
+
+
+FAULTS: Final[dict[str, Fault]] = {
+    "worker kill -9": worker_killed,
+    "worker frozen, then kill -9": worker_frozen_then_killed,
+    "worker paused beyond its lease": worker_paused_beyond_its_lease,
+    "worker TERM": worker_stopped,
+    "gateway kill -9": gateway_killed,
+    "gateway frozen": gateway_frozen,
+    "sender kill -9": sender_killed,
+    "everything kill -9": everything_killed,
+    "clock jumped": clock_jumped,
+    "store kill -9": store_killed,
+    "store loading": store_loading,
+    "store frozen": store_frozen,
+    "store busy": store_busy,
+    "store full": store_full,
+    "store without replicas": store_without_replicas,
+    "store read only": store_read_only,
+    "store forbids": store_forbids,
+    "store forgets scripts": store_forgets_scripts,
+    "disk full": disk_full,
+    "connections reset": connections_reset,
+    "messages delivered twice": message_delivered_twice,
+    "replies late": replies_late,
+    "replies lost": replies_lost,
+    "requests lost": requests_lost,
+    "requests repeated": requests_repeated,
+    "one script refused": one_script_refused,
+    "one process refused": one_process_refused,
+    "one process cut off": one_process_cut_off,
+    "lookups fail": lookups_fail,
+}
+
+
+class Breaker:
+    """Every fault once in a random order, then again."""
+
+    def __init__(self, stack: ChaosStack) -> None:
+        self._stack = stack
+        self._next: list[str] = []
+
+    async def break_something(self) -> None:
+        if not self._next:
+            self._next = self._stack.rng.sample(sorted(FAULTS), len(FAULTS))
+        name = self._next.pop()
+        self._stack.counts[name] += 1
+        with contextlib.suppress(redis.RedisError):  # the fault before has the store at this moment
+            await FAULTS[name](self._stack)

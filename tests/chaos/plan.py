@@ -1,27 +1,44 @@
-"""What one run submits: documents whose every page has a known text, a few of them poisoned."""
+"""What one run submits: documents whose every page has a known text, a few poisoned, and how each is followed."""
 
 from __future__ import annotations
 
+import io
 import random
 from dataclasses import dataclass, field
 
-from tools.uploads import picture, poisoned, tiff
+from shared.upload_check import open_pdf
+from tools.uploads import picture, tiff
 from worker.engines.instant import answer
+
+FOLLOWS = ("poll", "poll", "events", "call", "cancel")
+PDF_SCALE = 2  # 144 dpi, the setting's default
 
 
 @dataclass(slots=True)
 class Planned:
-    """One upload, what it must become, and what became of it."""
+    """One upload, what it must become, and what became of it.
 
-    key: str
+    ``key``: sent as Idempotency-Key, unless None. ``follow``: ``poll``, ``events`` (its stream, over both gateways),
+    ``call`` (POST /api/v1/ocr, streamed) or ``cancel`` (soon after it was accepted).
+    """
+
+    name: str
     seeds: tuple[int, ...]
     poison: tuple[int, ...] = ()
     priority: str = "normal"
+    key: str | None = None
+    follow: str = "poll"
+    webhook: bool = False
+    pdf: bool = False
     tries: int = 0
     ids: list[str] = field(default_factory=list)  # every id a 2xx answer named
+    given_up: list[str] = field(default_factory=list)  # jobs of calls that broke off
+    streamed: str | None = None  # the text of a call that was told to its end
+    pages_streamed: dict[int, str] | None = None  # the text of each page, as its events told it
+    refused: str | None = None  # what the last streamed call was told instead of an end
 
     def data(self) -> bytes:
-        return tiff(self.seeds, self.poison)
+        return pdf(self.seeds) if self.pdf else tiff(self.seeds, self.poison)
 
     @property
     def status(self) -> str:
@@ -31,18 +48,42 @@ class Planned:
 
     def texts(self) -> list[str | None]:
         """The Markdown of each page; None where it must fail as poison."""
+        if self.pdf:
+            return list(rendered(self.data()))
         return [None if seed in self.poison else answer(picture(seed)) for seed in self.seeds]
+
+
+def pdf(seeds: tuple[int, ...]) -> bytes:
+    buffer = io.BytesIO()
+    first, *rest = [picture(seed) for seed in seeds]
+    first.save(buffer, "PDF", save_all=True, append_images=rest)
+    return buffer.getvalue()
+
+
+def rendered(data: bytes) -> list[str]:
+    """What the instant engine reads in each page of a PDF."""
+    with open_pdf(data) as document:
+        pages = [page.render(scale=PDF_SCALE, rev_byteorder=True).to_pil().convert("RGB") for page in document]
+        return [answer(page) for page in pages]
 
 
 def plan(rng: random.Random, jobs: int, poison: int) -> list[Planned]:
     planned = []
     for i in range(jobs):
         pages = rng.choice((1, 1, 1, 1, 2, 3, 5, 12))
-        seeds = tuple(i * 100 + n for n in range(pages))
-        planned.append(Planned(f"chaos-{i}", seeds, priority=rng.choice(("high", "normal", "normal", "low"))))
-    for job in rng.sample(planned, poison):
+        follow = rng.choice(FOLLOWS)
+        keyed = follow != "call" and rng.random() < 0.5
+        planned.append(
+            Planned(
+                name=f"chaos-{i}",
+                seeds=tuple(i * 100 + n for n in range(pages)),
+                priority=rng.choice(("high", "normal", "normal", "low")),
+                key=f"chaos-{i}" if keyed else None,
+                follow=follow,
+                webhook=follow != "call" and rng.random() < 0.3,
+                pdf=rng.random() < 0.25,
+            )
+        )
+    for job in rng.sample([job for job in planned if not job.pdf and job.follow == "poll"], poison):
         job.poison = (rng.choice(job.seeds),)
     return planned
-
-
-__all__ = ["Planned", "plan", "poisoned"]

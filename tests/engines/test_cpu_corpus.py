@@ -13,7 +13,7 @@ from rapidfuzz.distance import Levenshtein
 
 from benchmarks.quality import normalised, without_markdown
 from shared.contract.options import Options
-from shared.settings import Settings
+from tests.settings import Settings
 from worker.engines import loader
 from worker.engines.base import Engine, PageImage, PageRead
 

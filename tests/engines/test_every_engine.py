@@ -13,9 +13,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from shared.contract.document import PageStatus
 from shared.contract.options import Options
-from shared.settings import Settings
+from shared.contract.worker_status import EngineStatus
+from tests.settings import Settings
 from worker.engines import REGISTRY, loader
-from worker.engines.base import Engine, EngineInfo, PageImage, PageRead, Piece, Restarted
+from worker.engines.base import Engine, PageImage, PageRead, Piece, Restarted
 
 ELSEWHERE = {"deepseek-ocr"}  # needs vLLM: tests/vllm and the GPU tests run it
 LINES = ("Quarterly Report", "The harvest was better than expected", "and prices fell by four percent.")
@@ -124,7 +125,7 @@ async def test_the_text_that_a_pdf_carries_is_taken_when_it_is_given(engine: Eng
 
 async def test_it_describes_itself(engine: Engine) -> None:
     info = engine.describe()
-    assert isinstance(info, EngineInfo)
+    assert isinstance(info, EngineStatus)
     assert info.name in REGISTRY
     assert info.model
     assert info.slots >= 1

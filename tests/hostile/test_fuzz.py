@@ -15,10 +15,10 @@ from PIL import Image
 from deepseek_ocr.page import PageReader
 from deepseek_ocr.tokens import MARKUP
 from gateway.formats.html import html
+from gateway.inspector import Inspector
 from shared.contract.document import Block, Document, Page, PageStatus
 from shared.errors import FileValidationError
 from shared.sniff import media_type
-from shared.upload_check import Inspector
 from tests.conftest import make_settings
 from tests.hostile.make import pdf
 

@@ -8,10 +8,10 @@ from functools import cache
 import pytest
 import pytest_asyncio
 
+from gateway.inspector import Inspector
 from shared.errors import FileValidationError, OCRError, PreprocessingError
-from shared.settings import Settings
-from shared.upload_check import Inspector
 from tests.hostile.make import ANY, SEED, TAKEN, Case, cases, pdf
+from tests.settings import Settings
 from worker.render import Renderer
 
 CASES = {case.name: case for case in cases()}

@@ -11,13 +11,17 @@ import httpx
 import pytest
 
 from gateway.app import create_app
+from gateway.inspector import Inspector
 from shared.contract.document import Block, Page, PageStatus, Usage
-from shared.settings import Settings
-from shared.upload_check import Inspector
+from shared.contract.events import PageText
+from shared.contract.worker_status import EngineStatus, WorkerStatus
 from tests.conftest import make_settings
+from tests.settings import Settings
 from tools.processes import Gateway
 from tools.valkey import Valkey
 from worker.claims import Claim, Claims
+
+INSTANT = {"name": "instant", "model": "instant", "slots": 8, "version": "1", "metrics": {"tokens_total": 7.0}}
 
 
 class Script:
@@ -26,12 +30,10 @@ class Script:
     def __init__(self, claims: Claims) -> None:
         self.claims = claims
 
-    async def announce(self, **engine: Any) -> None:
+    async def report(self, **engine: Any) -> None:
         """Be heard of, with a ready engine."""
-        its = {"name": "instant", "model": "instant", "slots": 8, "capabilities": ["document", "image"], "modes": []}
-        its |= {"prompts": False, "max_prompt_chars": 0, "max_image_size": [6400, 6400], "version": "1"}
-        its |= {"state": "ready", "gpu_memory_used": None, "metrics": {"tokens_total": 7.0}, **engine}
-        await self.claims.announce({"name": self.claims.worker, "started_at": time.time(), "engine": its})
+        its = EngineStatus(**{**INSTANT, **engine})
+        await self.claims.report(WorkerStatus(name=self.claims.worker, started_at=time.time(), engine=its))
 
     async def take(self, job_id: str, attempt: int = 1) -> Claim:
         claim = await self.claims.claim(job_id, f"attempt-{attempt}")
@@ -41,7 +43,7 @@ class Script:
 
     async def say(self, claim: Claim, number: int, *texts: str) -> None:
         """Tokens of a page, each an event."""
-        assert await self.claims.stream(claim, [("token", {"page": number, "text": text}) for text in texts])
+        assert await self.claims.stream(claim, [PageText(page=number, text=text) for text in texts])
 
     async def end(self, claim: Claim, number: int, markdown: str = "", **more: Any) -> None:
         """A page's result."""

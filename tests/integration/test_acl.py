@@ -29,7 +29,7 @@ from tools.processes import Gateway, Process, Worker, environment
 from tools.uploads import png, submit, tiff
 from tools.valkey import ROOT, free_port, wait_until
 
-USERS = ("gateway", "worker", "hooks", "flower")
+USERS = ("gateway", "worker", "webhooks", "flower")
 PASSWORDS = {user: f"{user}-passes" for user in USERS}
 FLOWER_DOOR = ("operator", "opens")
 
@@ -37,7 +37,7 @@ FLOWER_DOOR = ("operator", "opens")
 class Guarded:
     """The store as ``deploy/redis/start.sh`` starts it, on a free port, and with an ``admin`` who may look."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **passwords: str) -> None:
         self.folder, self.port = folder, free_port()
         shutil.copytree(ROOT / "deploy" / "redis", folder / "etc")
         with (folder / "etc" / "users.acl").open("a") as users:
@@ -45,7 +45,8 @@ class Guarded:
         for name in ("bin", "run", "data"):
             (folder / name).mkdir()
         (folder / "bin" / "valkey-server").symlink_to(get_binary_path())
-        self.process = self.start(**{f"{user}_redis_password": PASSWORDS[user] for user in USERS})
+        passwords = passwords or PASSWORDS
+        self.process = self.start(**{f"{user}_redis_password": password for user, password in passwords.items()})
         wait_until(self.answers, what="valkey")
 
     def start(self, **passwords: str) -> subprocess.Popen[bytes]:
@@ -220,7 +221,9 @@ async def test_webhooks_are_sent_with_these_rights(
         await until(store, read, "succeeded")
         allowed = {"webhook_allow": "127.0.0.1", "webhook_ports": "", "webhook_allow_http": "true"}
         start(
-            SenderProcess(["-m", "worker.webhooks"], tmp_path / "hooks.log", redis_url=guarded.url("hooks"), **allowed)
+            SenderProcess(
+                ["-m", "worker.webhooks"], tmp_path / "hooks.log", redis_url=guarded.url("webhooks"), **allowed
+            )
         )
         await asyncio.to_thread(wait_until, lambda: len(receiver.ids) == 2, 30, "both webhooks")
         receiver.shutdown()
@@ -287,7 +290,8 @@ BEYOND = {
                 "SUBSCRIBE /0.celery.pidbox", "SET anything 1"),
     "worker": ("HGETALL idem:anonymous:once", "GET batch:1", "ZRANGE jobs:anonymous 0 -1", "SET anything 1",
                "SUBSCRIBE elsewhere", "HGETALL secret:anonymous", "HGETALL key:1", "GET door:secret"),
-    "hooks": ("GET in:1", "HGETALL pages:1", "HSET job:1 a b", "LRANGE ocr 0 -1", "HGETALL key:1", "GET door:secret"),
+    "webhooks": ("GET in:1", "HGETALL pages:1", "HSET job:1 a b", "LRANGE ocr 0 -1", "HGETALL key:1",
+                 "GET door:secret"),
     "flower": ("HGETALL job:1", "GET in:1", "HGETALL pages:1", "XRANGE ev:1 - +", "HGETALL unacked", "LPUSH ocr x",
                "RPOP ocr", "DEL ocr", "EVAL return(1) 0", "SET anything 1"),
     "health": ("INFO", "GET in:1", "HGETALL job:1", "PUBLISH /0.celery.pidbox x"),
@@ -317,6 +321,16 @@ def test_the_store_does_not_start_without_every_password(guarded: Guarded) -> No
     process = guarded.start(gateway_redis_password="x", worker_redis_password="y", hooks_redis_password="z")
     assert process.wait(10) == 1
     assert "FLOWER_REDIS_PASSWORD" in (guarded.folder / "valkey.log").read_text()
+
+
+def test_the_former_names_of_the_webhook_senders_are_accepted(tmp_path: Path) -> None:
+    former = Guarded(tmp_path, **{"hooks" if user == "webhooks" else user: PASSWORDS[user] for user in USERS})
+    try:
+        for name in ("webhooks", "hooks"):
+            assert former.as_user(name, PASSWORDS["webhooks"]).lrange("webhooks", 0, -1) == []
+    finally:
+        former.process.kill()
+        former.process.wait()
 
 
 def test_digests_only_and_for_the_owner_only_lie_in_the_run_folder(guarded: Guarded) -> None:

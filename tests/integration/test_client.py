@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from client import Client, Event, Problem
+from ocr_client import Client, Event, Problem
 from tools.processes import Gateway, Worker, environment
 from tools.valkey import ROOT, Valkey, free_port, wait_until
 
@@ -110,7 +110,7 @@ def test_a_stream_outlives_its_gateway_without_a_gap_or_an_event_twice(client, g
 
 def command(*arguments: str, url: str = "", **settings: object) -> subprocess.CompletedProcess[str]:
     env = environment(ocr_url=url, **settings) if url else environment(**settings)
-    ocr = [sys.executable, "-m", "client.cli", *arguments]
+    ocr = [sys.executable, "-m", "ocr_client.cli", *arguments]
     return subprocess.run(ocr, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -169,7 +169,7 @@ def test_a_service_that_is_not_there_is_one_line():
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
 def test_an_interrupted_command_cancels_its_job(client, gateway, halted_worker, number):
     before = {job.id for job in client.jobs()}
-    ocr = [sys.executable, "-m", "client.cli", "read", str(SAMPLE)]
+    ocr = [sys.executable, "-m", "ocr_client.cli", "read", str(SAMPLE)]
     process = subprocess.Popen(ocr, cwd=ROOT, env=environment(ocr_url=gateway.url), stderr=subprocess.PIPE)
     job = wait_until(lambda: next((job for job in client.jobs() if job.id not in before), None))
     assert process.stderr is not None

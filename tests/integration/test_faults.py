@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.contract.events import PageCompleted
 from shared.errors import QueueFull
 from shared.store.connect import connect
 from shared.store.jobs import Store
@@ -66,7 +67,7 @@ async def test_paused_beyond_its_lease_the_first_workers_writes_are_refused(
     job = await ended(store, job_id)
     assert (job.status, job.attempt) == ("succeeded", 2)
     assert [page.markdown for page in await store.pages(job_id)] == [answer(picture(seed)) for seed in range(4)]
-    completed = [event.data["page"] for event in await store.events(job_id) if event.name == "page.completed"]
+    completed = [stored.event.page for stored in await store.events(job_id) if isinstance(stored.event, PageCompleted)]
     assert sorted(completed) == [1, 2, 3, 4]
     assert (await names(store, job_id)).count("done") == 1
     late = await submit(store, png(50), "image/png")

@@ -15,7 +15,7 @@ from httpx_sse import ServerSentEvent, aconnect_sse
 from gateway.services import Services
 from gateway.streaming.event_hub import EventReader
 from shared.store.connect import connect
-from shared.store.jobs import Event, Store
+from shared.store.jobs import Store, StoredEvent
 from tests.conftest import make_settings
 from tests.integration.conftest import Script
 from tests.integration.test_gateway_jobs import JOBS, job_of, problem
@@ -263,10 +263,10 @@ async def test_a_slow_reader_reads_on_from_the_store_and_holds_little(
 async def heard_all(reader: EventReader, store: Store, job_id: str) -> None:
     """Wait until the hub has offered the last event to the reader, which reads nothing meanwhile."""
     last = (await store.events(job_id, count=5000))[-1]
-    offered: list[Event] = []
+    offered: list[StoredEvent] = []
     original = reader.offer
 
-    def offer(event: Event) -> None:
+    def offer(event: StoredEvent) -> None:
         offered.append(event)
         original(event)
 

@@ -15,12 +15,12 @@ from tools.valkey import Valkey
 async def test_health_says_whether_an_engine_is_ready(api: httpx.AsyncClient, script: Script, valkey: Valkey) -> None:
     unhealthy = {"status": "unhealthy", "engine_ready": False, "gpu_memory_used": None}
     assert ((first := await api.get("/health")).status_code, first.json()) == (503, unhealthy)
-    await script.announce()
+    await script.report()
     answer = await api.get("/health")
     assert (answer.status_code, answer.json()) == (
         200, {"status": "healthy", "engine_ready": True, "gpu_memory_used": None},
     )  # fmt: skip
-    await script.announce(state="dead")
+    await script.report(state="dead")
     assert (await api.get("/health")).status_code == 503
     valkey.client.delete("worker:worker-1")  # as after ten seconds of silence
     assert (await api.get("/health")).status_code == 503
@@ -28,7 +28,7 @@ async def test_health_says_whether_an_engine_is_ready(api: httpx.AsyncClient, sc
 
 async def test_models_describes_the_engine_that_runs(api: httpx.AsyncClient, script: Script) -> None:
     problem(await api.get("/models"), 503, "engine-not-ready")
-    await script.announce(model="deepseek-ai/DeepSeek-OCR", name="deepseek-ocr", modes=["tiny"], prompts=True)
+    await script.report(model="deepseek-ai/DeepSeek-OCR", name="deepseek-ocr", modes=("tiny",), prompts=True)
     assert (await api.get("/models")).json() == {
         "model": "deepseek-ai/DeepSeek-OCR",
         "capabilities": ["document", "image"],
@@ -50,7 +50,7 @@ async def test_readyz_is_503_when_the_queue_is_full(valkey: Valkey) -> None:
 
 
 async def test_metrics_count_jobs_pages_requests_and_engines(api: httpx.AsyncClient, script: Script) -> None:
-    await script.announce(gpu_memory_used=5)
+    await script.report(gpu_memory_used=5)
     job_id = await job_of(api, data=tiff([1, 2]))
     await script.do(job_id, ["one", "two"])
     await job_of(api)
@@ -93,5 +93,5 @@ async def test_the_docs_page_needs_nothing_from_elsewhere(api: httpx.AsyncClient
 async def test_the_type_of_a_problem_leads_to_a_page_about_it(api: httpx.AsyncClient) -> None:
     page = await api.get((await api.get("/nowhere")).json()["type"])
     assert page.status_code == 200
-    assert "There is no such thing" in page.text
+    assert "Not found" in page.text
     problem(await api.get("/problems/<b>"), 404, "not-found")

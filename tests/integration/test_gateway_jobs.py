@@ -63,7 +63,7 @@ async def test_a_job_from_queue_to_result(api: httpx.AsyncClient, script: Script
     job = (await api.get(f"{JOBS}/{job_id}")).json()
     assert (job["status"], job["engine"], job["attempt"]) == ("processing", "instant", 1)
     assert job["progress"] == {"pages_total": 2, "pages_done": 1, "pages_failed": 0}
-    assert job["pages"] == [{"number": 1, "status": "ok", "reason": None, "attempts": 1}]
+    assert job["pages"] == [{"number": 1, "status": "ok", "reason": None, "missing": 0.0, "attempts": 1}]
     early = await api.get(f"{JOBS}/{job_id}/result")
     assert (early.status_code, early.json()["id"]) == (202, job_id)
     assert "retry-after" in early.headers
@@ -153,7 +153,7 @@ async def test_webhook_events_are_the_terminal_ones_by_default(api: httpx.AsyncC
 
 async def test_mode_must_be_one_of_the_running_engines(api: httpx.AsyncClient, script: Script) -> None:
     assert (await submit(api, mode="base")).status_code == 202  # nobody knows yet
-    await script.announce(modes=["tiny", "base"])
+    await script.report(modes=("tiny", "base"))
     assert (await submit(api, mode="base")).status_code == 202
     assert "base, tiny" in problem(await submit(api, mode="gundam"), 400, "bad-option")["detail"]
 

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from shared.contract.document import PageStatus
+from shared.contract.events import PageRestarted
 from shared.store.jobs import Store
 from tests.integration.conftest import Script
 from tests.integration.test_gateway_jobs import JOBS, newest, problem, stored
@@ -46,7 +47,7 @@ def pieces(answer: httpx.Response) -> list[dict[str, Any]]:
 
 
 async def test_streaming_is_the_default_and_byte_for_byte_as_planned(http: httpx.AsyncClient, script: Script) -> None:
-    await script.announce()
+    await script.report()
 
     async def play(job_id: str) -> None:
         claim = await script.take(job_id)
@@ -64,7 +65,7 @@ async def test_streaming_is_the_default_and_byte_for_byte_as_planned(http: httpx
 
 
 async def test_one_answer_without_streaming(http: httpx.AsyncClient, script: Script) -> None:
-    await script.announce()
+    await script.report()
     answer = await call(http, reading(script, ["hello"]), stream="false")
     body = answer.json()
     assert (answer.status_code, body["text"]) == (200, "hello\n")
@@ -75,7 +76,7 @@ async def test_one_answer_without_streaming(http: httpx.AsyncClient, script: Scr
 
 
 async def test_pages_read_side_by_side_are_told_in_their_order(http: httpx.AsyncClient, script: Script) -> None:
-    await script.announce()
+    await script.report()
 
     async def play(job_id: str) -> None:
         claim = await script.take(job_id)
@@ -95,13 +96,13 @@ async def test_pages_read_side_by_side_are_told_in_their_order(http: httpx.Async
 
 
 async def test_a_page_that_is_read_again_voids_what_was_told(http: httpx.AsyncClient, script: Script) -> None:
-    await script.announce()
+    await script.report()
 
     async def play(job_id: str) -> None:
         claim = await script.take(job_id)
         await script.end(claim, 1, "one")
         await script.say(claim, 2, "wrong wrong wrong")
-        await script.claims.stream(claim, [("page.restarted", {"page": 2, "reason": "repetition"})])
+        await script.claims.stream(claim, [PageRestarted(page=2, reason="repetition")])
         await script.say(claim, 2, "right")
         await script.end(claim, 2, "right")
         await script.claims.finish(claim)
@@ -115,7 +116,7 @@ async def test_a_page_that_is_read_again_voids_what_was_told(http: httpx.AsyncCl
 
 @pytest.mark.parametrize("stream", ["true", "false"])
 async def test_a_failed_job_is_an_error(http: httpx.AsyncClient, script: Script, stream: str) -> None:
-    await script.announce()
+    await script.report()
 
     async def play(job_id: str) -> None:
         claim = await script.take(job_id)
@@ -136,7 +137,7 @@ async def test_without_a_ready_engine_the_call_is_refused_at_once(
 ) -> None:
     for state in ("", "loading", "dead"):
         if state:
-            await script.announce(state=state)
+            await script.report(state=state)
         answer = await http.post(OCR, files={"file": ("a.png", png(1))})
         problem(answer, 503, "engine-not-ready")
         assert int(answer.headers["retry-after"]) > 0
@@ -156,7 +157,7 @@ async def test_without_a_ready_engine_the_call_is_refused_at_once(
 async def test_a_bad_call_is_refused_before_the_stream(
     http: httpx.AsyncClient, script: Script, valkey: Valkey, files: Any, fields: dict[str, str], code: str
 ) -> None:
-    await script.announce()
+    await script.report()
     problem(await http.post(OCR, files=files, data=fields), 400, code)
     assert stored(valkey) == set()
 
@@ -166,7 +167,7 @@ async def test_a_bad_call_is_refused_before_the_stream(
 async def test_a_client_that_goes_away_cancels_the_job(
     http: httpx.AsyncClient, script: Script, store: Store, stream: str, begun: bool
 ) -> None:
-    await script.announce()
+    await script.report()
     async with httpx.AsyncClient(base_url=http.base_url) as leaving:
         sending = leaving.post(OCR, files={"file": ("a.png", png(1))}, data={"stream": stream})
         waiting = asyncio.create_task(sending)
@@ -182,7 +183,7 @@ async def test_a_client_that_goes_away_cancels_the_job(
 
 
 async def test_a_client_that_reads_to_the_end_cancels_nothing(http: httpx.AsyncClient, script: Script) -> None:
-    await script.announce()
+    await script.report()
     await call(http, reading(script, ["hello"]))
     job = (await http.get(f"{JOBS}/{await newest(http)}")).json()
     assert job["status"] == "succeeded"
@@ -198,7 +199,7 @@ async def test_the_curl_lines_of_the_plan(
     """Health check, OCR request (non-streaming), OCR request (streaming), as they stand there."""
     (tmp_path / "test-data").mkdir()
     (tmp_path / "test-data" / "en_paper.png").write_bytes(png(1))
-    await script.announce(gpu_memory_used=40 * 1024**3)
+    await script.report(gpu_memory_used=40 * 1024**3)
     healthy = await asyncio.to_thread(curl(gateway, tmp_path, f"{gateway.url}/health").communicate)
     assert json.loads(healthy[0]) == {"status": "healthy", "engine_ready": True, "gpu_memory_used": "40GB"}
     form = ["-F", "file=@test-data/en_paper.png", "-F", "type=document"]

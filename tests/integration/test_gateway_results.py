@@ -64,7 +64,7 @@ async def test_json_is_the_document_of_the_contract(api: httpx.AsyncClient, done
     assert (document["job_id"], document["engine"]) == (done.rsplit("/")[-1], "instant")
     first, second = document["pages"]
     assert (first["number"], first["width"], first["height"], first["markdown"]) == (1, 200, 120, MARKDOWN)
-    assert first["blocks"][0] == {"type": "text", "bbox": [1, 1, 9, 9], "text": MARKDOWN}
+    assert first["blocks"][0] == {"type": "text", "bbox": [1, 1, 9, 9], "text": MARKDOWN, "confidence": None}
     assert (second["status"], second["reason"]) == ("degraded", "length")
 
 

@@ -14,10 +14,10 @@ import pytest
 from gateway.auth.api_keys import Keys, digest, given_keys
 from gateway.auth.url_tokens import Tokens
 from gateway.keys import main
-from shared.settings import Settings
 from shared.store.jobs import Store
 from tests.conftest import make_settings
 from tests.integration.conftest import Kept, Script, client_of
+from tests.settings import Settings
 from tools.processes import Gateway, environment
 from tools.uploads import png, tiff
 from tools.valkey import ROOT, Valkey, free_port

@@ -200,7 +200,7 @@ def test_it_serves_restarts_what_dies_and_ends_on_ctrl_c(launch, port, launches,
 
     run.process("worker").kill()
     run.wait_for("worker has ended: terminated by SIGKILL")
-    run.wait_for("worker was started again, pid ")
+    run.wait_for("worker was restarted, pid ")
 
     os.killpg(run.popen.pid, signal.SIGINT)
     assert run.wait() == 0

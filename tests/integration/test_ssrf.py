@@ -11,9 +11,9 @@ from typing import Any
 import httpcore
 import pytest
 
-from shared.settings import Settings
 from shared.ssrf_guard import Blocked, Guard, GuardedBackend, Unresolved
 from tests.conftest import make_settings
+from tests.settings import Settings
 
 NAMES = {
     "internal.test": ["10.0.0.5"],

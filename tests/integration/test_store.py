@@ -11,8 +11,11 @@ import pytest
 from redis.exceptions import NoScriptError
 
 from shared.contract.document import Page, PageStatus, Usage
+from shared.contract.events import PageText
 from shared.contract.job import Input, NewJob, WebhookTarget
 from shared.contract.options import Options
+from shared.contract.record import StoredRejection
+from shared.contract.worker_status import EngineStatus, WorkerStatus
 from shared.errors import AlreadyFinished, IdempotencyMismatch, NotFound, QueueFull, StoreUnavailable
 from shared.store.jobs import Store
 from tests.conftest import make_settings
@@ -118,7 +121,7 @@ async def test_every_step_is_refused_without_the_right_token(store: Store, claim
     assert await claims.start(claim, "instant") == 0
     assert await claims.page_start(claim, 1) == 0
     assert not await claims.page_end(claim, page(1))
-    assert not await claims.stream(claim, [("token", {"page": 1, "text": "x"})])
+    assert not await claims.stream(claim, [PageText(page=1, text="x")])
     assert await claims.finish(claim) == ""
     await claims.fail(claim, "x", "y")
     await claims.release(claim)
@@ -429,16 +432,16 @@ async def test_a_batch_that_its_gateway_never_closed_goes_in_time(store: Store, 
 async def test_batch_lists_its_jobs_and_refusals(store: Store) -> None:
     batch = await store.create_batch("me")
     jobs = [await submit(store, owner="me", batch=batch) for _ in range(2)]
-    await store.close_batch(batch, [{"filename": "x", "problem": {"code": "file-empty"}}])
+    await store.close_batch(batch, [StoredRejection(filename="x", problem={"code": "file-empty"})])
     found = await store.batch(batch, "me")
-    assert (list(found.job_ids), found.rejected[0]["filename"]) == (jobs, "x")
+    assert (list(found.job_ids), found.rejected[0].filename) == (jobs, "x")
     with pytest.raises(NotFound):
         await store.batch(batch, "other")
 
 
 async def test_workers_are_believed_for_a_while_only(store: Store, claims: Claims, valkey: Valkey) -> None:
-    await claims.announce({"name": "worker-1", "engine": {"name": "instant"}})
-    assert [worker["name"] for worker in await store.workers()] == ["worker-1"]
+    await claims.report(WorkerStatus(name="worker-1", engine=EngineStatus("instant")))
+    assert [worker.name for worker in await store.workers()] == ["worker-1"]
     valkey.client.delete("worker:worker-1")
     assert await store.workers() == []
     assert valkey.client.smembers("workers") == set()

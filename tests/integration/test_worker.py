@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from shared.contract.events import PageStarted, PageText
 from shared.contract.job import Input, NewJob
 from shared.contract.options import Options
 from shared.errors import NotFound
@@ -36,7 +37,7 @@ async def test_a_document_is_read_page_by_page(store: Store, start_worker: Calla
     assert [(page.width, page.height) for page in pages] == [(200, 120)] * 3
     assert (await store.page_image(job.id, 2) or b"")[8:12] == b"WEBP"
     events = await store.events(job.id)
-    text = "".join(event.data["text"] for event in events if event.name == "token" and event.data["page"] == 2)
+    text = "".join(seen.event.text for seen in events if isinstance(seen.event, PageText) and seen.event.page == 2)
     assert text == pages[1].markdown
     assert events[-1].name == "done"
 
@@ -97,7 +98,7 @@ async def test_a_restart_redoes_no_finished_page(store: Store, start_worker: Cal
     start_worker()
     job = await ended(store, job_id)
     assert (job.status, job.attempt) == ("succeeded", 2)
-    started = [event.data["page"] for event in await store.events(job_id) if event.name == "page.started"]
+    started = [seen.event.page for seen in await store.events(job_id) if isinstance(seen.event, PageStarted)]
     assert all(started.count(number) == 1 for number in done_before)
     assert [page.markdown for page in await store.pages(job_id)] == [answer(picture(seed)) for seed in range(12)]
 
@@ -175,11 +176,11 @@ async def test_a_page_read_again_voids_its_text_and_ends_degraded(
     start_worker(engine=f"{FIXTURES}.repeats:load")
     job = await ended(store, await submit(store, tiff([1, 2], poison=[1]), "image/tiff", 2))
     assert (job.status, job.pages[0].status, job.pages[0].reason) == ("partial", "degraded", "repetition")
-    events = [event for event in await store.events(job.id) if event.data.get("page") == 1]
+    events = [event for event in await store.events(job.id) if getattr(event.event, "page", None) == 1]
     names = [event.name for event in events]
     assert names.index("token") < names.index("page.restarted") < names.index("page.completed")
     after = events[names.index("page.restarted") :]
-    assert "".join(event.data["text"] for event in after if event.name == "token") == "again and"
+    assert "".join(seen.event.text for seen in after if isinstance(seen.event, PageText)) == "again and"
 
 
 async def test_cancel_frees_the_engine_for_others(store: Store, start_worker: Callable[..., Worker]) -> None:

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 import yaml
 
-from shared.settings import Settings
+from shared.setting_names import NAMES
+from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -36,12 +37,12 @@ TEXTS = tuple(
     )
 )  # fmt: skip
 PROFILES = ("cpu", "gpu")
+# Accepted for one release after a renaming.
+FORMER_NAMES = {"HOOKS_REDIS_PASSWORD"}
 MADE_LATER = {"deploy/.env"}
 # Libraries of one engine, imported where that engine is chosen.
-VLLM_ONLY = {"safetensors", "vllm", "torch", "torchvision", "transformers"}
+VLLM_ONLY = {"safetensors", "triton", "vllm", "torch", "torchvision", "transformers"}
 CPU_ONLY = {"rapidocr", "onnxruntime", "rapid_layout"}
-# What gateway.formats takes to make HTML, which only the gateway does.
-GATEWAY_ONLY = {"markdown_it", "mdit_py_plugins", "nh3", "latex2mathml"}
 # Variables of programs that are not ours.
 NOT_SETTINGS = {
     "PATH", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "HOME", "HF_HUB_OFFLINE",
@@ -93,7 +94,7 @@ def test_each_profile_is_taken_and_starts_its_own_worker(configured: tuple[str, 
     profile, config = configured
     workers = {name for name in config["services"] if name.startswith("worker-")}
     assert workers == {f"worker-{profile}"}
-    assert {"redis", "gateway", "hooks", "flower"} <= set(config["services"])
+    assert {"redis", "gateway", "webhooks", "flower"} <= set(config["services"])
 
 
 def test_compose_says_what_to_do_without_passwords() -> None:
@@ -115,7 +116,7 @@ def test_the_store_and_the_workers_have_no_way_out(configured: tuple[str, dict[s
     config = configured[1]
     assert config["networks"]["inside"]["internal"] is True
     for name, service in config["services"].items():
-        if name == "redis" or name.startswith("worker-"):  # hooks call out, the others are published
+        if name == "redis" or name.startswith("worker-"):  # webhooks call out, the others are published
             assert set(service["networks"]) == {"inside"}, name
 
 
@@ -135,7 +136,7 @@ def test_every_service_is_hardened(configured: tuple[str, dict[str, Any]]) -> No
 def test_workers_may_drain_before_they_are_killed(configured: tuple[str, dict[str, Any]]) -> None:
     profile, config = configured
     worker = config["services"][f"worker-{profile}"]
-    settings = Settings(_env_file=None, drain_seconds=worker["environment"]["DRAIN_SECONDS"])
+    settings = WorkerSettings(_env_file=None, drain_seconds=worker["environment"]["DRAIN_SECONDS"])
     assert worker["stop_grace_period"] == "2m0s"
     assert settings.drain_seconds + 20 < 120
 
@@ -151,13 +152,39 @@ def test_the_gpu_worker_gets_a_gpu_its_weights_and_a_cache(passwords: Path) -> N
 
 def test_variables_of_the_compose_file_are_those_of_its_example() -> None:
     used = set(re.findall(r"\$\{(\w+)", text("docker-compose.yml")))
-    assert used == set(names("deploy/.env.example"))
+    assert used - FORMER_NAMES == set(names("deploy/.env.example"))
+
+
+def test_the_former_name_of_a_password_is_accepted(passwords: Path, tmp_path: Path) -> None:
+    former = tmp_path / ".env"
+    former.write_text(passwords.read_text().replace("WEBHOOKS_REDIS_PASSWORD", "HOOKS_REDIS_PASSWORD"))
+    assert compose("cpu", former, "config").stdout == compose("cpu", passwords, "config").stdout
+
+
+def test_secrets_enter_only_the_containers_that_use_them(passwords: Path, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "docker-compose.yml", tmp_path)
+    (tmp_path / ".env").write_text("API_KEYS=alice=a-key-of-more-than-24-letters\nWEBHOOK_SECRET=whsec_x\nLEASE=3\n")
+    done = subprocess.run(
+        [COMPOSE, "--env-file", passwords, "--profile", "cpu", "--profile", "gpu", "config"],
+        cwd=tmp_path, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    held = {
+        name: {secret for secret in ("API_KEYS", "WEBHOOK_SECRET") if service.get("environment", {}).get(secret)}
+        for name, service in yaml.safe_load(done.stdout)["services"].items()
+        if service.get("environment", {}).get("LEASE")  # those that read .env
+    }
+    assert held == {
+        "gateway": {"API_KEYS", "WEBHOOK_SECRET"},
+        "webhooks": {"WEBHOOK_SECRET"},
+        "worker-cpu": set(),
+        "worker-gpu": set(),
+    }
 
 
 def test_environments_are_settings() -> None:
     services = raw_compose()["services"]
-    for name in ("gateway", "hooks", *(f"worker-{profile}" for profile in PROFILES)):
-        unknown = {key for key in services[name]["environment"] if key.lower() not in Settings.model_fields}
+    for name in ("gateway", "webhooks", *(f"worker-{profile}" for profile in PROFILES)):
+        unknown = {key for key in services[name]["environment"] if key.lower() not in NAMES}
         assert not unknown, name
 
 
@@ -168,7 +195,7 @@ def test_a_worker_is_alive_while_its_loop_touches_its_file(tmp_path: Path, age: 
     if age is not None:
         file.touch()
         os.utime(file, (time.time() - age,) * 2)
-    for name in ("worker-cpu", "worker-gpu", "hooks"):
+    for name in ("worker-cpu", "worker-gpu", "webhooks"):
         kind, command = services[name]["healthcheck"]["test"]
         path = services[name]["environment"]["HEARTBEAT_FILE"]
         assert kind == "CMD-SHELL"
@@ -225,7 +252,7 @@ def test_variables_of_images_are_settings_or_another_programs(name: str) -> None
     for line in lines:
         if line.startswith("ENV "):
             found = set(re.findall(r"(\w+)=", line))
-            assert {n for n in found - NOT_SETTINGS if n.lower() not in Settings.model_fields} == set()
+            assert {n for n in found - NOT_SETTINGS if n.lower() not in NAMES} == set()
 
 
 @pytest.mark.parametrize("name", DOCKERFILES)
@@ -294,8 +321,8 @@ OURS = {"gateway", "worker", "shared", "deepseek_ocr"}
     ("image", "places", "elsewhere"),
     [
         ("gateway", ("gateway", "shared"), set()),
-        ("worker-cpu", ("worker", "shared"), VLLM_ONLY | GATEWAY_ONLY),
-        ("worker-vllm", ("worker", "shared", "DeepSeek-OCR-master/src"), CPU_ONLY | GATEWAY_ONLY),
+        ("worker-cpu", ("worker", "shared"), VLLM_ONLY),
+        ("worker-vllm", ("worker", "shared", "DeepSeek-OCR-master/src"), CPU_ONLY),
     ],
 )
 def test_images_hold_every_library_that_is_imported(image: str, places: tuple[str, ...], elsewhere: set[str]) -> None:
@@ -318,13 +345,13 @@ def names(env_file: str) -> list[str]:
 
 
 def test_the_example_of_settings_has_settings_only() -> None:
-    assert [name for name in names(".env.example") if name.lower() not in Settings.model_fields] == []
+    assert [name for name in names(".env.example") if name.lower() not in NAMES] == []
 
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_paths_that_are_named_exist(name: str) -> None:
     found = re.findall(
-        r"(?<![\w/.-])((?:deploy|docs|gateway|worker|shared|tests|DeepSeek-OCR-master)/[\w./-]*\w"
+        r"(?<![\w/.-])((?:deploy|docs|gateway|worker|shared|tests|DeepSeek-OCR-master|ocr-client)/[\w./-]*\w"
         r"|requirements[\w-]*\.(?:lock|txt)|Dockerfile\.\w+|docker-compose\.yml)",
         text(name),
     )
@@ -333,7 +360,7 @@ def test_paths_that_are_named_exist(name: str) -> None:
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_modules_that_are_started_exist(name: str) -> None:
-    for module in re.findall(r"python3? -m ((?:gateway|worker|client|deploy|tests|benchmarks)[\w.]*)", text(name)):
+    for module in re.findall(r"python3? -m ((?:gateway|worker|ocr_client|deploy|tests|benchmarks)[\w.]*)", text(name)):
         assert importlib.util.find_spec(module) is not None, module
 
 

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from shared.contract.options import Options
-from shared.settings import Settings
 from worker.engines.base import PageImage, PageRead, Piece
+from worker.engines.vllm_host.settings import VllmSettings
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.engine)
 
 
-def settings(**changes: Any) -> Settings:
+def settings(**changes: Any) -> VllmSettings:
     values: dict[str, Any] = {
         "model_path": os.environ.get("OCR_TINY_MODEL", ""),
         "max_model_len": 4096,
@@ -48,7 +48,7 @@ def settings(**changes: Any) -> Settings:
         "vllm_args": TEST_ARGS,
         **changes,
     }
-    return Settings(_env_file=None, **values)
+    return VllmSettings(_env_file=None, **values)
 
 
 def page(number: int = 1, width: int = 300, height: int = 300) -> PageImage:
@@ -82,13 +82,14 @@ class Host:
         return found[:-1], found[-1]
 
     async def outputs(self, of: PageImage, mode: Any, **sampling: Any) -> AsyncGenerator[Any, None]:
-        """vLLM's outputs for one page, without the ladder."""
+        """vLLM's outputs for one page, without retries."""
         from deepseek_ocr.prompts import DOCUMENT
-        from worker.engines.deepseek.ladder import first
+        from worker.engines.deepseek_ocr.request import PageRequest
 
-        views = await self.engine.preprocessor.views(of.image, mode)
-        given = self.engine.inputs.engine_input(DOCUMENT, views)
-        params = self.engine.sampling(first(DOCUMENT), len(given["prompt_token_ids"]), **sampling)
+        model, request = self.engine.model, PageRequest(DOCUMENT, mode)
+        attempt = model.first(request)
+        given = model.engine_input(attempt, await self.engine.prepare(of.image, request))
+        params = self.engine.sampling(attempt, len(given["prompt_token_ids"]), **sampling)
         async with aclosing(self.engine.generate(given, params)) as outputs:
             async for output in outputs:
                 yield output
@@ -102,7 +103,7 @@ class Host:
 
         ``limits`` are further sampling parameters. Yields the parameters that were made meanwhile.
         """
-        tokenizer = self.engine.inputs._tokenizer
+        tokenizer = self.engine.model.inputs._tokenizer
         left = [[*tokenizer.encode(answer, add_special_tokens=False), tokenizer.eos_token_id] for answer in answers]
         made: list[Any] = []
         plain = type(self.engine).sampling
@@ -138,7 +139,7 @@ def hosted(**changes: Any) -> Iterator[Host]:
         thread.join(30)
 
 
-async def _load(values: Settings) -> Any:
+async def _load(values: VllmSettings) -> Any:
     from worker.engines.deepseek_ocr import load
 
     return await load(values)

@@ -10,8 +10,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from shared.settings import Settings
 from worker.engines.deepseek_ocr import load as load_engine
+from worker.engines.vllm_host.settings import VllmSettings
+
+SETTINGS = VllmSettings
 
 
 def answers() -> list[str]:
@@ -19,9 +21,9 @@ def answers() -> list[str]:
     return found
 
 
-async def load(settings: Settings) -> Any:
+async def load(settings: VllmSettings) -> Any:
     engine = await load_engine(settings)
-    left, tokenizer, plain = answers(), engine.inputs._tokenizer, engine.sampling
+    left, tokenizer, plain = answers(), engine.model.inputs._tokenizer, engine.sampling
 
     def sampling(*args: Any, **more: Any) -> Any:
         params = plain(*args, **more)

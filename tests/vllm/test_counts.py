@@ -10,8 +10,8 @@ from vllm.transformers_utils.processors.deepseek_ocr import ImageTransform, coun
 
 from deepseek_ocr.modes import GUNDAM
 from deepseek_ocr.tiling import tiles, whole
-from worker.engines.deepseek.ngram import banned
-from worker.engines.deepseek.vision import normalise
+from worker.engines.deepseek_ocr.encoder import normalise
+from worker.engines.vllm_host.ngram import banned
 
 
 def sizes(count):

@@ -19,7 +19,7 @@ LONG = " ".join(f"{i * 7919 % 100003}" for i in range(4000))
 
 
 def core(host):
-    (process,) = host.engine._watch._processes
+    (process,) = host.engine._liveness._processes
     return process.pid
 
 
@@ -44,7 +44,7 @@ async def three_pages(host, harm):
 def test_an_engine_that_dies_under_its_pages_tells_every_one(sign):
     with hosted() as host, host.saying(LONG):
         pid = core(host)
-        host.engine._watch.stall = 5.0 if sign == signal.SIGSTOP else 60.0
+        host.engine._liveness.stall = 5.0 if sign == signal.SIGSTOP else 60.0
         ends = host.run(three_pages(host, lambda pid: os.kill(pid, sign)))
         assert [type(end) for end in ends] == [EngineDead] * 3
         with pytest.raises(EngineDead):
@@ -84,7 +84,7 @@ ORPHAN = """
     async def main():
         from worker.engines.deepseek_ocr import load
         engine = await load(settings(vllm_args={args!r}))
-        print("pids", *[process.pid for process in engine._watch._processes], *engine.preprocessor.pids, flush=True)
+        print("pids", *[process.pid for process in engine._liveness._processes], *engine.preprocessor.pids, flush=True)
         await asyncio.sleep(600)
 
     if __name__ == "__main__":

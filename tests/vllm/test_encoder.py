@@ -6,7 +6,7 @@ from transformers import CLIPVisionConfig  # noqa: F401  (the model's module nee
 from vllm.model_executor.models.deepseek_ocr import DeepseekOCRForCausalLM
 
 from deepseek_ocr.modes import MODES
-from worker.engines.deepseek import vision
+from worker.engines.deepseek_ocr import encoder
 
 DIM = 8
 
@@ -28,6 +28,10 @@ class Model(DeepseekOCRForCausalLM):
     def vision_model(self, pixels, sam):
         tokens = sam.flatten(2).permute(0, 2, 1)
         return torch.cat((tokens[:, :1], tokens.square()), dim=1)
+
+    def towers(self, pixels):
+        sam = self.sam_model(pixels)
+        return self.projector(torch.cat((self.vision_model(pixels, sam)[:, 1:], sam.flatten(2).permute(0, 2, 1)), -1))
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +56,10 @@ def test_pages_of_all_grids_are_encoded_as_the_model_does_it(model, pages_at_onc
         "images_crop": torch.cat(tiles),
         "images_spatial_crop": torch.tensor(grids),
     }
-    ours = vision.embed(model, pages_at_once, **given)
+    ours = encoder.embed(model, model.towers, pages_at_once, **given)
     theirs = model._pixel_values_to_embedding(
-        vision.normalise(given["pixel_values"], torch.float32),
-        vision.normalise(given["images_crop"], torch.float32),
+        encoder.normalise(given["pixel_values"], torch.float32),
+        encoder.normalise(given["images_crop"], torch.float32),
         given["images_spatial_crop"],
     )
     assert [len(page) for page in ours] == [MODES["gundam"].tokens_of(grid) for grid in grids]
@@ -67,8 +71,9 @@ def test_modes_mix_in_one_step(model):
     modes = [MODES[name] for name in ("tiny", "large", "gundam", "small", "base")]
     wholes = [views((1, 1), mode.base)[0] for mode in modes]
     tiles = views((2, 1))[1]
-    together = vision.embed(
+    together = encoder.embed(
         model,
+        model.towers,
         4,
         pixel_values=wholes,
         images_crop=tiles,
@@ -84,4 +89,4 @@ def test_grey_tiles_whose_numbers_cancel_out_are_still_tiles(model):
     whole, tiles = views((2, 1))
     tiles[:, ::2], tiles[:, 1::2] = 127, 128
     given = {"pixel_values": whole[None], "images_crop": tiles, "images_spatial_crop": torch.tensor([(2, 1)])}
-    assert [len(page) for page in vision.embed(model, 1, **given)] == [483]
+    assert [len(page) for page in encoder.embed(model, model.towers, 1, **given)] == [483]

@@ -19,6 +19,7 @@ from shared.contract.options import Options
 from shared.errors import BadPrompt, PromptTooLong
 from tests.vllm.conftest import page
 from worker.engines.base import PageImage, PageRead, Restarted
+from worker.engines.deepseek_ocr.request import PageRequest
 
 ANSWER = (
     "<|ref|>title<|/ref|><|det|>[[101, 52, 893, 97]]<|/det|>\n# Rechnung 4711 — 発票 😀\n\n"
@@ -63,7 +64,7 @@ def test_text_comes_while_it_is_generated(host):
 def test_every_mode_is_served_by_the_one_engine(host, mode):
     with host.saying("ok"):
         _, read = host.read(page(1, 1000, 1400), Options(mode=mode))
-    words = len(host.engine.inputs.prompt_ids(DOCUMENT))
+    words = len(host.engine.model.inputs.prompt_ids(DOCUMENT))
     assert read.markdown == "ok"
     assert read.usage.prompt_tokens == 1 + MODES[mode].tokens(1000, 1400) + words
 
@@ -98,8 +99,9 @@ def test_our_input_is_what_vllm_renders_itself(host, monkeypatch):
         model = engine._vllm.model_config
         prompt = parse_model_prompt(model, {"prompt": DOCUMENT, "multi_modal_data": {"image": image}})
         (theirs,) = await renderer.render_cmpl_async([prompt])
-        ours = engine.inputs.engine_input(DOCUMENT, await engine.preprocessor.views(image, GUNDAM))
-        bos = engine.inputs.token("<｜begin▁of▁sentence｜>")
+        request = PageRequest(DOCUMENT, GUNDAM)
+        ours = engine.model.engine_input(engine.model.first(request), await engine.prepare(image, request))
+        bos = engine.model.inputs.token("<｜begin▁of▁sentence｜>")
         theirs["prompt_token_ids"] = [bos, *(i for i in theirs["prompt_token_ids"] if i != bos)]
         assert theirs["prompt_token_ids"] == ours["prompt_token_ids"]
         positions = theirs["mm_placeholders"]["image"][0]
@@ -113,9 +115,8 @@ def test_our_input_is_what_vllm_renders_itself(host, monkeypatch):
 
 
 def _generated(engine, given):
-    from worker.engines.deepseek.ladder import first
-
-    return engine.generate(given, engine.sampling(first(DOCUMENT), len(given["prompt_token_ids"]), max_tokens=40))
+    attempt = engine.model.first(PageRequest(DOCUMENT, GUNDAM))
+    return engine.generate(given, engine.sampling(attempt, len(given["prompt_token_ids"]), max_tokens=40))
 
 
 def test_the_ngram_rule_reaches_the_sampler(host):
@@ -156,14 +157,14 @@ def test_a_page_that_always_loops_is_degraded_with_its_text(host):
 
 def test_a_callers_own_prompt_is_not_replaced_on_the_way_up(host):
     seen = []
-    plain = host.engine.inputs.engine_input
-    host.engine.inputs.engine_input = lambda prompt, views: (seen.append(prompt), plain(prompt, views))[1]
+    plain = host.engine.model.inputs.engine_input
+    host.engine.model.inputs.engine_input = lambda prompt, views: (seen.append(prompt), plain(prompt, views))[1]
     try:
         with host.saying(LOOP):
             host.read(page(), Options(prompt="What is the total?"))
             host.read(page())
     finally:
-        del host.engine.inputs.engine_input
+        del host.engine.model.inputs.engine_input
     assert set(seen[:4]) == {"<image>\nWhat is the total?"}
     assert seen[4:] == [DOCUMENT, DOCUMENT, FREE_OCR, DOCUMENT, DOCUMENT]
 
@@ -220,7 +221,7 @@ def test_a_page_nobody_wants_any_more_frees_its_place_in_the_engine(host, how):
         await running(1)
         kept.cancel()
         await asyncio.gather(kept, return_exceptions=True)
-        return host.engine._watch.reading
+        return host.engine._liveness.reading
 
     with host.saying(" ".join(f"{i * 7919 % 100003}" for i in range(4000))):
         assert host.run(scene()) == 0

@@ -17,7 +17,7 @@ import pytest
 from tests.vllm.conftest import TEST_ARGS, page
 from tools.processes import Gateway, Worker
 from tools.valkey import Valkey, wait_until
-from worker.broker.pool import EXIT_ENGINE_DEAD
+from worker.broker.pool import EXIT_DEAD
 
 ANSWER = (
     "<|ref|>title<|/ref|><|det|>[[100, 50, 900, 100]]<|/det|>\n# Rechnung 4711 — 発票 😀\n\n"
@@ -147,7 +147,7 @@ def test_an_engine_killed_under_a_page_costs_the_worker_not_the_job(house: House
         child for child in psutil.Process(answering.pid).children(recursive=True) if "EngineCore" in child.name()
     )
     core.send_signal(signal.SIGKILL)
-    assert answering.popen.wait(60) == EXIT_ENGINE_DEAD
+    assert answering.popen.wait(60) == EXIT_DEAD
     second = house.worker(ANSWER)
     found = house.ended(job)
     assert (found["status"], found["pages"][0]["attempts"]) == ("succeeded", 2)

@@ -15,7 +15,8 @@ from shared.contract.options import Options
 from shared.errors import EngineNotReady
 from tests.vllm import make_model
 from tests.vllm.conftest import TEST_ARGS, hosted, page, settings
-from worker.engines.deepseek import files, proof, start
+from worker.engines.deepseek_ocr import CARD, checkpoint
+from worker.engines.vllm_host import config, launch, model_runner, self_test
 
 
 def one_line(raised):
@@ -49,7 +50,7 @@ def replace(file, content):
 
 def refusal(folder, **more):
     with pytest.raises(EngineNotReady) as raised:
-        files.check(folder, **more)
+        checkpoint.check(folder, **more)
     return one_line(raised)
 
 
@@ -73,7 +74,7 @@ def test_a_configuration_that_is_not_json_is_refused(model):
 def test_a_folder_without_weights_is_refused(model):
     (model / "model.safetensors").unlink()
     assert "no weights" in refusal(model)
-    files.check(model, weights=False)
+    checkpoint.check(model, weights=False)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_weights_that_are_not_whole_are_refused(model, broken):
 
 def test_a_shard_that_the_index_names_is_missed(model):
     index = {"weight_map": {"lm_head.weight": "model-00001-of-000001.safetensors"}}
-    replace(model / files.INDEX, json.dumps(index).encode())
+    replace(model / checkpoint.INDEX, json.dumps(index).encode())
     assert "model-00001-of-000001.safetensors is missing" in refusal(model)
 
 
@@ -126,18 +127,18 @@ def test_what_failed_in_vllms_own_process_is_said(model):
 
 def gpu(monkeypatch, used, total=80):
     memory = {"used": used << 30, "total": total << 30}
-    monkeypatch.setattr("worker.engines.deepseek.stats.Gpu.memory", lambda _: memory)
+    monkeypatch.setattr("worker.engines.vllm_host.stats.Gpu.memory", lambda _: memory)
 
 
 def test_the_share_of_the_gpus_memory_leaves_room_for_what_vllm_does_not_count(monkeypatch):
     gpu(monkeypatch, used=40)
-    assert start.memory_share(settings()) == pytest.approx(0.5 - 2.5 / 80)
+    assert config.memory_share(settings()) == pytest.approx(0.5 - 2.5 / 80)
 
 
 def test_a_gpu_whose_memory_others_hold_is_refused(monkeypatch):
     gpu(monkeypatch, used=41)
     with pytest.raises(EngineNotReady) as raised:
-        start.memory_share(settings())
+        config.memory_share(settings())
     assert "39.0 of 80.0 GiB free, GPU_MEMORY_UTILIZATION=0.5 asks for 40.0" in one_line(raised)
 
 
@@ -155,23 +156,27 @@ def test_an_argument_vllm_does_not_have_is_refused():
 
 
 def test_our_arguments_are_the_ones_that_matter():
-    args = start.engine_args(settings(max_num_seqs=5))
+    args = config.engine_args(settings(max_num_seqs=5), CARD)
     assert args["max_num_seqs"] == 5
     assert args["enable_prefix_caching"] is False
     assert args["mm_processor_cache_gb"] == 0
     assert args["limit_mm_per_prompt"] == {"image": 1}
-    assert args["logits_processors"] == [start.PROCESSOR, "ocr_test_engine:ForceIds"]
+    assert args["logits_processors"] == [*model_runner.logits_processors(), "ocr_test_engine:ForceIds"]
 
 
 def test_the_processor_and_the_extension_are_where_vllm_will_look():
-    for name in (start.PROCESSOR, start.EXTENSION.rpartition(".")[0]):
+    for name in (
+        model_runner.V1_PROCESSOR,
+        model_runner.V2_PROCESSOR,
+        *(path.rpartition(".")[0] for path in (config.EXTENSION, *launch.SCHEDULERS.values())),
+    ):
         module = name.partition(":")[0]
         assert (Path(__file__).parents[2] / f"{module.replace('.', '/')}.py").is_file()
 
 
 @pytest.mark.parametrize("count", [0, 2])
 def test_a_prompt_must_begin_with_one_bos(host, monkeypatch, count):
-    plain, bos = host.engine.inputs.ids, host.engine.inputs.token(BOS)
+    plain, bos = host.engine.model.inputs.ids, host.engine.model.inputs.token(BOS)
 
     def ids(prompt, picture_tokens):
         """The BOS makes room or gives way to the newline after the picture: what follows stays where it was."""
@@ -179,9 +184,9 @@ def test_a_prompt_must_begin_with_one_bos(host, monkeypatch, count):
         wrong = right[1 + picture_tokens :]
         return [bos if count else wrong[0], *right[1 : 1 + picture_tokens], *([bos] * (count - 1)), *wrong]
 
-    monkeypatch.setattr(host.engine.inputs, "ids", ids)
+    monkeypatch.setattr(host.engine.model.inputs, "ids", ids)
     with pytest.raises(EngineNotReady, match="must begin with the token"):
-        host.run(proof.prove(host.engine))
+        host.run(self_test.run(host.engine))
 
 
 def test_a_tokenizer_without_the_models_tokens_is_refused():
@@ -189,49 +194,49 @@ def test_a_tokenizer_without_the_models_tokens_is_refused():
         def encode(self, text, **_):
             return list(text.encode())
 
-    from worker.engines.deepseek.inputs import Inputs
+    from worker.engines.deepseek_ocr.inputs import Inputs
 
     with pytest.raises(ValueError, match="no token"):
         Inputs(Other(), 8192)
 
 
 @pytest.fixture
-def one_shape(monkeypatch):
-    """The proof reads one shape of page rather than all."""
-    shapes = proof.shapes()[:1]
-    monkeypatch.setattr(proof, "shapes", lambda: shapes)
+def one_shape(host, monkeypatch):
+    """The self-test reads one shape of page rather than all."""
+    pages = host.engine.model.sample_pages()[:1]
+    monkeypatch.setattr(host.engine.model, "sample_pages", lambda: pages)
 
 
 def test_a_rule_that_does_not_reach_the_sampler_is_noticed(host, monkeypatch, one_shape):
     plain = host.engine.sampling
     monkeypatch.setattr(host.engine, "sampling", lambda *a, **m: plain(*a, **{**m, "extra_args": None}))
     with pytest.raises(EngineNotReady, match="n-gram rule does nothing"):
-        host.run(proof.prove(host.engine))
+        host.run(self_test.run(host.engine))
 
 
 def test_a_loop_that_is_not_noticed_keeps_the_engine_from_starting(host, monkeypatch, one_shape):
-    class Asleep(proof.RepetitionGuard):
-        def feed(self, ids):
+    class Asleep:
+        def feed(self, ids, text):
             return False
 
-    monkeypatch.setattr(proof, "RepetitionGuard", Asleep)
+    monkeypatch.setattr(host.engine.model, "guard", lambda **_: Asleep())
     with pytest.raises(EngineNotReady, match="not noticed"):
-        host.run(proof.prove(host.engine))
+        host.run(self_test.run(host.engine))
 
 
 def test_an_engine_that_does_not_answer_is_given_up(host, monkeypatch):
     async def never(*_):
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(proof, "read_one", never)
-    monkeypatch.setattr(proof, "SECONDS", 0.1)
+    monkeypatch.setattr(self_test, "read_one", never)
+    monkeypatch.setattr(self_test, "TIMEOUT_SECONDS", 0.1)
     with pytest.raises(EngineNotReady, match="did not answer"):
-        host.run(proof.prove(host.engine))
+        host.run(self_test.run(host.engine))
 
 
 def test_sockets_lie_in_a_folder_of_the_engines_own_and_go_with_it():
     with hosted() as host:
-        folder = Path(os.environ[start.SOCKETS])
+        folder = Path(os.environ[config.SOCKETS])
         assert any(path.is_socket() for path in folder.iterdir())
         assert host.engine.describe().state == "ready"
     assert not folder.exists()

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
-from shared.settings import Settings, explain
+from shared.settings import SharedSettings, explain
 
 if TYPE_CHECKING:
     from celery import Celery
 
+S = TypeVar("S", bound=SharedSettings)
 
-def arguments(queue: str, name: str, in_flight: int, settings: Settings) -> list[str]:
+
+def arguments(queue: str, name: str, in_flight: int, settings: SharedSettings) -> list[str]:
     """Celery's command line, as an operator would type it."""
     return [
         "worker", "--pool", "custom", "--concurrency", "1", "--prefetch-multiplier", str(in_flight),
@@ -24,13 +26,16 @@ def arguments(queue: str, name: str, in_flight: int, settings: Settings) -> list
     ]  # fmt: skip
 
 
-def run(queue: str, name: str, in_flight: Callable[[Settings], int], create: Callable[[Settings], Celery]) -> None:
+def run(
+    queue: str, name: str, read: Callable[[], S], in_flight: Callable[[S], int], create: Callable[[S], Celery]
+) -> None:
     """Run a worker of concurrency 1 on ``queue`` until it is told to stop; exits non-zero where it cannot start.
 
     ``create`` is called after Celery's pool has been named and imports Celery itself: the name is read only once.
     """
     try:
-        settings = Settings()
+        settings = read()
+        jobs = in_flight(settings)
     except ValidationError as error:
         sys.exit(explain(error))
     # Celery's own way to name a pool; it looks once, when its concurrency package is first imported.
@@ -39,4 +44,4 @@ def run(queue: str, name: str, in_flight: Callable[[Settings], int], create: Cal
     from celery.bin.celery import celery
 
     celery.params[0].default = app  # as Celery.start does, which drops the exit code
-    celery.main(args=arguments(queue, name, in_flight(settings), settings), prog_name="celery")
+    celery.main(args=arguments(queue, name, jobs, settings), prog_name="celery")

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from celery import Celery
 
-from shared.settings import Settings
+from shared.settings import SharedSettings
 from worker.broker import celery_fix
 
 # The same for every application on one Redis: the shortest visibility_timeout of all would win.
@@ -22,7 +22,7 @@ TRANSPORT: Final = {
 }
 
 
-def application(name: str, settings: Settings, queue: str, in_flight: int, **more: Any) -> Celery:
+def application(name: str, settings: SharedSettings, queue: str, in_flight: int, **more: Any) -> Celery:
     """JSON only, late acknowledgement, no result backend: the records in Redis are the truth."""
     celery_fix.install()
     app = Celery(name, broker=settings.redis_url.get_secret_value())
@@ -41,6 +41,7 @@ def application(name: str, settings: Settings, queue: str, in_flight: int, **mor
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        broker_channel_error_retry=True,  # OOM, BUSY, READONLY and the like pass; to load an engine anew takes minutes
         broker_transport_options=TRANSPORT,
         **more,
     )

@@ -41,7 +41,7 @@ _tracing = threading.local()  # .task: the Running whose trace runs in this thre
 _pool: TaskPool | None = None
 
 EXIT_NOT_READY = 70  # sysexits.h: EX_SOFTWARE
-EXIT_ENGINE_DEAD = 71
+EXIT_DEAD = 71  # the engine, or a loop that must not end
 CLOSE_SECONDS = 20.0
 
 
@@ -195,7 +195,7 @@ class TaskPool(BasePool):  # type: ignore[misc]
             return
         self._closed = True
         # A hung engine must not keep the process: its threads would block the interpreter's exit.
-        doom = threading.Timer(CLOSE_SECONDS, os._exit, (EXIT_ENGINE_DEAD,))
+        doom = threading.Timer(CLOSE_SECONDS, os._exit, (EXIT_DEAD,))
         doom.daemon = True
         doom.start()
         signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=0)

@@ -6,17 +6,25 @@ from collections.abc import Awaitable, Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, TypeVar
 
-from shared.settings import Settings
+from pydantic import ValidationError
+
+from shared.errors import EngineNotReady
+from shared.settings import explain
 from worker.engines.base import Engine
+from worker.engines.vllm_host.settings import VllmSettings
+from worker.settings import EngineSettings, WorkerSettings
 
-Loader = Callable[[Settings], Awaitable[Engine]]
+Loader = Callable[[Any], Awaitable[Engine]]
+S = TypeVar("S", bound=EngineSettings)
 
 REGISTRY = {
     "cpu": "worker.engines.cpu:load",
     "deepseek-ocr": "worker.engines.deepseek_ocr:load",
     "instant": "worker.engines.instant:load",
 }
+JOBS_IN_FLIGHT = 64
 
 
 def loader(name: str) -> Loader:
@@ -26,20 +34,41 @@ def loader(name: str) -> Loader:
     return found
 
 
-def choose(settings: Settings) -> str:
+def settings_of(name: str) -> type[EngineSettings]:
+    """The settings class that the engine's ``load`` takes: its module's ``SETTINGS``."""
+    module = import_module(REGISTRY.get(name, name).partition(":")[0])
+    kind: type[EngineSettings] = getattr(module, "SETTINGS", EngineSettings)
+    return kind
+
+
+def read_own(kind: type[S], settings: WorkerSettings) -> S:
+    """Read the engine's settings; ``settings`` itself, where it holds them too. Raises ``ValidationError``."""
+    return settings if isinstance(settings, kind) else kind()
+
+
+def choose(settings: WorkerSettings) -> str:
     """``auto``: DeepSeek-OCR where a GPU, vLLM and the model's files are there, else the CPU engine."""
     if settings.engine != "auto":
         return settings.engine
-    ready = (
-        Path("/dev/nvidiactl").exists() and find_spec("vllm") and (Path(settings.model_path) / "config.json").exists()
-    )
-    return "deepseek-ocr" if ready else "cpu"
+    if not Path("/dev/nvidiactl").exists() or not find_spec("vllm"):
+        return "cpu"
+    model = Path(read_own(VllmSettings, settings).model_path)
+    return "deepseek-ocr" if (model / "config.json").exists() else "cpu"
 
 
-def jobs_in_flight(settings: Settings) -> int:
+def jobs_in_flight(settings: WorkerSettings) -> int:
     """So many jobs of one page each as fill the engine, and never so few that large documents keep small ones out."""
-    return settings.jobs_in_flight or (max(64, settings.max_num_seqs) if choose(settings) == "deepseek-ocr" else 64)
+    if settings.jobs_in_flight is not None:
+        return settings.jobs_in_flight
+    slots = read_own(VllmSettings, settings).max_num_seqs if choose(settings) == "deepseek-ocr" else 0
+    return max(JOBS_IN_FLIGHT, slots)
 
 
-async def load_engine(settings: Settings) -> Engine:
-    return await loader(choose(settings))(settings)
+async def load_engine(settings: WorkerSettings) -> Engine:
+    """Load the engine that the settings choose. Raises ``EngineNotReady``, also where its own settings are wrong."""
+    name = choose(settings)
+    try:
+        own = read_own(settings_of(name), settings)
+    except ValidationError as error:
+        raise EngineNotReady(explain(error)) from None
+    return await loader(name)(own)

@@ -1,20 +1,22 @@
 """The engine interface: a page image goes in, pieces of text come out as they are made, then the page.
 
-An engine module offers ``async def load(settings: Settings) -> Engine`` and one line in ``worker.engines.REGISTRY``.
-It is built on the pool's event loop, in ``worker_process_init``, and every call comes from that loop. It must pass
-``tests/engines/`` (the suite that every engine passes).
+An engine module offers ``async def load(settings) -> Engine`` and, where it has settings of its own, ``SETTINGS``: the
+subclass of ``worker.settings.EngineSettings`` that ``load`` gets. One line in ``worker.engines.REGISTRY`` names it, or
+``ENGINE=module:load``. It is built on the pool's event loop, in ``worker_process_init``, and every call comes from that
+loop. It must pass ``tests/engines/`` (the suite that every engine passes).
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from PIL.Image import Image
 
-from shared.contract.document import Block, Box, PageStatus, Usage
+from shared.contract.document import Block, Box, PageStatus, Shortfall, Usage
 from shared.contract.options import Options
+from shared.contract.worker_status import EngineStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +25,13 @@ class PageImage:
 
     ``image``: RGB, EXIF-upright, alpha on white, at most the pixel cap of the settings; the engine must not change it.
     ``text_layer``: the text the PDF itself carries for this page (only with ``text_layer=prefer``, else None).
+    ``shortfall``: what the picture itself lacks of the page; an engine need not look at it, the worker adds it.
     """
 
     number: int
     image: Image
     text_layer: str | None = None
+    shortfall: Shortfall | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,8 @@ class PageRead:
     """What the engine made of one page: the last item of the stream.
 
     ``upright`` is the image the boxes are measured on where the engine had to turn the page (else None: as given).
-    ``status`` is ``ok``, ``degraded`` (text kept, ``reason`` = ``repetition`` or ``length``) or ``skipped`` (blank).
+    ``status`` is ``ok``, ``degraded`` (text kept; ``reason`` says what is wrong, ``missing`` how much) or ``skipped``
+    (blank: there is nothing to read in the picture). Text that was seen and not read is never left out in silence.
     ``attempts`` counts the engine's own tries. Failure is an exception: ``InferenceError`` for this page alone,
     ``EngineDead`` when no page can be read any more.
     """
@@ -64,27 +69,20 @@ class PageRead:
     attempts: int = 1
     usage: Usage = field(default_factory=Usage)
     upright: Image | None = field(default=None, repr=False)
+    missing: float = 0.0
+
+    def admitting(self, shortfall: Shortfall | None) -> PageRead:
+        """The page with what is known to be lost of it; of two losses the larger one is named."""
+        if shortfall is None or (self.status == PageStatus.DEGRADED and self.missing >= shortfall.missing):
+            return self
+        return replace(self, status=PageStatus.DEGRADED, reason=shortfall.reason, missing=shortfall.missing)
 
 
 Piece = str | Restarted | PageRead
 
 
-@dataclass(frozen=True, slots=True)
-class EngineInfo:
-    """What ``/models``, ``/health`` and every job say of the engine. ``slots``: pages it can read at once."""
-
-    name: str
-    model: str
-    slots: int
-    capabilities: tuple[str, ...] = ("document", "image")
-    modes: tuple[str, ...] = ()
-    prompts: bool = False
-    max_prompt_chars: int = 0
-    max_image_size: tuple[int, int] = (6400, 6400)
-    version: str = ""
-    state: str = "ready"
-    gpu_memory_used: int | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
+EngineStatus = EngineStatus
+"""The former name, for engines outside this repository, for one release."""
 
 
 class Engine(Protocol):
@@ -96,8 +94,8 @@ class Engine(Protocol):
         """
         ...
 
-    def describe(self) -> EngineInfo:
-        """The engine's own account of itself, cheap enough to be asked every second."""
+    def describe(self) -> EngineStatus:
+        """The engine's own report, cheap enough to be asked every second."""
         ...
 
     async def check(self) -> None:

@@ -11,13 +11,24 @@ import hashlib
 from collections.abc import AsyncIterator
 
 from PIL import Image
+from pydantic import Field
 
 from shared.contract.document import Block, PageStatus, Usage
 from shared.contract.options import Options
-from shared.settings import Settings
-from worker.engines.base import EngineInfo, PageImage, PageRead, Piece
+from shared.contract.worker_status import EngineStatus
+from worker.engines.base import PageImage, PageRead, Piece
+from worker.settings import EngineSettings
 
 SLOTS = 256
+
+
+class InstantSettings(EngineSettings):
+    """Read by the instant engine."""
+
+    instant_seconds: float = Field(0.0, ge=0, description="seconds the instant engine takes for a page")
+
+
+SETTINGS = InstantSettings
 
 
 def answer(image: Image.Image) -> str:
@@ -59,9 +70,9 @@ class InstantEngine:
         usage = Usage(completion_tokens=len(text.split()), engine_seconds=self._seconds)
         yield PageRead(text, blocks, usage=usage)
 
-    def describe(self) -> EngineInfo:
+    def describe(self) -> EngineStatus:
         state = "busy" if self._reading else "ready"
-        return EngineInfo("instant", "instant", SLOTS, state=state, metrics={"reading": self._reading})
+        return EngineStatus("instant", "instant", SLOTS, state=state, metrics={"reading": self._reading})
 
     async def check(self) -> None:
         """It cannot die."""
@@ -70,5 +81,5 @@ class InstantEngine:
         """It holds nothing."""
 
 
-async def load(settings: Settings) -> InstantEngine:
+async def load(settings: InstantSettings) -> InstantEngine:
     return InstantEngine(settings.instant_seconds)

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shared.settings import Settings
 from shared.store.webhooks import QUEUE
 from worker.broker.command import run
+from worker.webhooks.settings import WebhookSettings
 
 if TYPE_CHECKING:
     from celery import Celery
 
 
-def in_flight(settings: Settings) -> int:
+def in_flight(settings: WebhookSettings) -> int:
     return settings.webhook_in_flight
 
 
-def create(settings: Settings) -> Celery:
+def create(settings: WebhookSettings) -> Celery:
     from worker.webhooks.app import create_app
 
     return create_app(settings)
 
 
 def main() -> None:
-    run(QUEUE, "hooks", in_flight, create)
+    run(QUEUE, "webhooks", WebhookSettings, in_flight, create)
 
 
 if __name__ == "__main__":

@@ -8,18 +8,18 @@ from typing import Any, Final
 from celery import Celery
 from celery.signals import worker_process_shutdown, worker_shutting_down
 
-from shared.settings import Settings
 from shared.store.webhooks import QUEUE, TASK, Lease
 from worker.broker import pool
 from worker.broker.options import application
 from worker.webhooks.service import WebhookService
+from worker.webhooks.settings import WebhookSettings
 
 WEBHOOK_ID: Final = re.compile(r"msg_[0-9A-HJKMNP-TV-Z]{26}_[a-z]{1,20}")
 _service: WebhookService | None = None
 
 
-def create_app(settings: Settings) -> Celery:
-    app = application("ocr-hooks", settings, QUEUE, settings.webhook_in_flight)
+def create_app(settings: WebhookSettings) -> Celery:
+    app = application("ocr-webhooks", settings, QUEUE, settings.webhook_in_flight)
     app.task(name=TASK)(send)
     pool.on_init(lambda: _start(settings))
     worker_shutting_down.connect(_drain)
@@ -34,9 +34,9 @@ def send(webhook_id: str, token: int) -> str:
     return pool.run_task(_service.send(Lease(webhook_id, token)))
 
 
-def _start(settings: Settings) -> None:
+def _start(settings: WebhookSettings) -> None:
     global _service  # Celery's tasks are functions: the sender of the process lives here
-    _service = pool.on_loop(WebhookService.start(settings))
+    _service = pool.on_loop(WebhookService.start(settings, on_dead=lambda: pool.stop_worker(pool.EXIT_DEAD)))
 
 
 def _drain(**_: Any) -> None:

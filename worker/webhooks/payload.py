@@ -7,18 +7,18 @@ from typing import Any, Final
 
 from shared.contract import view
 from shared.contract.job import Job
-from shared.settings import Settings
+from worker.webhooks.settings import WebhookSettings
 
 LARGEST: Final = 20_000  # bytes, by the Standard Webhooks specification
 
 
-def base_url(settings: Settings) -> str:
+def base_url(settings: WebhookSettings) -> str:
     """Where a receiver finds the gateway: ``public_url``, without which only this machine can be named."""
     host = "localhost" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
     return (settings.public_url or f"http://{f'[{host}]' if ':' in host else host}:{settings.port}").rstrip("/")
 
 
-def build_body(event: str, created_at: float, job: Job, settings: Settings) -> bytes:
+def build_body(event: str, created_at: float, job: Job, settings: WebhookSettings) -> bytes:
     """``{"type", "timestamp", "data"}``; ``data`` is the job without its pages, as it was at the event.
 
     Where that would be too much, what the caller itself sent (metadata, prompt) is left out.

@@ -12,12 +12,12 @@ from typing import Final
 
 import httpcore
 
-from shared.settings import Settings
 from shared.ssrf_guard import Blocked, Guard, GuardedBackend, Unresolved
 from shared.store.connect import Client
 from shared.store.webhook_secrets import WebhookSecrets, signature_headers
 from shared.store.webhooks import Due, Ended, Lease, Outcome, WebhookStore
 from worker.webhooks.payload import build_body
+from worker.webhooks.settings import WebhookSettings
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,9 @@ GONE: Final = 410
 class WebhookSender:
     """``guard`` decides which receivers may be called, by the settings unless a test says otherwise."""
 
-    def __init__(self, settings: Settings, redis: Client, hooks: WebhookStore, guard: Guard | None = None) -> None:
+    def __init__(
+        self, settings: WebhookSettings, redis: Client, hooks: WebhookStore, guard: Guard | None = None
+    ) -> None:
         self._settings = settings
         self._webhooks = hooks
         self._webhook_secrets = WebhookSecrets(redis, settings)
@@ -87,7 +89,7 @@ class WebhookSender:
         self._guard.close()
 
 
-def trust(settings: Settings) -> ssl.SSLContext:
+def trust(settings: WebhookSettings) -> ssl.SSLContext:
     """Who may vouch for a receiver's name: the public authorities and those of ``webhook_ca_file``."""
     context = httpcore.default_ssl_context()
     if settings.webhook_ca_file is not None:

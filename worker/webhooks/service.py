@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+from collections.abc import Callable
 from contextlib import suppress
 
-from shared.errors import StoreUnavailable
-from shared.settings import Settings
 from shared.store.connect import Client, connect
 from shared.store.webhooks import Lease, WebhookStore
+from shared.tasks import Loops
 from worker.webhooks.sender import WebhookSender
-
-logger = logging.getLogger(__name__)
+from worker.webhooks.settings import WebhookSettings
 
 DISPATCH_SECONDS = 1.0
 
 
 class WebhookService:
-    def __init__(self, settings: Settings, redis: Client) -> None:
-        self._redis = redis
-        self._heartbeat_file = settings.heartbeat_file
-        self._webhooks = WebhookStore(redis, settings)
-        self._sender = WebhookSender(settings, redis, self._webhooks)
+    """``redis`` waits with the outcome of a delivery until the store takes it; ``quick`` is the dispatcher's own."""
+
+    def __init__(self, settings: WebhookSettings, redis: Client, quick: Client, on_dead: Callable[[], object]) -> None:
+        self._redis, self._quick = redis, quick
+        self._webhooks = WebhookStore(quick, settings)
+        self._sender = WebhookSender(settings, redis, WebhookStore(redis, settings))
         self._bell = asyncio.Event()
-        self._dispatching: asyncio.Task[None] | None = None
+        self._draining = False
+        self._loops = Loops(on_dead, settings.heartbeat_file)
 
     @classmethod
-    async def start(cls, settings: Settings) -> WebhookService:
-        """Raises ``ValueError`` for an allow-list that makes no sense, and ``StoreUnavailable``."""
-        redis = connect(settings.redis_url.get_secret_value(), patient=True)
-        service = cls(settings, redis)
-        service._dispatching = asyncio.create_task(service._dispatch())
+    async def start(cls, settings: WebhookSettings, on_dead: Callable[[], object]) -> WebhookService:
+        """Raises ``ValueError`` for an allow-list that makes no sense. Redis need not be there yet."""
+        url = settings.redis_url.get_secret_value()
+        service = cls(settings, connect(url, patient=True), connect(url, patient=False, connections=2), on_dead)
+        service._loops.start("dispatcher", service._dispatch)
         return service
 
     async def send(self, lease: Lease) -> str:
@@ -42,31 +42,18 @@ class WebhookService:
             self._bell.set()
 
     async def _dispatch(self) -> None:
-        while True:
-            self._bell.clear()
-            try:
-                moved = await self._webhooks.dispatch()
-            except StoreUnavailable as error:
-                logger.warning("dispatching waits for the store: %s", error)
-                moved = 0
-            if self._heartbeat_file is not None:
-                self._heartbeat_file.touch()
-            if not moved:
-                await self._pause()
-
-    async def _pause(self) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(DISPATCH_SECONDS):
-                await self._bell.wait()
+        self._bell.clear()
+        if self._draining or not await self._webhooks.dispatch():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DISPATCH_SECONDS):
+                    await self._bell.wait()
 
     def drain(self) -> None:
         """Take nothing more; what is under way ends within its timeout."""
-        if self._dispatching is not None:
-            self._dispatching.cancel()
+        self._draining = True
 
     async def close(self) -> None:
-        if self._dispatching is not None:
-            self._dispatching.cancel()
-            await asyncio.wait([self._dispatching])
+        await self._loops.stop()
         await self._sender.close()
+        await self._quick.aclose()
         await self._redis.aclose()

@@ -1,10 +1,12 @@
 """What is true of DeepSeek-OCR and of nothing else. Standard library only; ``tiling`` also needs pillow."""
 
+from deepseek_ocr.counting import CountingGuard
 from deepseek_ocr.modes import DEFAULT, GUNDAM, MODES, Mode
 from deepseek_ocr.page import Block, Figure, PageReader
 from deepseek_ocr.parser import Marker, Parser, Text, parse
-from deepseek_ocr.prompts import PROMPTS, PromptError, custom, locate
+from deepseek_ocr.prompts import PROMPTS, PromptError, custom, labels_are_text, locate
 from deepseek_ocr.repetition import NGRAM, NGramRule, RepetitionGuard
+from deepseek_ocr.style import MarkdownStyle
 
 __all__ = [
     "DEFAULT",
@@ -13,7 +15,9 @@ __all__ = [
     "NGRAM",
     "PROMPTS",
     "Block",
+    "CountingGuard",
     "Figure",
+    "MarkdownStyle",
     "Marker",
     "Mode",
     "NGramRule",
@@ -23,6 +27,7 @@ __all__ = [
     "RepetitionGuard",
     "Text",
     "custom",
+    "labels_are_text",
     "locate",
     "parse",
 ]

@@ -1,4 +1,8 @@
-"""One page: events become Markdown (as a stream) and blocks. What is streamed, joined, is the page's Markdown."""
+"""One page: events become Markdown (as a stream) and blocks. What is streamed, joined, is the page's Markdown.
+
+The blocks' texts, joined by blank lines, are that Markdown too. The first block is held back until it has ended, for
+its end tells how the page marks the ends of printed lines; after that, one line (or formula, or table) at a time.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +10,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from deepseek_ocr.boxes import Box, to_pixels, union
+from deepseek_ocr.labels import CAPTIONS, LABELS
 from deepseek_ocr.parser import Event, Marker, Parser
+from deepseek_ocr.style import DEFAULT_STYLE, MarkdownStyle
+from deepseek_ocr.writer import PARAGRAPH, BlockWriter, Written
 
-LABELS = frozenset(
-    {
-        "title", "sub_title", "text", "list", "table", "image", "equation", "image_caption", "table_caption",
-        "table_footnote", "header", "footer", "page_number", "footnote", "reference", "code", "others",
-    }
-)  # fmt: skip
-"""Labels that name a kind of block. Any other label is itself text of the page (``OCR this image``, ``Locate``)."""
+__all__ = ["LABELS", "Block", "Figure", "PageReader", "image_link"]
 
-REPLACED = {r"\coloneqq": ":=", r"\eqqcolon": "=:"}
-"""LaTeX the model writes that common renderers lack; the authors' scripts replace the same two."""
+MIN_FIGURE = 3
+"""Pixels each way below which a figure is a line that the model took for a picture."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """``bbox`` in pixels of the page. ``text`` is Markdown; of an ``image`` it is its links."""
+    """``bbox`` in pixels of the page, the whole page where the model gave none. ``text`` is Markdown; of an ``image``
+    it is its links."""
 
     label: str
     bbox: Box
@@ -45,122 +47,124 @@ class PageReader:
     """Reads one page of ``width`` x ``height`` pixels from deltas of the model's output.
 
     ``feed`` and ``finish`` return Markdown that is final; then ``markdown``, ``blocks`` and ``figures`` are complete.
+    ``kinds``: labels may name kinds of blocks; False for a prompt whose labels are the page's text
+    (``deepseek_ocr.prompts.labels_are_text``).
     """
 
     width: int
     height: int
     link: Callable[[int], str] = image_link
+    style: MarkdownStyle = DEFAULT_STYLE
+    kinds: bool = True
     figures: list[Figure] = field(default_factory=list)
-    _parser: Parser = field(default_factory=Parser)
-    _markdown: MarkdownStream = field(default_factory=lambda: MarkdownStream())
-    _blocks: list[_Open] = field(default_factory=list)
+    _parser: Parser = field(init=False)
+    _opened: list[_Open] = field(default_factory=list)
+    _given: list[str] = field(default_factory=list)
+    _spaced: bool | None = None
+
+    def __post_init__(self) -> None:
+        self._parser = Parser(self.kinds)
+        self._opened.append(_Open(None, (), self._writer(None)))
 
     def feed(self, delta: str) -> str:
-        return "".join(map(self._take, self._parser.feed(delta)))
+        return "".join(self._take(self._parser.feed(delta)))
 
     def finish(self) -> str:
-        text = "".join(map(self._take, self._parser.finish()))
-        return text + self._markdown.finish()
+        return "".join((*self._take(self._parser.finish()), *self._end(self._opened[-1])))
 
     @property
     def markdown(self) -> str:
-        return self._markdown.whole
+        return "".join(self._given)
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        return tuple(block for opened in self._blocks for block in opened.blocks())
+        """In reading order, without those that have no text (pictures stay)."""
+        whole = (0, 0, self.width, self.height)
+        marked = any(opened.label for opened in self._opened)
+        return tuple(block for opened in self._opened if marked for block in opened.blocks(whole))
 
-    def _take(self, event: Event) -> str:
-        if isinstance(event, Marker):
-            return self._open(event)
-        if self._blocks:
-            self._blocks[-1].text.append(event.text)
-        return self._markdown.feed(event.text)
+    def _take(self, events: list[Event]) -> Iterator[str]:
+        for event in events:
+            if isinstance(event, Marker):
+                yield from self._end(self._opened[-1])
+                yield from self._open(event)
+            else:
+                yield from self._text(self._opened[-1], event.text)
 
-    def _open(self, marker: Marker) -> str:
+    def _open(self, marker: Marker) -> Iterator[str]:
         boxes = tuple(to_pixels(box, self.width, self.height) for box in marker.boxes)
-        opened = _Open(marker.label, boxes)
-        self._blocks.append(opened)
-        text = "" if opened.is_kind else marker.label
-        if marker.label == "image":
-            text = "".join(map(self._figure, boxes))
-        opened.text.append(text)
-        return self._markdown.feed(text)
+        label = "text" if marker.is_text else marker.label
+        opened = _Open(label, boxes, self._writer(label), marker.is_text)
+        self._opened.append(opened)
+        if marker.is_text:
+            yield from self._text(opened, marker.label)
+        elif label == "image":
+            links = "\n".join(filter(None, map(self._figure, boxes)))
+            yield from self._give(opened, [Written(PARAGRAPH, links)] if links else [])
 
     def _figure(self, box: Box) -> str:
-        figure = Figure(len(self.figures), box)
-        self.figures.append(figure)
-        return f"![]({self.link(figure.index)})\n"
+        if min(box[2] - box[0], box[3] - box[1]) < min(MIN_FIGURE, self.width, self.height):
+            return ""
+        known = next((figure for figure in self.figures if figure.bbox == box), None)
+        if known is None:
+            known = Figure(len(self.figures), box)
+            self.figures.append(known)
+        return f"![]({self.link(known.index)})"
+
+    def _writer(self, label: str | None) -> BlockWriter:
+        return BlockWriter(label, self.style, bool(self._spaced))
+
+    def _text(self, opened: _Open, text: str) -> Iterator[str]:
+        if opened.label is not None and self._spaced is None:
+            opened.held.append(text)
+        else:
+            yield from self._give(opened, opened.writer.feed(text))
+
+    def _end(self, opened: _Open) -> Iterator[str]:
+        """The block is over: the first one with text tells whether the page ends printed lines in two spaces."""
+        held = "".join(opened.held)
+        opened.held.clear()
+        if opened.label is not None and self._spaced is None and held.strip():
+            self._spaced = opened.writer.spaced = held.rstrip("\n").endswith("  ")
+        yield from self._give(opened, opened.writer.feed(held))
+        yield from self._give(opened, opened.writer.finish())
+
+    def _give(self, opened: _Open, written: list[Written] | Iterator[Written]) -> Iterator[str]:
+        for piece in written:
+            target = self._owner(opened, piece)
+            gap = PARAGRAPH if not target.pieces else piece.gap
+            target.pieces += [gap, piece.text] if target.pieces else [piece.text]
+            text = gap + piece.text if self._given else piece.text
+            self._given.append(text)
+            yield text
+
+    def _owner(self, opened: _Open, piece: Written) -> _Open:
+        """A table's text may come below its caption's marker: from there on it is the table's, which then follows."""
+        if opened.heir is None and opened.label in CAPTIONS and piece.is_table:
+            at = self._opened.index(opened) - 1
+            while at > 0 and self._opened[at].label in CAPTIONS:
+                at -= 1
+            if self._opened[at].label == "table" and not self._opened[at].pieces:
+                opened.heir = self._opened.pop(at)
+                self._opened.insert(self._opened.index(opened) + 1, opened.heir)
+        return opened.heir or opened
 
 
 @dataclass(slots=True)
 class _Open:
-    """A block that is still being written."""
+    """A block that is still being written. ``heir``: the table that takes what is left of a caption's text."""
 
-    label: str
+    label: str | None
     boxes: tuple[Box, ...]
-    text: list[str] = field(default_factory=list)
+    writer: BlockWriter
+    is_text: bool = False
+    pieces: list[str] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
+    heir: _Open | None = None
 
-    @property
-    def is_kind(self) -> bool:
-        return self.label in LABELS
-
-    def blocks(self) -> Iterator[Block]:
-        text = tidy("".join(self.text))
-        if self.is_kind:
-            yield Block(self.label, union(self.boxes), text)
-        else:
-            yield from (Block("text", box, text) for box in self.boxes)
-
-
-@dataclass(slots=True)
-class MarkdownStream:
-    """Text in, tidy Markdown out: no blank lines at either end, at most one between, LaTeX replaced.
-
-    Holds back what later text could still change.
-    """
-
-    whole: str = ""
-    _held: str = ""
-    _parts: list[str] = field(default_factory=list)
-
-    def feed(self, text: str) -> str:
-        self._held += text
-        return self._release(_settled(self._held))
-
-    def finish(self) -> str:
-        """The rest; ``whole`` is complete afterwards."""
-        rest = self._release(len(self._held.rstrip("\n")))
-        self.whole = "".join(self._parts)
-        return rest
-
-    def _release(self, end: int) -> str:
-        ready, self._held = self._held[:end], self._held[end:]
-        for written, replacement in REPLACED.items():
-            ready = ready.replace(written, replacement)
-        if not self._parts:
-            ready = ready.lstrip("\n")
-        while "\n\n\n" in ready:
-            ready = ready.replace("\n\n\n", "\n\n")
-        if ready:
-            self._parts.append(ready)
-        return ready
-
-
-def tidy(text: str) -> str:
-    """``text`` as ``MarkdownStream`` gives it."""
-    stream = MarkdownStream()
-    stream.feed(text)
-    stream.finish()
-    return stream.whole
-
-
-def _settled(text: str) -> int:
-    """The length of ``text`` that no later text can change: without trailing newlines or the start of a command."""
-    end = len(text.rstrip("\n"))
-    if end < len(text):
-        return end
-    at = text.rfind("\\", max(0, len(text) - max(map(len, REPLACED)) + 1))
-    if at >= 0 and any(written.startswith(text[at:]) for written in REPLACED):
-        return len(text[:at].rstrip("\n"))
-    return end
+    def blocks(self, whole: Box) -> Iterator[Block]:
+        text = "".join(self.pieces)
+        if not text and self.label != "image":
+            return
+        boxes = self.boxes if self.is_text else (union(self.boxes),) if self.boxes else (whole,)
+        yield from (Block(self.label or "text", box, text) for box in boxes)

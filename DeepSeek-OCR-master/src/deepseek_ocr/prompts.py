@@ -55,6 +55,11 @@ def custom(text: str) -> str:
     return f"{HEAD}{GROUNDING if grounding else ''}{words}"
 
 
+def labels_are_text(prompt: str) -> bool:
+    """Does the model answer ``prompt`` with text in its labels? Then a line that reads ``table`` is no table."""
+    return prompt == OTHER_IMAGE or _located(prompt.removeprefix(HEAD)) is not None
+
+
 def _located(words: str) -> str | None:
     head, tail = f"Locate {REF}", f"{REF_END} in the image."
     inner = words.removeprefix(head).removesuffix(tail)

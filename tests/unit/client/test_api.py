@@ -8,7 +8,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from client import Client, Event, JobEnded, Problem, TimedOut, Unreachable
+from ocr_client import Client, Event, JobEnded, Problem, TimedOut, Unreachable
 
 Answer = httpx.Response | Exception
 
@@ -115,7 +115,7 @@ def test_waiting_asks_the_service_to_wait_and_ends_with_the_job():
 
 
 def test_waiting_ends_when_the_callers_time_is_up():
-    with pytest.raises(TimedOut, match="job 01J goes on"):
+    with pytest.raises(TimedOut, match="job 01J continues"):
         Service(httpx.Response(200, json=job())).client().wait("01J", timeout=0)
 
 

@@ -10,7 +10,7 @@ import pytest
 from deploy.local.console import Console
 from deploy.local.failure import Failure
 from deploy.local.folder import Folder
-from deploy.local.watch import LOOP_ENDS, ProcessWatch, reason
+from deploy.local.watch import LOOP_EXITS, ProcessWatch, reason
 
 KILLED = "WARN exited: worker (terminated by SIGKILL; not expected)"
 GONE = "WARN exited: worker (exit status 71; not expected)"
@@ -27,7 +27,7 @@ class Log:
     def look_at(self, *lines: str) -> None:
         with self.folder.journal.open("a") as journal:
             journal.writelines(f"2026-01-01 00:00:00,000 {line}\n" for line in lines)
-        self.watch.look()
+        self.watch.poll()
 
 
 @pytest.fixture
@@ -38,15 +38,15 @@ def log(tmp_path):
 def test_a_death_and_a_new_start_are_said(log, capsys):
     log.look_at("INFO spawned: 'worker' with pid 7")
     log.look_at(KILLED, "INFO spawned: 'worker' with pid 8")
-    assert capsys.readouterr().err == "worker has ended: terminated by SIGKILL\nworker was started again, pid 8\n"
+    assert capsys.readouterr().err == "worker has ended: terminated by SIGKILL\nworker was restarted, pid 8\n"
 
 
 def test_a_line_that_is_still_being_written_is_read_later(log, capsys):
     log.folder.journal.write_text(KILLED[:20])
-    log.watch.look()
+    log.watch.poll()
     assert capsys.readouterr().err == ""
     log.folder.journal.write_text(KILLED + "\n")
-    log.watch.look()
+    log.watch.poll()
     assert capsys.readouterr().err == "worker has ended: terminated by SIGKILL\n"
 
 
@@ -54,7 +54,7 @@ def test_a_process_that_ends_again_and_again_ends_the_run_with_its_last_lines(lo
     log.folder.log("worker").write_text(
         "fine\n[2026-01-01 00:00:00,000: CRITICAL/MainProcess] the engine has died: why\n"
     )
-    log.look_at(*[GONE] * (LOOP_ENDS - 1))
+    log.look_at(*[GONE] * (LOOP_EXITS - 1))
     with pytest.raises(Failure) as caught:
         log.look_at(GONE)
     assert str(caught.value) == "worker ended 5 times within a minute (last: exit status 71): the engine has died: why"
@@ -62,7 +62,7 @@ def test_a_process_that_ends_again_and_again_ends_the_run_with_its_last_lines(lo
 
 
 def test_a_process_that_supervisord_gives_up_ends_the_run(log):
-    with pytest.raises(Failure, match="gateway keeps ending: it said nothing"):
+    with pytest.raises(Failure, match="gateway keeps ending: no output"):
         log.look_at("INFO gave up: gateway entered FATAL state, too many start retries too quickly")
 
 
@@ -79,4 +79,4 @@ def test_before_all_is_ready_a_killed_process_is_started_again(tmp_path, capsys)
 def test_the_reason_is_the_last_line_that_names_an_error():
     assert reason(["ValueError: no", "INFO bye"]) == "ValueError: no"
     assert reason(["one", "two"]) == "two"
-    assert reason([]) == "it said nothing"
+    assert reason([]) == "no output"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.settings import Settings
+from tests.settings import Settings
 from tools.env_example import render
 from tools.valkey import ROOT
 

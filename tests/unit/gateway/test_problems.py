@@ -20,7 +20,7 @@ def test_each_code_gets_its_own_title() -> None:
 
 
 def test_a_problem_has_the_members_of_rfc_9457_and_no_more_than_was_said() -> None:
-    assert describe(QueueFull("full of it"), "r-1") == {
+    assert describe(QueueFull("full of it"), "r-1").model_dump() == {
         "type": "/problems/queue-full",
         "title": "The queue is full",
         "status": 429,

@@ -11,12 +11,13 @@ import psutil
 import pytest
 from PIL import Image
 
+from gateway.inspector import Inspector
 from shared.errors import CorruptFile, EncryptedPdf, FileEmpty, FileTooLarge, ImageTooLarge, TooManyPages
 from shared.errors import UnsupportedMedia as Unsupported
-from shared.settings import Settings
 from shared.sniff import JPEG, PDF, PNG, TIFF, WEBP, allowed_types, media_type
-from shared.upload_check import Inspector, UploadInfo, UploadLimits, inspect
+from shared.upload_check import UploadInfo, UploadLimits, inspect
 from tests.hostile.make import pdf, picture, tiff
+from tests.settings import Settings
 
 CORPUS = Path(__file__).parents[3].parent / "shared" / "corpus"
 LIMITS = UploadLimits.of(Settings(_env_file=None))

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from shared.errors import CorruptFile, EncryptedPdf, PreprocessingError, RenderTimeout
-from shared.settings import Settings
 from shared.sniff import JPEG, PDF, PNG, TIFF, WEBP
 from tests.hostile.make import pdf, stroke_pdf
+from tests.settings import Settings
 from worker.render import Renderer, Size, pages_of, picture, scale
 
 CORPUS = Path(__file__).parents[3].parent / "shared" / "corpus"

@@ -11,18 +11,20 @@ import os
 # onnxruntime's wheels report home unless they are told not to before they are imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-from shared.settings import Settings
 from worker.engines.cpu.engine import CpuEngine
 from worker.engines.cpu.layout import LayoutModel
 from worker.engines.cpu.reader import Reader
 from worker.engines.cpu.recognition import TextModels
+from worker.engines.cpu.settings import CpuSettings
+
+SETTINGS = CpuSettings
 
 
-def build_reader(threads: int) -> Reader:
+def build_reader() -> Reader:
     """Load all models; raises ``EngineNotReady`` where one is missing or not the one expected."""
-    return Reader(TextModels(threads), LayoutModel(threads))
+    return Reader(TextModels(), LayoutModel())
 
 
-async def load(settings: Settings) -> CpuEngine:
-    threads = settings.cpu_threads or len(os.sched_getaffinity(0))
-    return CpuEngine(await asyncio.to_thread(build_reader, threads))
+async def load(settings: CpuSettings) -> CpuEngine:
+    slots = settings.cpu_threads or len(os.sched_getaffinity(0))
+    return CpuEngine(await asyncio.to_thread(build_reader), slots)

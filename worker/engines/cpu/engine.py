@@ -1,21 +1,21 @@
-"""The CPU engine as the worker sees it: pages are read one after the other in one thread of their own."""
+"""The CPU engine as the worker sees it: pages side by side, each in a thread of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 
 from shared.contract.options import Options
+from shared.contract.worker_status import EngineStatus
 from shared.errors import EngineDead, OCRError
-from worker.engines.base import EngineInfo, PageImage, PageRead, Piece
+from worker.engines.base import PageImage, PageRead, Piece
 from worker.engines.cpu.reader import Reader, Stopped
 from worker.engines.cpu.recognition import failure
+from worker.engines.cpu.threads import Threads
 
 MODEL = "PP-OCRv6 small (RapidOCR 3.10.0)"
-SLOTS = 1
 
 
 def stopper(stop: threading.Event) -> Callable[[], None]:
@@ -37,9 +37,9 @@ def pieces_of(read: PageRead) -> list[str]:
 
 
 class CpuEngine:
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, slots: int) -> None:
         self._reader: Reader | None = reader
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cpu-engine")
+        self._threads = Threads(slots)
         self._version = version("rapidocr")
         self._reading = 0
         self._pages = 0
@@ -48,7 +48,7 @@ class CpuEngine:
         stop = threading.Event()
         self._reading += 1
         try:
-            read = await asyncio.get_running_loop().run_in_executor(self._thread, self._read, page, stopper(stop))
+            read = await asyncio.wrap_future(self._threads.page(lambda: self._read(page, stopper(stop))))
             for piece in pieces_of(read):
                 yield piece
             yield read
@@ -61,7 +61,7 @@ class CpuEngine:
         if self._reader is None:
             raise EngineDead("the CPU engine was closed")
         try:
-            read = self._reader.read(page, checkpoint)
+            read = self._reader.read(page, checkpoint, self._threads.each)
         except (OCRError, Stopped):
             raise
         except Exception as error:
@@ -69,13 +69,13 @@ class CpuEngine:
         self._pages += 1
         return read
 
-    def describe(self) -> EngineInfo:
-        return EngineInfo(
+    def describe(self) -> EngineStatus:
+        return EngineStatus(
             name="cpu",
             model=MODEL,
-            slots=SLOTS,
+            slots=self._threads.count,
             version=self._version,
-            state="busy" if self._reading else "ready",
+            state="busy" if self._reading >= self._threads.count else "ready",
             metrics={"reading": self._reading, "pages": self._pages},
         )
 
@@ -85,4 +85,4 @@ class CpuEngine:
 
     async def close(self) -> None:
         self._reader = None
-        await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)
+        await asyncio.to_thread(self._threads.close)

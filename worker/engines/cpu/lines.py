@@ -14,7 +14,8 @@ APART = 1.5
 class Line:
     """One piece of text as it was detected: a line, or a part of one, or a table or figure that takes its place.
 
-    ``x0`` to ``y1`` are pixels of the levelled page; ``box`` is the same place on the page as it is.
+    ``x0`` to ``y1`` are pixels of the levelled page; ``box`` is the same place on the page as it is. ``score``:
+    confidence, 0 to 1. ``turned``: the writing runs upwards or downwards.
     """
 
     x0: float
@@ -24,6 +25,8 @@ class Line:
     text: str
     box: tuple[float, float, float, float]
     region: int | None = None
+    score: float = 1.0
+    turned: bool = False
 
     @property
     def width(self) -> float:

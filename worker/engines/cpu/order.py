@@ -1,8 +1,13 @@
-"""Reading order: columns are found by their gutters, and read one after the other between the lines that span them."""
+"""Reading order: columns are found by their gutters, and read one after the other between the lines that span them.
+
+Values that stand beside their words (price lists, contents, data sheets) are no column of their own: their lines are
+level with the words' lines, which those of two columns of different text are by chance only.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
 from worker.engines.cpu.lines import Line, Row, line_height, rows
@@ -10,6 +15,17 @@ from worker.engines.cpu.lines import Line, Row, line_height, rows
 DEPTH = 4
 LONG_TEXT = 12
 EMPTY = 2.0
+HEADING_GAP = 0.8
+"""Line heights of white that part a heading from the columns below it."""
+
+PAIRED = 0.75
+"""Share of the shorter side's lines that are level with one of the other side, from which both are rows of a list."""
+
+RUNNING = 0.15
+"""Share of a column's lines that go on in the next one, from which it is running text."""
+
+SHIFTED = 0.1
+"""Share of the lines that may cross a gutter before the page is searched for parts with gutters of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +46,65 @@ def as_column(lines: list[Line]) -> list[Column]:
 
 def split(lines: list[Line], height: float, depth: int) -> list[Column]:
     x = gutter(lines, height) if depth < DEPTH else None
+    if depth < DEPTH and (parts := headed(lines, height) if depth == 0 else []):
+        return [column for part in parts for column in split(part, height, depth + 1)]
+    if depth < DEPTH and (parts := shifted(lines, x, height)):
+        return [column for part in parts for column in split(part, height, depth + 1)]
     if x is None:
         return stacked(lines, height, depth)
     slack = 0.2 * height
-    across = [line for line in lines if line.x0 < x - slack and line.x1 > x + slack]
-    sides = [line for line in lines if not (line.x0 < x - slack and line.x1 > x + slack)]
+    across = [line for line in lines if crosses(line, x, slack)]
+    sides = [line for line in lines if not crosses(line, x, slack)]
     return [part for band in bands(sides, across, x, height) for part in read_band(band, x, height, depth)]
+
+
+def crosses(line: Line, x: float, slack: float) -> bool:
+    return line.x0 < x - slack and line.x1 > x + slack
+
+
+def headed(lines: list[Line], height: float) -> list[list[Line]]:
+    """A heading, and the columns it spans: it may begin right of the first gutter and would end inside a column."""
+    stretches = parted(lines, height, HEADING_GAP)
+    if len(stretches) < 2 or len(rows(stretches[0])) > 3:
+        return []
+    rest = [line for stretch in stretches[1:] for line in stretch]
+    first = gutter(rest, height)
+    if first is None:
+        return []
+    right = [line for line in rest if line.x0 >= first - 0.2 * height]
+    gutters = [x for x in (first, gutter(right, height)) if x is not None]
+    spans = any(crosses(line, x, 0.2 * height) for line in stretches[0] for x in gutters)
+    return [stretches[0], rest] if spans else []
+
+
+def shifted(lines: list[Line], x: float | None, height: float) -> list[list[Line]]:
+    """The lines cut in two where the gutter above is not the one below; empty where one gutter will do.
+
+    Only the widest gaps are tried.
+    """
+    if len(lines) < 12 or (
+        x is not None and sum(crosses(line, x, 0.2 * height) for line in lines) < SHIFTED * len(lines)
+    ):
+        return []
+    ordered = sorted(lines, key=lambda line: line.y0)
+    gaps: list[tuple[float, int]] = []
+    bottom = ordered[0].y1
+    for i, line in enumerate(ordered):
+        if i and line.y0 - bottom > 0.3 * height:
+            gaps.append((line.y0 - bottom, i))
+        bottom = max(bottom, line.y1)
+    for _, i in sorted(gaps, reverse=True)[:12]:
+        above, below = gutter(ordered[:i], height), gutter(ordered[i:], height)
+        if above is None or below is None or abs(above - below) < 2 * height:
+            continue
+        if all(is_clean(part, at, height) for part, at in ((ordered[:i], above), (ordered[i:], below))):
+            return [ordered[:i], ordered[i:]]
+    return []
+
+
+def is_clean(lines: list[Line], x: float, height: float) -> bool:
+    """Whether hardly a line crosses a gutter."""
+    return sum(crosses(line, x, 0.2 * height) for line in lines) <= 1 + 0.06 * len(lines)
 
 
 def stacked(lines: list[Line], height: float, depth: int) -> list[Column]:
@@ -52,12 +121,12 @@ def stacked(lines: list[Line], height: float, depth: int) -> list[Column]:
     return found + as_column(plain if len(stretches) > 1 else lines)
 
 
-def parted(lines: list[Line], height: float) -> list[list[Line]]:
-    """The lines cut where more than two line heights are empty from side to side."""
+def parted(lines: list[Line], height: float, empty: float = EMPTY) -> list[list[Line]]:
+    """The lines cut where more than ``empty`` line heights are white from side to side."""
     found: list[list[Line]] = []
     bottom = float("-inf")
     for line in sorted(lines, key=lambda line: line.y0):
-        if line.y0 > bottom + EMPTY * height:
+        if line.y0 > bottom + empty * height:
             found.append([])
         found[-1].append(line)
         bottom = max(bottom, line.y1)
@@ -149,11 +218,59 @@ def badness(lines: list[Line], x: float, height: float) -> float | None:
         return None
     prose = (is_prose(before), is_prose(after))
     clean = crossing <= 0.06 * len(lines) and min(len(before), len(after)) >= 8
-    if not (all(prose) or (any(prose) and clean)):
+    if not all(prose) and is_paired(before, after, height):
+        return None
+    if not (all(prose) or (any(prose) and clean) or (not crossing and is_sidebar(before, after, height))):
         return None
     ends, starts = sorted(line.x1 for line in before), sorted(line.x0 for line in after)
     gap = starts[int(len(starts) * 0.05)] - ends[int(len(ends) * 0.95)]
     return crossing / len(lines) - min(2.0, gap / height) * 0.05
+
+
+def is_paired(before: list[Line], after: list[Line], height: float, share: float = PAIRED) -> bool:
+    """Whether most lines of the shorter side are level with a line of the other: words and their values."""
+    few, many = sorted((before, after), key=len)
+    beside = sum(any(is_level(line, other, height) for other in many) for line in few)
+    return beside >= share * len(few) and (are_values(after) or not (runs_on(before) or runs_on(after)))
+
+
+def are_values(lines: list[Line]) -> bool:
+    """Prices, page numbers, amounts."""
+    short = [line for line in lines if len(line.text) <= LONG_TEXT and any(c.isdigit() for c in line.text)]
+    return len(short) >= 0.6 * len(lines)
+
+
+def runs_on(lines: list[Line]) -> bool:
+    """Whether sentences go on from line to line: a long line without an end, and lower case below it."""
+    width = max(line.x1 for line in lines) - min(line.x0 for line in lines)
+    ordered = sorted(lines, key=lambda line: line.middle)
+    going_on = sum(
+        a.width > 0.6 * width and a.text[-1] not in ".:;!?" and b.text[0].islower() for a, b in pairwise(ordered)
+    )
+    return going_on >= RUNNING * len(lines)
+
+
+def is_level(a: Line, b: Line, height: float) -> bool:
+    """On one base line, or half-way down alike: what two sizes of type on one line have in common."""
+    return min(abs(a.y1 - b.y1), abs(a.middle - b.middle)) < 0.35 * height
+
+
+def is_sidebar(before: list[Line], after: list[Line], height: float) -> bool:
+    """Two stacks of lines, each with a left edge of its own, white between them, not level with each other."""
+    if min(len(before), len(after)) < 4 or is_paired(before, after, height, 0.6):
+        return False
+    gap = min(line.x0 for line in after) - max(line.x1 for line in before)
+    overlap = min(max(line.y1 for line in side) for side in (before, after)) - max(
+        min(line.y0 for line in side) for side in (before, after)
+    )
+    return gap > 1.2 * height and overlap > 4 * height and all(has_edge(side, height) for side in (before, after))
+
+
+def has_edge(lines: list[Line], height: float) -> bool:
+    """Whether most lines, words rather than numbers, begin at one x."""
+    edge = median(line.x0 for line in lines)
+    wordy = sum(any(character.isalpha() for character in line.text) for line in lines)
+    return sum(abs(line.x0 - edge) < 0.7 * height for line in lines) >= 0.6 * len(lines) and wordy >= 0.6 * len(lines)
 
 
 def is_prose(lines: list[Line]) -> bool:

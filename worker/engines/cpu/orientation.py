@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.engines.cpu.recognition import Pixels, Quads, TextModels, crop
+from worker.engines.cpu.detection import Detected, Pixels, Quads
+from worker.engines.cpu.recognition import TextModels, crop
 
 VOTERS = 16
 WITNESSES = 8
@@ -35,30 +36,31 @@ def turned(image: Pixels, quarters: int) -> Pixels:
     return np.ascontiguousarray(np.rot90(image, -quarters))
 
 
-def longest(quads: Quads, count: int) -> Quads:
-    return quads[np.argsort(-sides(quads)[0], kind="stable")[:count]]
+def longest(quads: Quads, count: int) -> list[int]:
+    """The places of the widest lines."""
+    return [int(i) for i in np.argsort(-sides(quads)[0], kind="stable")[:count]]
 
 
-def upright(image: Pixels, models: TextModels, checkpoint: Callable[[], None]) -> tuple[Pixels, int, Quads]:
-    """The page turned upright, by how many clockwise quarter turns (0 to 3), and the corners of its text lines.
+def upright(image: Pixels, models: TextModels, checkpoint: Callable[[], None]) -> tuple[Pixels, int, Detected]:
+    """The page turned upright, by how many clockwise quarter turns (0 to 3), and its text lines.
 
     Tall lines tell a quarter turn; the line classifier's vote, or the recogniser's confidence, tells top from bottom.
     Detection is the dearest step of a page: an upright page is looked at once.
     """
-    quarters, quads = 0, models.detect(image)
-    if mostly_tall(quads):
+    quarters, found = 0, models.detect(image, checkpoint)
+    if mostly_tall(found.quads):
         checkpoint()
         quarters, image = 1, turned(image, 1)
-        quads = models.detect(image)
+        found = models.detect(image, checkpoint)
     checkpoint()
-    if len(quads) and is_upside_down(image, quads, models, checkpoint):
+    if len(found) and is_upside_down(image, found, models, checkpoint):
         quarters, image = quarters + 2, turned(image, 2)
-        quads = models.detect(image)
-    return image, quarters, quads
+        found = models.detect(image, checkpoint)
+    return image, quarters, found
 
 
-def is_upside_down(image: Pixels, quads: Quads, models: TextModels, checkpoint: Callable[[], None]) -> bool:
-    lines = [crop(image, quad) for quad in longest(quads, VOTERS)]
+def is_upside_down(image: Pixels, found: Detected, models: TextModels, checkpoint: Callable[[], None]) -> bool:
+    lines = [crop(image, found.quads[i], found.bends.get(i)) for i in longest(found.quads, VOTERS)]
     vote = models.upside_down(lines)
     if abs(vote) >= SURE:
         return vote > 0
@@ -69,7 +71,11 @@ def is_upside_down(image: Pixels, quads: Quads, models: TextModels, checkpoint: 
 
 
 def confidence(lines: list[Pixels], models: TextModels, checkpoint: Callable[[], None]) -> float:
-    return sum(score for _, score in models.recognise(lines, checkpoint))
+    total = 0.0
+    for line in lines:
+        checkpoint()
+        total += models.recognise(line).score
+    return total
 
 
 def tilt(quads: Quads) -> float:

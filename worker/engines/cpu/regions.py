@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
 from worker.engines.cpu.layout import Hint
 from worker.engines.cpu.lines import Line, Row, line_height, union
@@ -13,6 +14,7 @@ SURE = 0.6
 MOST = 0.6
 """A region with more of the page's lines than this is the page itself: its text stays text."""
 
+WRITTEN_LINES = 5
 TEXT_SHARE = 0.3
 """A region with more of its area under lines of text than this is no picture."""
 
@@ -64,10 +66,20 @@ def as_table(hint: Hint, own: Sequence[Line]) -> Region | None:
 def as_figure(hint: Hint, own: Sequence[Line], lines: Sequence[Line], size: tuple[int, int]) -> Region | None:
     area = (hint.x1 - hint.x0) * (hint.y1 - hint.y0)
     written = sum(line.width * line.height for line in own)
+    if is_text(own):
+        return None
     too_small = min(hint.x1 - hint.x0, hint.y1 - hint.y0) < 0.02 * max(size)
     if too_small or written > TEXT_SHARE * area or (own and len(own) > MOST * len(lines)):
         return None
     return Region("figure", (hint.x0, hint.y0, hint.x1, hint.y1), tuple(own))
+
+
+def is_text(lines: Sequence[Line]) -> bool:
+    """Whether the writing in a picture is a text of its own, and not its labels: many lines, most at one left edge."""
+    if len(lines) < WRITTEN_LINES or sum(len(line.text) for line in lines) < WRITTEN_LINES * 8:
+        return False
+    edge, height = median(line.x0 for line in lines), line_height(lines)
+    return sum(abs(line.x0 - edge) < 0.7 * height for line in lines) >= 0.6 * len(lines)
 
 
 def stand_in(region: Region, index: int) -> Line:

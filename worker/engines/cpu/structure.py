@@ -13,12 +13,13 @@ from PIL.Image import Image
 from shared.contract.document import Block, Box, figure_name
 from worker.engines.base import FigureCrop, PageRead
 from worker.engines.cpu import tables
-from worker.engines.cpu.joining import escaped, row_text, run_on, vocabulary
+from worker.engines.cpu.joining import row_text, run_on, vocabulary
 from worker.engines.cpu.layout import Hint
 from worker.engines.cpu.lines import Line, Row, line_height, rows, union
-from worker.engines.cpu.order import columns
+from worker.engines.cpu.order import Column, columns
 from worker.engines.cpu.paragraphs import Part, is_page_number, parts
 from worker.engines.cpu.regions import Region, find_regions, label_of, with_stand_ins
+from worker.engines.escape import escaped
 
 MARGIN = 0.1
 TITLE_CHARACTERS = 90
@@ -42,6 +43,14 @@ def compose(scene: Scene) -> PageRead:
     page = Composer(scene)
     blocks = tuple(page.block(part) for part in page.parts())
     return PageRead("\n\n".join(block.text for block in blocks), blocks, tuple(page.figures))
+
+
+def picture_only(scene: Scene) -> PageRead:
+    """A page on which nothing could be read: its picture stands for it."""
+    page = Composer(scene)
+    size = scene.image.size
+    block = page.region_block(Region("figure", (0.0, 0.0, float(size[0]), float(size[1])), ()))
+    return PageRead(block.text, (block,), tuple(page.figures))
 
 
 def clipped(box: tuple[float, float, float, float], size: tuple[int, int]) -> Box:
@@ -68,13 +77,20 @@ class Composer:
 
     def parts(self) -> list[Part]:
         """The page in reading order: what heads it, its columns, what foots it."""
-        lines = with_stand_ins(self.scene.lines, self.regions)
+        everything = with_stand_ins(self.scene.lines, self.regions)
+        # Writing up or down the margin would stand in every gutter's way; it is read last.
+        lines, on_end_lines = (
+            [line for line in everything if not line.turned],
+            [line for line in everything if line.turned],
+        )
         header = [line for line in lines if self.margin(line) == "header"]
         footer = [line for line in lines if self.margin(line) == "footer"]
         aside = {id(line) for line in (*header, *footer)}
         body = columns([line for line in lines if id(line) not in aside])
-        found = [part for column in body for part in self.column_parts(column.rows)]
-        return [*self.margin_parts(header, "header"), *found, *self.margin_parts(footer, "footer")]
+        right = self.right_edges(body)
+        found = [part for column, x in zip(body, right, strict=True) for part in self.column_parts(column.rows, x)]
+        on_end = [Part("text", (Row((line,)),), escaped(line.text)) for line in on_end_lines]
+        return [*self.margin_parts(header, "header"), *found, *on_end, *self.margin_parts(footer, "footer")]
 
     def margin(self, line: Line) -> str | None:
         """Header or footer: the layout model says so, and the line is near the page's edge."""
@@ -98,7 +114,14 @@ class Composer:
             found.append(Part("page_number" if is_page_number(text) else kind, (row,), escaped(text)))
         return found
 
-    def column_parts(self, column: Sequence[Row]) -> list[Part]:
+    def right_edges(self, body: Sequence[Column]) -> list[float]:
+        """Where each column ends on the right; a page without columns has the same margin on both sides."""
+        own = [max(row.x1 for row in column.rows) for column in body]
+        left = min((row.x0 for column in body for row in column.rows), default=0.0)
+        alone = all(min(row.x0 for row in column.rows) < left + 10 * self.height for column in body)
+        return [max(x, self.scene.image.width - left) for x in own] if alone else own
+
+    def column_parts(self, column: Sequence[Row], right: float) -> list[Part]:
         found: list[Part] = []
         for kind, group in groupby(column, key=self.kind):
             some = list(group)
@@ -109,7 +132,7 @@ class Composer:
             elif kind in ("image_caption", "table_caption"):
                 found.append(Part(kind, tuple(some), escaped(self.joined(some))))
             else:
-                found.extend(parts(some, self.known))
+                found.extend(parts(some, self.known, right))
         return found
 
     def kind(self, row: Row) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
+from statistics import median
 
-from worker.engines.cpu.joining import beside, escaped
+from worker.engines.cpu.joining import beside
 from worker.engines.cpu.lines import Line, Row, line_height, rows
+from worker.engines.escape import escaped
 
 FILLED = 0.1
 """Share of the rows that may cross the gap between two columns: headings that span, long first cells."""
@@ -15,7 +18,9 @@ PARTED = 0.15
 """Share of the rows that a gap must part to be one between columns."""
 
 PROSE_CELL = 60
+RUNNING_CELL = 18
 
+_LEADER, _DOTS = re.compile(r"[.…·]{2,}\s*$"), re.compile(r"[\s.…·]+$")
 Cells = list[list[str]]
 
 
@@ -62,13 +67,60 @@ def grid(lines: Sequence[Line]) -> tuple[list[Row], Cells]:
     before, body = table[:first], table[first:]
     if not body:
         return before, []
-    edges = separators(body, line_height(lines))
-    return before, [cells(row, edges) for row in body]
+    return before, table_cells(body, line_height(lines))
+
+
+def table_cells(table: Sequence[Row], height: float) -> Cells:
+    """The cells of rows, those of several lines put together again."""
+    edges = separators(table, height)
+    found: Cells = []
+    gaps = [b.y0 - a.y1 for a, b in pairwise(table)]
+    usual = median(gaps) if gaps else 0.0
+    for i, row in enumerate(table):
+        texts = cells(row, edges)
+        if found and continues(texts, found[-1], gaps[i - 1], usual, height):
+            found[-1] = [beside(a, b) if a and b else a or b for a, b in zip(found[-1], texts, strict=True)]
+        else:
+            found.append(texts)
+    return without_leaders(found)
+
+
+def continues(texts: Sequence[str], above: Sequence[str], gap: float, usual: float, height: float) -> bool:
+    """Whether a row is the further lines of the cells above it: set closer, or going on in lower case."""
+    filled = [i for i, text in enumerate(texts) if text]
+    if not filled or len(filled) == len(texts) or any(not above[i] for i in filled):
+        return False
+    if filled[0] == 0 and len(filled) > 1:
+        return False
+    if any(not any(c.isalpha() for c in texts[i]) for i in filled):
+        return False
+    return gap < usual - 0.3 * height or all(texts[i][0].islower() for i in filled)
+
+
+def without_leaders(table: Cells) -> Cells:
+    """Contents: the dots that lead from a heading to its page are no part of it."""
+    found = [list(row) for row in table]
+    for i in range(len(table[0]) - 1 if table else 0):
+        numbers = sum(row[i + 1].strip().isdigit() for row in table)
+        dotted = sum(bool(_LEADER.search(row[i])) for row in table)
+        if numbers >= 0.6 * len(table) and dotted >= 0.4 * len(table):
+            for row in found:
+                row[i] = _DOTS.sub("", row[i])
+    return found
 
 
 def is_table(cells: Cells) -> bool:
-    """At least two rows and two columns, and rows that have more than one cell."""
-    return len(cells) >= 2 and len(cells[0]) >= 2 and sum(sum(map(bool, row)) > 1 for row in cells) >= 2
+    """At least two rows and two columns, rows that have more than one cell, and no columns of prose side by side."""
+    wide = len(cells) >= 2 and len(cells[0]) >= 2 and sum(sum(map(bool, row)) > 1 for row in cells) >= 2
+    return wide and sum(runs_on([row[i] for row in cells]) for i in range(len(cells[0]))) < 2
+
+
+def runs_on(column: Sequence[str]) -> bool:
+    """Whether the cells of a column are the lines of one text: long, and going on in lower case in the next row."""
+    pairs = [(a, b) for a, b in pairwise(column) if a and b]
+    if len(pairs) < 0.7 * (len(column) - 1) or len(pairs) < 3 or median(map(len, column)) < RUNNING_CELL:
+        return False
+    return sum(b[0].islower() and a[-1] not in ".:;!?" for a, b in pairs) >= 0.6 * len(pairs)
 
 
 def markdown(cells: Cells) -> str:
@@ -84,7 +136,7 @@ def cell_text(cell: str) -> str:
 def small_table(table: Sequence[Row]) -> Cells | None:
     """The cells of rows that nobody marked as a table; None where they are columns of prose side by side."""
     pieces = [piece for row in table for piece in row.pieces]
-    found = [cells(row, edges) for edges in [separators(table, line_height(pieces))] for row in table]
+    found = table_cells(table, line_height(pieces))
     if not is_table(found):
         return None
     wordy = [sorted(len(row[i]) for row in found)[len(found) // 2] > PROSE_CELL for i in range(len(found[0]))]

@@ -26,7 +26,7 @@ class ToldReader(Reader):
         self.waiting, self.stopped = threading.Event(), threading.Event()
         self.thread = ""
 
-    def read(self, page: PageImage, checkpoint: Callable[[], None]) -> PageRead:
+    def read(self, page: PageImage, checkpoint: Callable[[], None], each: object) -> PageRead:
         self.thread = threading.current_thread().name
         if page.number == 1:
             self.wait_for_stop(checkpoint)
@@ -54,7 +54,7 @@ def reader() -> ToldReader:
 
 @pytest.fixture
 async def engine(reader: ToldReader) -> AsyncIterator[CpuEngine]:
-    engine = CpuEngine(reader)
+    engine = CpuEngine(reader, 1)
     yield engine
     await engine.close()
 
@@ -92,7 +92,7 @@ async def test_a_failure_is_that_of_one_page(engine: CpuEngine) -> None:
 
 
 async def test_a_closed_engine_says_so(reader: ToldReader) -> None:
-    engine = CpuEngine(reader)
+    engine = CpuEngine(reader, 1)
     await engine.close()
     with pytest.raises(EngineDead):
         await engine.check()

@@ -6,9 +6,10 @@ import pytest
 
 from tests.unit.worker.engines.cpu.making import line, row, rows_of, stack
 from worker.engines.cpu import code, tables
-from worker.engines.cpu.joining import escaped, row_text, run_on, vocabulary
+from worker.engines.cpu.joining import row_text, run_on, vocabulary
 from worker.engines.cpu.lines import Row
 from worker.engines.cpu.paragraphs import is_page_number, parts
+from worker.engines.escape import escaped
 
 NOTHING: frozenset[str] = frozenset()
 LONG = "a line that reaches to the right edge of it"

@@ -1,0 +1,169 @@
+"""A block's text as Markdown, written while it is read: what is given out is final.
+
+A line is given out once it has ended, a table once it is whole. Whatever is left open at the end of a block (code, a
+table) is closed, so that it cannot swallow the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from deepseek_ocr import clean, tables
+from deepseek_ocr.labels import HEADINGS
+from deepseek_ocr.style import MarkdownStyle
+from deepseek_ocr.units import Kind, Line, Span, Table, first_unit
+
+PARAGRAPH, LINE = "\n\n", "\n"
+FENCE = "```"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A final piece of Markdown. ``gap`` parts it from the piece before in the same block."""
+
+    gap: str
+    text: str
+    is_table: bool = False
+
+
+@dataclass(slots=True)
+class BlockWriter:
+    """``kind``: the block's label, None for text outside any. ``spaced``: two spaces end a printed line (page-wide)."""
+
+    kind: str | None
+    style: MarkdownStyle
+    spaced: bool = False
+    _text: str = ""
+    _new: list[str] = field(default_factory=list)
+    _gap: str = PARAGRAPH
+    _started: bool = False
+    _in_list: bool = False
+    _in_code: bool = False
+    _reference: int | None = None
+    _rows: list[Line] = field(default_factory=list)
+
+    def feed(self, text: str) -> Iterator[Written]:
+        """What is final after ``text``."""
+        self._new.append(clean.without_marks(text))
+        if "\n" in text or ">" in text:
+            yield from self._units(last=False)
+
+    def finish(self) -> Iterator[Written]:
+        yield from self._units(last=True)
+        yield from self._pipe_table()
+        if self._in_code:
+            yield Written(LINE, FENCE)
+
+    def _units(self, *, last: bool) -> Iterator[Written]:
+        self._text += "".join(self._new)
+        self._new.clear()
+        at = 0
+        while found := first_unit(self._text[at:], last=last, verbatim=self._in_code):
+            unit, length = found
+            at += length
+            yield from self._table(unit) if isinstance(unit, Table) else self._line(unit)
+        self._text = self._text[at:]
+
+    def _table(self, table: Table) -> Iterator[Written]:
+        yield from self._pipe_table()
+        yield self._given_apart(tables.written(table.html, self.style), is_table=True)
+
+    def _line(self, line: Line) -> Iterator[Written]:
+        text = line.text.strip()
+        if text.startswith("|") and not self._in_code:
+            self._rows.append(line)
+            return
+        yield from self._pipe_table()
+        if text.startswith(FENCE):
+            self._in_code = not self._in_code
+            yield self._given(line.text.rstrip(), line)
+        elif self._in_code:
+            yield self._given(line.text, line)
+        elif text:
+            yield from self._written(line)
+        else:
+            self._gap = PARAGRAPH
+
+    def _pipe_table(self) -> Iterator[Written]:
+        """A table that the model wrote in pipes: its rows may have more cells than its head, which viewers drop."""
+        rows, self._rows = self._rows, []
+        if table := tables.from_pipes(rows, self.style):
+            yield self._given_apart(table, is_table=True)
+            return
+        for row in rows:
+            yield from self._written(row)
+
+    def _given(self, text: str, line: Line) -> Written:
+        gap, self._started = self._gap, True
+        self._gap = clean.BREAK if line.text.endswith("  ") and not self._in_code else LINE
+        return Written(gap, text)
+
+    def _written(self, line: Line) -> Iterator[Written]:
+        own_lines = not (self._is_heading(line.text) or line.text.lstrip().startswith("|"))
+        text, spans = clean.set_aside(line, own_lines=own_lines)
+        for part in clean.paragraphs(text):
+            count = part.count(clean.INLINE) + part.count(clean.DISPLAY)
+            yield from self._part(part, spans[:count], line)
+            spans = spans[count:]
+        if "<" in text and len(clean.paragraphs(text + " ")) != 1:
+            self._gap = PARAGRAPH
+
+    def _part(self, text: str, spans: list[Span], line: Line) -> Iterator[Written]:
+        """One paragraph of a line: text and the displayed formulas in it, in turn."""
+        text = self._ruled(text.rstrip())
+        pieces = text.split(clean.DISPLAY)
+        for i, piece in enumerate(pieces):
+            if i:
+                after, piece = _punctuation(piece)
+                yield self._given_apart(clean.displayed(spans.pop(0), self.style, after))
+            inner = [spans.pop(0) for _ in range(piece.count(clean.INLINE))]
+            if shown := self._shown(piece, inner):
+                yield self._given(shown, line)
+                self._gap = self._gap if i == len(pieces) - 1 else PARAGRAPH
+
+    def _given_apart(self, text: str, *, is_table: bool = False) -> Written:
+        self._gap, self._started = PARAGRAPH, True
+        return Written(PARAGRAPH, text, is_table)
+
+    def _ruled(self, text: str) -> str:
+        """The rules that part text, and the hyphens."""
+        if text.lstrip().startswith("|"):
+            return text.strip()
+        if self._gap == PARAGRAPH and not self._in_list:
+            text = text.lstrip()
+        if not self._is_heading(text):
+            text = clean.at_printed_lines(text) if self.spaced else text
+            text = clean.at_items(text, in_list=self._in_list)
+            self._in_list = self._in_list or text.startswith("- ") or "\n- " in text
+            if self._reference is not None or not self._started:
+                text, self._reference = clean.at_references(text, self._reference)
+        return clean.joined_hyphens(text) if self.style.clean else text
+
+    def _shown(self, piece: str, spans: list[Span]) -> str:
+        """A piece of text with its signs escaped and its formulas put back."""
+        below_text = self._gap != PARAGRAPH
+        text = piece.strip() if below_text or not self._in_list else piece.rstrip()
+        if not text.strip() or not text.replace("<br>", "").replace("<br/>", "").strip():
+            return ""
+        is_row = text.startswith("|")
+        heading = HEADINGS.get(self.kind or "", "") if not self._started else ""
+        if heading and not (text.startswith(("#", "|")) or _is_formula(text, spans)):
+            text = heading + text
+        shown = clean.escaped(text)
+        if not is_row:
+            shown = clean.line_starts(shown, comments=self.kind == "text", below_text=below_text)
+        return clean.put_back(shown, spans, self.style)
+
+    def _is_heading(self, text: str) -> bool:
+        return (text.lstrip().startswith("#") and self.kind != "text") or (self.kind in HEADINGS and not self._started)
+
+
+def _punctuation(text: str) -> tuple[str, str]:
+    """The punctuation alone behind a displayed formula, and what is left."""
+    after = text.strip()
+    return (after, "") if len(after) <= 2 and after and not after.strip(".,;:)") else ("", text)
+
+
+def _is_formula(text: str, spans: list[Span]) -> bool:
+    return text.strip() == clean.INLINE and spans[0].kind is not Kind.CODE

@@ -1,0 +1,34 @@
+"""The gateway's own settings."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, SecretStr
+
+from shared.settings import MIB, DeliverySettings, StoreSettings, Words
+
+
+class GatewaySettings(StoreSettings, DeliverySettings):
+    """Read by the gateway."""
+
+    workers: int = Field(1, ge=1, description="gateway processes; they share nothing but Redis")
+    max_connections: int = Field(4096, gt=0, description="of one process; one more closes the one idle longest")
+    body_timeout: float = Field(30.0, gt=0, description="seconds in which nothing of a request's body may come")
+    environment: Literal["development", "production"] = Field("development", description="CORS: all or listed origins")
+    cors_origins: Words = Field((), description="origins allowed in production")
+
+    max_batch_files: int = Field(100, gt=0, description="files in one batch")
+    max_batch_size: int = Field(500 * MIB, gt=0, description="bytes of one batch request")
+    max_metadata_size: int = Field(4096, gt=0, description="bytes of the metadata object")
+    inspect_processes: int = Field(4, ge=1, description="uploads a gateway checks at once; started when needed")
+    inspect_timeout: float = Field(20.0, gt=0, description="seconds the check of an upload may take")
+
+    api_keys: SecretStr = Field(
+        SecretStr(""), description="keys by name, alice=KEY,bob=KEY; more are made by python -m gateway.keys create"
+    )
+    allow_anonymous: bool = Field(False, description="without keys, also serve on an address that is not loopback")
+    rate_limit: int = Field(600, gt=0, description="requests a minute of one key")
+    rate_burst: int = Field(100, gt=0, description="requests of one key at once")
+    page_quota: int | None = Field(None, gt=0, description="pages a day (UTC) of one key; default: no limit")
+    token_ttl: int = Field(600, gt=0, le=3600, description="seconds a token for a job's URLs is valid")

@@ -1,0 +1,1 @@
+"""``ocr``: the command line, one module per command."""

@@ -1,0 +1,39 @@
+--- @include count
+--- @include emit
+--- @include fields
+--- @include outbox
+
+-- The only way a job ends: record, counters, upload, event, webhook and expiry in one step.
+local function end_job(id, status, failure, now)
+  local key = keys.job(id)
+  local job = fields(key, 'pages_total', 'pages_done', 'pages_failed', 'bytes', 'rank', 'result_ttl', 'status', 'owner')
+  local left = tonumber(job.pages_total) - tonumber(job.pages_done) - tonumber(job.pages_failed)
+  local ttl = tonumber(job.result_ttl)
+  if job.status == 'processing' then count('running', -1) end
+  redis.call('HSET', key, 'status', status, 'completed', now, 'expires', now + ttl, 'token', '', 'lease', 0,
+    'error', failure)
+  count('jobs', -1)
+  count('bytes', -tonumber(job.bytes))
+  if left ~= 0 then
+    count('pages', -left)
+    count(finished_pages(job.rank), left)
+  end
+  count(ended(status), 1)
+  redis.call('DEL', keys.upload(id), keys.page_starts(id), keys.pages_in_flight(id), keys.page_operations(id))
+  redis.call('ZREM', keys.next_check, id)
+  redis.call('ZREM', keys.waiting(job.rank), id)
+  local event = { status = status, error = cjson.null }
+  if failure ~= '' then event.error = cjson.decode(failure) end
+  emit(id, 'done', event)
+  outbox(id, 'job.' .. status, now)
+  for _, kind in ipairs({ keys.pages, keys.page_summaries, keys.page_images, keys.figures, keys.events }) do
+    redis.call('EXPIRE', kind(id), ttl)
+  end
+  -- The record outlives its result, so that a late caller is told 410 and not 404.
+  redis.call('EXPIRE', key, 2 * ttl)
+  redis.call('ZADD', keys.ended_jobs, now + 2 * ttl, (job.owner or '') .. ' ' .. id)
+end
+
+local function fail_job(id, code, detail, now)
+  end_job(id, 'failed', cjson.encode({ code = code, detail = detail }), now)
+end

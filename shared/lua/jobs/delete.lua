@@ -1,0 +1,25 @@
+--[[
+  Forget a job, its upload and its result; cancel it first if it has not ended.
+
+  Input:  id
+  Output: 1: it is forgotten, or there was none
+
+  Events: done, to those that follow it at this moment
+]]
+--- @include clock
+--- @include end_job
+--- @include fields
+
+local TRACE_SECONDS = 600 -- how long a late repetition of its submission is still known to be one
+
+local id = unpack(ARGV)
+local job = fields(keys.job(id), 'status', 'owner')
+
+if not job.status then return 1 end
+if not TERMINAL_STATUSES[job.status] then end_job(id, 'cancelled', '', clock()) end
+for _, kind in ipairs({ keys.job, keys.pages, keys.page_summaries, keys.page_images, keys.figures, keys.events }) do
+  redis.call('DEL', kind(id))
+end
+redis.call('ZREM', keys.jobs_of_owner(job.owner), id)
+redis.call('ZADD', keys.ended_jobs, clock() + TRACE_SECONDS, job.owner .. ' ' .. id)
+return 1

@@ -1,0 +1,29 @@
+--[[
+  The job is being read from now on. A claim starts its job once.
+
+  Input:  id, token, engine (its name)
+  Output: the attempt's number, from 1; 0 when the claim is lost
+
+  Events: status; the webhook job.started
+]]
+--- @include clock
+--- @include count
+--- @include emit
+--- @include fields
+--- @include holds
+--- @include outbox
+
+local id, token, engine = unpack(ARGV)
+local now, key = clock(), keys.job(id)
+local job = fields(key, 'status', 'rank', 'started_token', 'attempt')
+
+if job.started_token == token then return tonumber(job.attempt) end
+if not holds(id, token) then return 0 end
+if job.status == 'queued' then count('running', 1) end
+redis.call('HSET', key, 'status', 'processing', 'engine', engine, 'started_token', token)
+redis.call('HSETNX', key, 'started', now)
+redis.call('ZREM', keys.waiting(job.rank), id)
+local attempt = redis.call('HINCRBY', key, 'attempt', 1)
+emit(id, 'status', { status = 'processing', attempt = attempt })
+outbox(id, 'job.started', now)
+return attempt

@@ -1,0 +1,56 @@
+"""In every process of a chaos run: its clock and its name server are what files say, so that they can be broken.
+
+``CHAOS_CLOCK``: file of the seconds that ``time.time`` is off. ``CHAOS_DNS``: file with what becomes of a lookup of a
+name under ``.chaos.test``: ``ok``, ``again`` (nobody can say just now), ``none`` (no such name) or ``slow``.
+"""
+
+import os
+import socket
+import time
+from pathlib import Path
+
+LOOK_SECONDS = 0.2
+
+
+class Watched:
+    """A file's text, looked at now and then."""
+
+    def __init__(self, path, default):
+        self.path, self.text, self.until = Path(path), default, 0.0
+
+    def __call__(self):
+        now = time.monotonic()
+        if now >= self.until:
+            self.until = now + LOOK_SECONDS
+            self.text = self.path.read_text() or self.text
+        return self.text
+
+
+def break_clock(path):
+    offset, real, real_ns = Watched(path, "0"), time.time, time.time_ns
+    time.time = lambda: real() + float(offset())
+    time.time_ns = lambda: real_ns() + int(float(offset()) * 1e9)
+
+
+def break_lookups(path):
+    state, real = Watched(path, "ok"), socket.getaddrinfo
+
+    def getaddrinfo(host, *args, **options):
+        if not str(host).endswith(".chaos.test"):
+            return real(host, *args, **options)
+        match state().strip():
+            case "again":
+                raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+            case "none":
+                raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+            case "slow":
+                time.sleep(3)
+        return real("127.0.0.1", *args, **options)
+
+    socket.getaddrinfo = getaddrinfo
+
+
+if "CHAOS_CLOCK" in os.environ:
+    break_clock(os.environ["CHAOS_CLOCK"])
+if "CHAOS_DNS" in os.environ:
+    break_lookups(os.environ["CHAOS_DNS"])

@@ -1,0 +1,27 @@
+import pytest
+
+from deepseek_ocr.modes import GUNDAM, TINY
+from deepseek_ocr.prompts import DOCUMENT, FREE_OCR, OTHER_IMAGE
+from shared.contract.options import Options
+from shared.errors import BadPrompt
+from worker.engines.deepseek_ocr.request import mode_for, prompt_for
+
+
+def test_the_type_names_the_prompt():
+    assert prompt_for(Options()) == DOCUMENT
+    assert prompt_for(Options(type="image")) == OTHER_IMAGE
+
+
+def test_a_callers_prompt_goes_before_the_type():
+    assert prompt_for(Options(type="image", prompt="Free OCR.")) == FREE_OCR
+
+
+@pytest.mark.parametrize("prompt", ["two <image> <image>", "<|ref|>", "  "])
+def test_a_prompt_that_cannot_be_used_is_the_callers_error(prompt):
+    with pytest.raises(BadPrompt, match="cannot be used"):
+        prompt_for(Options(prompt=prompt))
+
+
+def test_without_a_mode_the_models_default_is_taken():
+    assert mode_for(Options()) is GUNDAM
+    assert mode_for(Options(mode="tiny")) is TINY

@@ -1,0 +1,80 @@
+"""The registry of formats: what reads it, and that a new format is one module and one line."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from gateway.app import create_app
+from gateway.formats.registry import FORMATS, Disposition, Need, Renderer, Source
+from ocr_client.choices import FORMATS as CLIENT_FORMATS
+from ocr_client.choices import MODES, PRIORITIES, TYPES
+from shared.contract.options import Mode, Priority, ReadType
+from tests.conftest import make_settings
+from tests.integration.conftest import Script
+from tests.integration.test_gateway_jobs import JOBS, job_of
+
+
+def count(source: Source) -> str:
+    """A tiny format: how many characters and pictures there are."""
+    characters = sum(len(page.markdown) for page in source.document.pages)
+    return f"{characters} characters, {len(source.figures)} figures, {len(source.pages)} pages"
+
+
+TINY = Renderer("count", "text/x-count", count, needs=frozenset(Need), disposition=Disposition.ATTACHMENT)
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FORMATS, TINY.format, TINY)
+
+
+@pytest.mark.usefixtures("tiny")
+async def test_a_format_that_is_added_is_chosen_rendered_and_documented(api: httpx.AsyncClient, script: Script) -> None:
+    job_id = await job_of(api)
+    claim = await script.take(job_id)
+    await script.end(claim, 1, "hello", picture=b"webp")
+    await script.claims.finish(claim)
+    for answer in (
+        await api.get(f"{JOBS}/{job_id}/result?format=count"),
+        await api.get(f"{JOBS}/{job_id}/result", headers={"Accept": "text/x-count"}),
+        await api.get(f"{JOBS}/{job_id}/pages/1?format=count"),
+    ):
+        assert answer.text == "5 characters, 0 figures, 1 pages"
+        assert answer.headers["content-type"] == "text/x-count; charset=utf-8"
+        assert answer.headers["content-disposition"].startswith("attachment; ")
+        assert answer.headers["cache-control"] == "no-store"
+    operations = (await api.get("/openapi.json")).json()["paths"]
+    for path in ("/api/v1/jobs/{job_id}/result", "/api/v1/jobs/{job_id}/pages/{number}"):
+        operation = operations[path]["get"]
+        assert "text/x-count" in operation["responses"]["200"]["content"]
+        choice = next(parameter for parameter in operation["parameters"] if parameter["name"] == "format")
+        assert choice["schema"]["enum"] == list(FORMATS)
+
+
+@pytest.mark.usefixtures("tiny")
+async def test_an_unknown_format_is_told_the_known_ones(api: httpx.AsyncClient) -> None:
+    answer = await api.get(f"{JOBS}/{await job_of(api)}/result?format=docx")
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad-option")
+    assert "md, json, html, txt, zip, count" in answer.json()["detail"]
+
+
+def test_every_renderer_is_found_by_its_name_and_has_a_media_type_of_its_own() -> None:
+    assert [renderer.format for renderer in FORMATS.values()] == list(FORMATS)
+    assert len({renderer.media_type for renderer in FORMATS.values()}) == len(FORMATS)
+
+
+def test_the_command_line_offers_what_the_service_takes() -> None:
+    assert set(CLIENT_FORMATS) == set(FORMATS)
+    assert set(TYPES) == set(ReadType)
+    assert set(MODES) == set(Mode)
+    assert set(PRIORITIES) == set(Priority)
+
+
+def test_limits_in_the_document_are_those_of_the_settings() -> None:
+    settings = make_settings("redis://unused", max_prompt_length=77, max_metadata_size=99, max_job_age=11)
+    body = create_app(settings).openapi()["paths"]["/api/v1/jobs"]["post"]["requestBody"]
+    fields = body["content"]["multipart/form-data"]["schema"]["properties"]
+    assert fields["prompt"]["maxLength"] == 77
+    assert fields["metadata"]["maxLength"] == 99
+    assert fields["deadline"]["maximum"] == 11

@@ -1,0 +1,13 @@
+"""The CPU engine's own settings."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from worker.settings import EngineSettings
+
+
+class CpuSettings(EngineSettings):
+    """Read by the CPU engine."""
+
+    cpu_threads: int | None = Field(None, ge=1, description="threads of the CPU engine; default: all cores")

@@ -1,0 +1,33 @@
+"""Settings of every model that vLLM hosts."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
+
+from worker.settings import EngineSettings
+
+
+def _decoded(value: object) -> object:
+    """Decoded here and not by pydantic-settings, so that a fault is reported with the others."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+class VllmSettings(EngineSettings):
+    """Read by the engines on vLLM."""
+
+    model_path: str = Field("/models/deepseek-ai/DeepSeek-OCR", description="folder of the model's files")
+    cuda_device: str = Field("0", description="CUDA_VISIBLE_DEVICES of the engine")
+    gpu_memory_utilization: float = Field(0.5, gt=0, le=1, description="share of the GPU's memory the engine may take")
+    max_model_len: int = Field(8192, ge=1024, description="tokens of prompt and answer together")
+    max_num_seqs: int = Field(256, ge=1, description="pages the engine decodes at once")
+    max_num_batched_tokens: int = Field(16384, ge=1024, description="tokens of one engine step")
+    preprocess_processes: int = Field(4, ge=1, description="processes that turn pictures into the engine's input")
+    encoder_pages: int = Field(8, ge=1, le=64, description="pages whose pictures the GPU encodes together")
+    engine_stall: float = Field(60.0, gt=0, description="seconds without a token before the engine counts as hung")
+    vllm_args: Annotated[dict[str, Any], NoDecode, BeforeValidator(_decoded)] = Field(
+        {}, description="further arguments of vLLM's AsyncEngineArgs, as JSON"
+    )
