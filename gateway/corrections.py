@@ -44,6 +44,11 @@ class Corrections:
             pages.setdefault(int(page), {})[int(block)] = text.decode()
         return pages
 
+    async def applied(self, job_id: str, pages: list[Page]) -> list[Page]:
+        """The pages with the job's corrections in them."""
+        found = await self.of(job_id)
+        return [corrected(page, found[page.number]) if page.number in found else page for page in pages]
+
 
 def corrected(page: Page, texts: Corrected) -> Page:
     """The page with the corrected blocks in its blocks and its Markdown; each says so, and keeps what was read."""

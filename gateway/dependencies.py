@@ -12,10 +12,12 @@ from gateway.api.submission import Submissions
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.authenticator import Caller as Caller
 from gateway.background import Background
+from gateway.corrections import Corrections
 from gateway.inspector import Inspector
 from gateway.metrics import Metrics
 from gateway.services import Services
 from gateway.settings import GatewaySettings
+from gateway.shares import Shares
 from gateway.streaming.event_hub import Hub
 from shared.sandbox import SandboxPool
 from shared.ssrf_guard import Guard
@@ -77,6 +79,14 @@ async def _metrics(services: _Services) -> Metrics:
     return services.metrics
 
 
+async def _shares(services: _Services) -> Shares:
+    return services.shares
+
+
+async def _corrections(services: _Services) -> Corrections:
+    return services.corrections
+
+
 async def _background(services: _Services) -> Background:
     return services.background
 
@@ -91,6 +101,8 @@ GuardDep = Annotated[Guard, Depends(_guard)]
 InspectorDep = Annotated[Inspector, Depends(_inspector)]
 DrawingDep = Annotated[SandboxPool, Depends(_drawing)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
+SharesDep = Annotated[Shares, Depends(_shares)]
+CorrectionsDep = Annotated[Corrections, Depends(_corrections)]
 BackgroundDep = Annotated[Background, Depends(_background)]
 
 
