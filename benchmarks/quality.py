@@ -111,7 +111,7 @@ def without_markdown(text: str) -> str:
     text = re.sub(r"^\|(?: *:?-+:? *\|)+ *$", "", text, flags=re.M)
     text = re.sub(r"^#{1,6} |^ *- ", "", text, flags=re.M)
     text = re.sub(r"^\|.*\|$", lambda row: re.sub(r"(?<!\\)\|", " ", row.group()), text, flags=re.M)
-    return re.sub(r"\\([\\`*_<>#+\-|=\[\]])", r"\1", text)
+    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text)
 
 
 def normalised(text: str) -> str:

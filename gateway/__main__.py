@@ -20,7 +20,7 @@ from shared.sniff import allowed_types
 from shared.ssrf_guard import Rules
 
 EXIT_LOOP_DIED = 71  # as a worker's
-GRACE_SECONDS = 8  # for answers under way; within the ten seconds most supervisors give
+GRACE_SECONDS = 8  # for responses in progress; within the ten seconds that most supervisors allow
 
 
 def serve(settings: GatewaySettings) -> None:
@@ -40,7 +40,7 @@ def serve(settings: GatewaySettings) -> None:
         Multiprocess(config, sockets=[config.bind_socket()]).run()
         return
     server = uvicorn.Server(config)
-    # uvicorn raises the signal that ended it once more: an end in good order is no death by a signal.
+    # uvicorn raises the signal that ended it once more: an orderly end shall not look like death by a signal.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_LOOP_DIED if ProcessEnd.loop_died else 0))
     with suppress(KeyboardInterrupt):
         server.run()
@@ -77,8 +77,8 @@ def faults(settings: GatewaySettings) -> Iterator[str]:
             yield f"{name.upper()}: {error}"
 
 
-def open_for_some(settings: GatewaySettings) -> GatewaySettings:
-    """The settings, or exit code 2 where the gateway would be open to everyone who can reach it."""
+def refuse_open_gateway(settings: GatewaySettings) -> GatewaySettings:
+    """The settings, or exit code 2 where anyone who can reach the gateway could use it."""
     if (reason := refusal(settings)) is not None:
         print(f"gateway: cannot start: {reason}", file=sys.stderr)
         sys.exit(2)
@@ -86,4 +86,4 @@ def open_for_some(settings: GatewaySettings) -> GatewaySettings:
 
 
 if __name__ == "__main__":
-    serve(open_for_some(read_settings()))
+    serve(refuse_open_gateway(read_settings()))

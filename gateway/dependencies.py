@@ -1,4 +1,4 @@
-"""What an endpoint may ask for: one annotated dependency per service, the caller, and what follows from the request."""
+"""Dependencies of the endpoints: one annotated type per service, the caller, and what follows from the request."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from fastapi import Depends, Request, Response
 from gateway.api.long_poll import LongPoll
 from gateway.api.responses import NO_STORE, JobAnswer
 from gateway.api.submission import Submissions
+from gateway.auth.api_keys import Scope
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.authenticator import Caller as Caller
 from gateway.background import Background
@@ -19,8 +20,9 @@ from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.shares import Shares
 from gateway.streaming.event_hub import Hub
+from shared.errors import Forbidden
 from shared.sandbox import SandboxPool
-from shared.ssrf_guard import Guard
+from shared.ssrf_guard import SsrfGuard
 from shared.store.jobs import Store
 from shared.store.webhook_secrets import WebhookSecrets
 from shared.store.webhooks import WebhookStore
@@ -63,7 +65,7 @@ async def _webhook_secrets(services: _Services) -> WebhookSecrets:
     return services.webhook_secrets
 
 
-async def _guard(services: _Services) -> Guard:
+async def _guard(services: _Services) -> SsrfGuard:
     return services.guard
 
 
@@ -97,7 +99,7 @@ HubDep = Annotated[Hub, Depends(_hub)]
 AuthenticatorDep = Annotated[Authenticator, Depends(_authenticator)]
 WebhookStoreDep = Annotated[WebhookStore, Depends(_webhooks)]
 WebhookSecretsDep = Annotated[WebhookSecrets, Depends(_webhook_secrets)]
-GuardDep = Annotated[Guard, Depends(_guard)]
+GuardDep = Annotated[SsrfGuard, Depends(_guard)]
 InspectorDep = Annotated[Inspector, Depends(_inspector)]
 DrawingDep = Annotated[SandboxPool, Depends(_drawing)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
@@ -108,15 +110,33 @@ BackgroundDep = Annotated[Background, Depends(_background)]
 
 async def _caller(request: Request, authenticator: AuthenticatorDep) -> Caller:
     """Identify the caller; without keys everyone is the same one. Raises ``Unauthorized`` and ``RateLimited``."""
-    return await authenticator.authenticate(request)
+    caller = await authenticator.authenticate(request)
+    if (needed := needed_scope(request)) not in caller.scopes:
+        raise Forbidden(f"This needs a key with the scope {needed}")
+    return caller
+
+
+def needed_scope(request: Request) -> Scope:
+    """Reading takes ``read``, and so does making a token, which can do no more; everything else takes ``submit``."""
+    reads = request.method in {"GET", "HEAD"} or request.url.path.endswith("/token")
+    return Scope.READ if reads else Scope.SUBMIT
+
+
+async def _admin(request: Request, authenticator: AuthenticatorDep) -> Caller:
+    """A caller who may see the whole service. Raises ``Forbidden``."""
+    caller = await authenticator.authenticate(request)
+    if Scope.ADMIN not in caller.scopes:
+        raise Forbidden("This needs a key with the scope admin")
+    return caller
 
 
 async def _base_url(request: Request, settings: SettingsDep) -> str:
-    """Where this gateway is reached: ``public_url``, else what the request says; without a slash at its end."""
+    """The URL of this gateway: ``public_url``, else the request's; without a slash at its end."""
     return (settings.public_url or str(request.base_url)).rstrip("/")
 
 
 CallerDep = Annotated[Caller, Depends(_caller)]
+AdminDep = Annotated[Caller, Depends(_admin)]
 BaseUrlDep = Annotated[str, Depends(_base_url)]
 
 

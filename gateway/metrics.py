@@ -82,7 +82,16 @@ def _queue(snapshot: ServiceSnapshot) -> Iterator[Metric]:
     yield GaugeMetricFamily("ocr_workers_ready", "workers with a ready engine", value=snapshot.ready)
     yield GaugeMetricFamily("ocr_store_memory_share", "used_memory / maxmemory of Redis", value=snapshot.memory_share)
     yield CounterMetricFamily("ocr_jobs_submitted", "jobs accepted", value=counters.get("submitted", 0))
+    yield from _audits(counters)
     yield CounterMetricFamily("ocr_leases_lost", "jobs taken from silent workers", value=counters.get("leases_lost", 0))
+
+
+def _audits(counters: Mapping[str, int]) -> Iterator[Metric]:
+    yield CounterMetricFamily("ocr_audits", "audits of the counters", value=counters.get(StoreCounter.AUDITS, 0))
+    drift = CounterMetricFamily("ocr_counter_drift", "by how much audits found counters wrong", labels=["counter"])
+    for counter in StoreCounter.AUDITED:
+        drift.add_metric([counter], counters.get(StoreCounter.drift(counter), 0))
+    yield drift
 
 
 def _ended(counters: Mapping[str, int]) -> Iterator[Metric]:

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 BODY_SLACK_BYTES: Final = 8 * MIB  # above the largest upload: one slightly too large gets the error of a file
-BODY_RATE: Final = 1024  # bytes of a body that buy a second more of patience
+BODY_BYTES_PER_SECOND: Final = 1024  # each this many bytes received extend the time limit by a second
 
 
 def body_cap(path: str, settings: GatewaySettings) -> int:
@@ -58,7 +58,7 @@ class Middleware:
 class Exchange:
     """One request and its response."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, cap: int, patience: float) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, cap: int, time_limit: float) -> None:
         self._receive, self._send = receive, send
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
@@ -71,7 +71,7 @@ class Exchange:
         self._begun, self._complete, self._asked = asyncio.Event(), False, False
         self._declared = headers.get("content-length", "")
         self._left = self._cap = cap
-        self._patience = self._most_patience = patience
+        self._time_left = self._time_limit = time_limit
         self._more_body = True
 
     async def run(self, app: ASGIApp) -> None:
@@ -111,15 +111,15 @@ class Exchange:
         return message
 
     async def _receive_body(self) -> Message:
-        """More of the body, in the time that is left for it; what comes buys more time."""
+        """Receive more of the body within the time left; the bytes received extend that time."""
         began = time.monotonic()
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._time_left):
                 message = await self._receive()
         except TimeoutError:
-            raise BodyTimeout(f"Nothing, or next to nothing, came for {self._most_patience:g} seconds") from None
-        bought = len(message.get("body", b"")) / BODY_RATE
-        self._patience = min(self._most_patience, self._patience - (time.monotonic() - began) + bought)
+            raise BodyTimeout(f"No data, or hardly any, was received for {self._time_limit:g} seconds") from None
+        extension = len(message.get("body", b"")) / BODY_BYTES_PER_SECOND
+        self._time_left = min(self._time_limit, self._time_left - (time.monotonic() - began) + extension)
         self._more_body = message.get("more_body", False)
         return message
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,7 +47,7 @@ async def search(store: Store, owner: str, query: str, limit: int) -> Found:
             seen += 1
             if job.progress.pages_done:
                 pages = await store.pages(job.id)
-                hits += await asyncio.to_thread(lambda job=job, pages=pages: list(_of_job(job, pages, wanted)))
+                hits += await asyncio.to_thread(_of_job, job, pages, wanted)
             if len(hits) >= limit or time.monotonic() > deadline:
                 return Found(hits[:limit], complete=False)
         if cursor is None:
@@ -56,13 +55,15 @@ async def search(store: Store, owner: str, query: str, limit: int) -> Found:
     return Found(hits, complete=False)
 
 
-def _of_job(job: Job, pages: list[Page], wanted: str) -> Iterator[Hit]:
+def _of_job(job: Job, pages: list[Page], wanted: str) -> list[Hit]:
+    hits: list[Hit] = []
     for page in pages:
         if wanted not in page.markdown.casefold():
             continue
         blocks = ((i, block) for i, block in enumerate(page.blocks) if wanted in block.text.casefold())
         for _, (i, block) in zip(range(HITS_OF_PAGE), blocks, strict=False):
-            yield Hit(job.id, job.input.filename, page.number, i, snippet(block.text, wanted), block.bbox)
+            hits.append(Hit(job.id, job.input.filename, page.number, i, snippet(block.text, wanted), block.bbox))
+    return hits
 
 
 def snippet(text: str, wanted: str) -> str:

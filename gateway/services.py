@@ -14,7 +14,7 @@ from gateway.settings import GatewaySettings
 from gateway.shares import Shares
 from gateway.streaming.event_hub import Hub
 from shared.sandbox import SandboxPool
-from shared.ssrf_guard import Guard
+from shared.ssrf_guard import SsrfGuard
 from shared.store.connect import connect
 from shared.store.jobs import Store
 from shared.store.webhook_secrets import WebhookSecrets
@@ -36,7 +36,7 @@ class Services:
         self.authenticator = Authenticator(self.store.redis, settings)
         self.webhooks = WebhookStore(self.store.redis, settings)
         self.webhook_secrets = WebhookSecrets(self.store.redis, settings)
-        self.guard = Guard(settings)
+        self.guard = SsrfGuard(settings)
         self.shares = Shares(self.store.redis)
         self.corrections = Corrections(self.store.redis)
         self._hub_redis = connect(url, patient=False, connections=1)

@@ -156,7 +156,7 @@ class SystemResolver:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-class Guard:
+class SsrfGuard:
     """Turns a host into addresses that may be connected to. ``resolve`` is for tests; the system's by default."""
 
     def __init__(self, settings: DeliverySettings, resolve: Resolve | None = None) -> None:
@@ -184,9 +184,9 @@ class Guard:
 
 
 class GuardedBackend(httpcore.AsyncNetworkBackend):
-    """httpcore's network backend behind a ``Guard``: one lookup, then a connection to a checked address."""
+    """httpcore's network backend behind an ``SsrfGuard``: one lookup, then a connection to a checked address."""
 
-    def __init__(self, guard: Guard, inner: httpcore.AsyncNetworkBackend | None = None) -> None:
+    def __init__(self, guard: SsrfGuard, inner: httpcore.AsyncNetworkBackend | None = None) -> None:
         self._guard = guard
         self._inner = inner or httpcore.AnyIOBackend()
 

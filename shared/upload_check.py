@@ -30,7 +30,7 @@ from shared.settings import JobSettings
 from shared.sniff import PDF, PDF_HEADER_WITHIN, PILLOW_FORMATS, TIFF, allowed_types, media_type
 
 PDFIUM_NEEDS_PASSWORD = 4
-CHECKED_PIXELS = 120_000_000  # decoded at the door at most; later TIFF frames are only decoded when read
+CHECKED_PIXELS = 120_000_000  # decoded at most when an upload is checked; later TIFF frames are decoded when read
 # What Pillow's readers raise on damaged or hostile bytes, found by fuzzing and in its source.
 PARSER_ERRORS = (
     OSError,

@@ -1,4 +1,4 @@
-"""The house, run for real: gateway and worker processes on free ports, started, killed and ended by their pids."""
+"""Real gateway, worker and webhook sender processes on free ports, started, killed and stopped by their pids."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from shared.errors import EngineDead, StoreUnavailable
 from shared.store.connect import Client, connect
 from shared.tasks import Loops, stop
 from worker.claims import Claim, Claims
+from worker.counter_audit import CounterAudit
 from worker.engines import load_engine
 from worker.engines.base import Engine
 from worker.event_buffer import EventBuffer
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 REPORT_SECONDS = 2.0
 REAP_SECONDS = 1.0
+AUDIT_PAUSE_SECONDS = 10.0  # between two looks at whether it is this worker's turn
 LOOP_CONNECTIONS = 4
 
 
@@ -78,6 +80,7 @@ class WorkerService:
         service._loops.start("leases", service._beat, settings.heartbeat)
         service._loops.start("report", service._report, REPORT_SECONDS)
         service._loops.start("reaper", service._reap, REAP_SECONDS)
+        service._loops.start("audit", CounterAudit(service.redis, service.name).run, AUDIT_PAUSE_SECONDS)
         logger.info("engine %s is ready", engine.describe().name)
         return service
 

@@ -164,7 +164,7 @@ class Container:
         inside[0].send_signal(signal.SIGTERM)
         took = wait_for(lambda: self.popen.poll() is not None, grace, f"{self.service} to stop on TERM")
         said = self.log.read_text()[-3000:]
-        # A server that ends by the very signal it was sent has done as it was told.
+        # A server that ends by the very signal it was sent has stopped as asked.
         check(self.popen.returncode == 0 or "exited on terminated" in said, f"{self.service} ended badly:\n{said}")
         check(not any(map(runs, self.seen)), f"{self.service} left a process")
         return took

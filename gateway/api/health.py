@@ -1,4 +1,4 @@
-"""Whether the service can read documents: for people, for probes, for Prometheus."""
+"""The state of the service: for people, for probes, for Prometheus."""
 
 from __future__ import annotations
 

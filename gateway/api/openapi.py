@@ -115,7 +115,7 @@ def _complete(operation: dict[str, Any], settings: GatewaySettings) -> None:
     if (kind := operation.pop(MULTIPART, None)) is not None:
         operation["requestBody"] = form_body(kind, settings)
     if operation.pop(RESULT, False):
-        types = [renderer.media_type for renderer in FORMATS.values() if renderer.format != "json"]
+        types = [result_format.media_type for result_format in FORMATS.values() if result_format.name != "json"]
         operation["responses"]["200"].setdefault("content", {}).update(content(*types))
         choice = next(parameter for parameter in operation["parameters"] if parameter["name"] == "format")
         choice["schema"] = {"type": "string", "enum": list(FORMATS)}

@@ -1,4 +1,4 @@
-"""What a finished job has to offer: a document, single pages, or the reason why there is none."""
+"""Find a job's pages, or raise the reason why it has no result."""
 
 from __future__ import annotations
 

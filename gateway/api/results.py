@@ -17,7 +17,7 @@ from gateway.dependencies import CallerDep, CorrectionsDep, DrawingDep, JobAnswe
 from gateway.formats.html import fragment
 from gateway.formats.layout import Layout
 from gateway.formats.negotiation import negotiate
-from gateway.formats.registry import Need, Renderer, Source
+from gateway.formats.registry import Need, ResultFormat, Source
 from shared.boxes import draw, shrink
 from shared.contract import view
 from shared.contract.document import Document, Page
@@ -84,13 +84,13 @@ async def get_result(
     wanted: FormatQuery = None,
 ) -> Response:
     """Markdown unless ``Accept`` or ``format`` say otherwise; 202 with the job while there is more to come."""
-    renderer = negotiate(request.headers.get("accept"), wanted)
+    result_format = negotiate(request.headers.get("accept"), wanted)
     job = await store.job(job_id, caller.owner)
     refuse_without_result(job)
     if not job.finished:
         return answer.not_yet(job)
     pages = await corrections.applied(job.id, await store.pages(job.id))
-    return await rendered(store, job, pages, renderer, layout.of(job), whole=True)
+    return await rendered(store, job, pages, result_format, layout.of(job), whole=True)
 
 
 @router.get(
@@ -114,17 +114,17 @@ async def get_page(
     original: Annotated[bool, Query(description="the engine's own text, without corrections")] = False,
 ) -> Response:
     """One page as soon as it has been read, by the document's own page number; JSON unless asked otherwise."""
-    renderer = negotiate(request.headers.get("accept"), wanted, default="json")
+    result_format = negotiate(request.headers.get("accept"), wanted, default="json")
     job = await store.job(job_id, caller.owner)
     page = await find_page(store, job, number)
     if page is None:
         return answer.not_yet(job)
     if not original:
         (page,) = await corrections.applied(job.id, [page])
-    if renderer.format == "json":  # the page itself, not a document of one page
+    if result_format.name == "json":  # the page itself, not a document of one page
         body = await asyncio.to_thread(with_html, page, job.id) if html else page.model_dump_json()
-        return NoStoreResponse(body, media_type=renderer.content_type)
-    return await rendered(store, job, [page], renderer, layout.of(job), whole=False)
+        return NoStoreResponse(body, media_type=result_format.content_type)
+    return await rendered(store, job, [page], result_format, layout.of(job), whole=False)
 
 
 @router.get(
@@ -184,22 +184,22 @@ def with_html(page: Page, job_id: str) -> str:
 
 
 async def rendered(
-    store: Store, job: Job, pages: list[Page], renderer: Renderer, layout: Layout, *, whole: bool
+    store: Store, job: Job, pages: list[Page], result_format: ResultFormat, layout: Layout, *, whole: bool
 ) -> NoStoreResponse:
     """Render these pages of the job (``whole``: all there are) in a thread: a long document takes a while."""
     source = Source(
         Document(job_id=job.id, engine=job.engine or "", pages=tuple(pages)),
         layout,
         images="images/" if whole else "../images/",
-        figures=await _figures(store, job.id, None if whole else pages) if Need.FIGURES in renderer.needs else {},
-        pages=await _page_images(store, job.id, pages) if Need.PAGES in renderer.needs else {},
+        figures=await _figures(store, job.id, None if whole else pages) if Need.FIGURES in result_format.needs else {},
+        pages=await _page_images(store, job.id, pages) if Need.PAGES in result_format.needs else {},
     )
-    headers = {**renderer.headers, "Vary": "Accept"}
-    if renderer.disposition is not None:
-        name = f"{job.input.filename.rpartition('.')[0] or job.input.filename}.{renderer.format}"
-        headers["Content-Disposition"] = content_disposition(name, renderer.disposition)
-    body = await asyncio.to_thread(renderer.render, source)
-    return NoStoreResponse(body, headers=headers, media_type=renderer.content_type)
+    headers = {**result_format.headers, "Vary": "Accept"}
+    if result_format.disposition is not None:
+        name = f"{job.input.filename.rpartition('.')[0] or job.input.filename}.{result_format.name}"
+        headers["Content-Disposition"] = content_disposition(name, result_format.disposition)
+    body = await asyncio.to_thread(result_format.render, source)
+    return NoStoreResponse(body, headers=headers, media_type=result_format.content_type)
 
 
 async def _figures(store: Store, job_id: str, pages: list[Page] | None) -> dict[str, bytes]:

@@ -18,7 +18,7 @@ from shared.contract import page_range
 from shared.contract.job import Input, NewJob
 from shared.contract.options import Options
 from shared.errors import BadOption, BadWebhookUrl, FileMissing, FileTooLarge, PromptTooLong, QueueFull
-from shared.ssrf_guard import Blocked, Guard, Unresolved
+from shared.ssrf_guard import Blocked, SsrfGuard, Unresolved
 from shared.store.jobs import Store, Submitted
 from shared.upload_check import UploadInfo
 
@@ -64,7 +64,7 @@ class Submissions:
     settings: GatewaySettings
     store: Store
     inspector: Inspector
-    guard: Guard
+    guard: SsrfGuard
 
     async def refuse_when_full(self, request: Request) -> None:
         """Before the body is read. A repeated submission is let through: the store knows whether it is one."""

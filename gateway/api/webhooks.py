@@ -1,4 +1,4 @@
-"""Webhooks from the caller's side: the secret that signs them, every delivery, and sending one again."""
+"""Webhooks for the caller: the secret that signs them, every delivery, and sending one again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PreviousSecret(BaseModel):
 
 
 class Secret(BaseModel):
-    """What a receiver verifies with, by Standard Webhooks 1.0. ``previous`` is not null while a secret rotates."""
+    """The key of a receiver's verification, by Standard Webhooks 1.0. ``previous``: not null while it rotates."""
 
     secret: str = Field(examples=["whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="])
     previous: PreviousSecret | None

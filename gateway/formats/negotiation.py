@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from gateway.formats.registry import DEFAULT, FORMATS, Renderer
+from gateway.formats.registry import DEFAULT, FORMATS, ResultFormat
 from shared.errors import BadOption
 
 _RANGE = re.compile(r"\s*([\w.+*-]+/[\w.+*-]+)\s*(?:;(.*))?", re.ASCII)
@@ -12,8 +12,8 @@ _QUALITY = re.compile(r"(?:^|;)\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*(?:;|$)", re.AS
 MAX_ACCEPT_CHARS = 2000  # characters read of an Accept header
 
 
-def negotiate(accept: str | None, query: str | None = None, default: str = DEFAULT) -> Renderer:
-    """Choose the renderer. Raises ``BadOption`` for an unknown ``query``; an ``Accept`` nobody can serve is ignored."""
+def negotiate(accept: str | None, query: str | None = None, default: str = DEFAULT) -> ResultFormat:
+    """Choose the format. Raises ``BadOption`` for an unknown ``query``; ignores an impossible ``Accept``."""
     if query is not None:
         if query not in FORMATS:
             raise BadOption(f"format={query[:40]} is unknown; choose one of {', '.join(FORMATS)}")

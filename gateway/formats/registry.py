@@ -21,7 +21,7 @@ from shared.contract.document import Document
 
 
 class Need(StrEnum):
-    """Pictures that a renderer wants beside the document, fetched only for those that do."""
+    """Pictures that a format needs beside the document; they are fetched only for formats that do."""
 
     FIGURES = "figures"
     PAGES = "pages"
@@ -36,10 +36,10 @@ class Disposition(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Everything a renderer may use. ``layout``: what the caller wants in the text.
+    """Everything a format may be made from. ``layout``: what the caller wants in the text.
 
     ``images``: where the figures are found, relative to the result's URL. ``figures``: JPEG by name, ``pages``: WebP
-    by page number; both empty unless the renderer needs them.
+    by page number; both empty unless the format needs them.
     """
 
     document: Document
@@ -50,10 +50,10 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Renderer:
-    """``format`` is its name in ``?format=`` and the file's extension; ``media_type`` has no parameters."""
+class ResultFormat:
+    """``name`` is its word in ``?format=`` and the file's extension; ``media_type`` has no parameters."""
 
-    format: str
+    name: str
     media_type: str
     render: Callable[[Source], str | bytes]
     needs: frozenset[Need] = frozenset()
@@ -69,17 +69,17 @@ class Renderer:
 DEFAULT: Final = "md"
 
 
-def _of(*renderers: Renderer) -> dict[str, Renderer]:
-    return {renderer.format: renderer for renderer in renderers}
+def _of(*formats: ResultFormat) -> dict[str, ResultFormat]:
+    return {result_format.name: result_format for result_format in formats}
 
 
-FORMATS: Final[dict[str, Renderer]] = _of(
-    Renderer(DEFAULT, "text/markdown", lambda source: markdown(source.document, source.layout)),
-    Renderer("json", "application/json", lambda source: as_json(source.document)),
-    Renderer("html", "text/html", lambda source: html(source.document, source.images, source.layout),
+FORMATS: Final[dict[str, ResultFormat]] = _of(
+    ResultFormat(DEFAULT, "text/markdown", lambda source: markdown(source.document, source.layout)),
+    ResultFormat("json", "application/json", lambda source: as_json(source.document)),
+    ResultFormat("html", "text/html", lambda source: html(source.document, source.images, source.layout),
              headers={csp.HEADER: CSP},
              disposition=None),
-    Renderer("txt", "text/plain", lambda source: text(source.document, source.layout)),
-    Renderer("zip", "application/zip", lambda source: archive(source.document, source.figures, source.layout),
+    ResultFormat("txt", "text/plain", lambda source: text(source.document, source.layout)),
+    ResultFormat("zip", "application/zip", lambda source: archive(source.document, source.figures, source.layout),
              needs=frozenset({Need.FIGURES}), disposition=Disposition.ATTACHMENT),
 )  # fmt: skip

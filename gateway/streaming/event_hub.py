@@ -1,8 +1,8 @@
-"""One blocked XREAD per process, shared by everything that waits: event streams, long-polls and the original API.
+"""One blocked XREAD per process, shared by all that wait: event streams, long polls and the original API.
 
-A reader starts from Redis (``XRANGE`` after its id) and goes on from the shared read. Its queue is bounded: one that
-is too slow loses the queue, not the events, and reads on from Redis by id. While Redis is away nothing is lost either:
-positions are stream ids, so the next read goes on where the last one ended.
+A reader starts from Redis (``XRANGE`` after its id) and continues from the shared read. Its queue is bounded: a reader
+that is too slow loses the queue, not the events, and reads them from Redis by id. An outage of Redis loses nothing
+either: positions are stream ids, so the next read continues where the last one ended.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from shared.store.connect import Client, store_errors
 from shared.store.jobs import Store, StoredEvent, read_event
 
 BLOCK_MS: Final = 1_000
-PACE: Final = 0.01  # seconds between two shared reads: many streams' events then come in one
-QUEUE: Final = 256  # events a reader may be behind before it has to read from Redis
-CHUNK: Final = 500
+READ_PAUSE_SECONDS: Final = 0.01  # between two shared reads, so that one read collects the events of many streams
+MAX_QUEUED_EVENTS: Final = 256  # events a reader may be behind before it has to read from Redis
+EVENTS_PER_READ: Final = 500
 
 
 def moment(event_id: str) -> tuple[int, int]:
-    """A stream id as something that can be compared: ``"5-1"`` -> ``(5, 1)``."""
+    """A stream id in comparable form: ``"5-1"`` -> ``(5, 1)``."""
     ms, _, seq = event_id.partition("-")
     return int(ms), int(seq or 0)
 
 
 def first_of_all(event: StoredEvent) -> bool:
-    """Whether this is what every job's stream begins with: nothing has been trimmed before it."""
+    """Whether this is the first event of every job's stream: nothing has been trimmed before it."""
     return event.event == StatusChanged(status=JobStatus.QUEUED)
 
 
@@ -47,25 +47,25 @@ class EventReader:
         self.missed = False
         self._behind = behind
         self._queue: deque[StoredEvent] = deque()
-        self._news = asyncio.Event()
+        self._arrived = asyncio.Event()
 
     def offer(self, event: StoredEvent) -> None:
         """Called by the hub; never waits."""
-        if len(self._queue) >= QUEUE:
+        if len(self._queue) >= MAX_QUEUED_EVENTS:
             self._queue.clear()
             self._behind = True
         if not self._behind:
             self._queue.append(event)
-        self._news.set()
+        self._arrived.set()
 
     def wake(self) -> None:
-        self._news.set()
+        self._arrived.set()
 
     async def next(self, seconds: float) -> list[StoredEvent]:
         """The events after ``position``, waiting at most ``seconds`` for one; empty when there was none."""
         if not self._behind and not self._queue:
             await self._wait(seconds)
-        self._news.clear()
+        self._arrived.clear()
         events = await self._catch_up() if self._behind else self._drain()
         fresh = [event for event in events if moment(event.id) > moment(self.position)]
         if fresh:
@@ -80,7 +80,7 @@ class EventReader:
     async def _wait(self, seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds):
-                await self._news.wait()
+                await self._arrived.wait()
         except TimeoutError:
             return
 
@@ -90,15 +90,15 @@ class EventReader:
         return events
 
     async def _catch_up(self) -> list[StoredEvent]:
-        """Read on from Redis. What is offered meanwhile queues up, so that nothing falls between the two."""
+        """Read the next events from Redis. Events offered meanwhile queue up, so that none is lost in between."""
         self._behind = False
         try:
-            events = await self._store.events(self._job_id, self.position, CHUNK)
+            events = await self._store.events(self._job_id, self.position, EVENTS_PER_READ)
             self.missed = self.missed or await self._trimmed()
         except BaseException:
             self._behind = True
             raise
-        if len(events) == CHUNK:
+        if len(events) == EVENTS_PER_READ:
             self._behind = True
             self._queue.clear()
         return events
@@ -110,7 +110,7 @@ class EventReader:
 
 
 class FollowedStream:
-    """A stream somebody follows: how far it has been read, and who wants to know."""
+    """A stream with readers, and how far it has been read."""
 
     def __init__(self, position: str) -> None:
         self.position = position
@@ -124,7 +124,7 @@ class Hub:
         self._client = client
         self._store = store
         self._watched: dict[str, FollowedStream] = {}
-        self._bell, self._rung = keyspace.WAKE(secrets.token_hex(8)), "0-0"
+        self._wake_key, self._wake_id = keyspace.WAKE(secrets.token_hex(8)), "0-0"
         self._loop: asyncio.AbstractEventLoop | None = None
         self.closed = False
 
@@ -139,7 +139,7 @@ class Hub:
         )
         watched.readers.add(reader)
         try:
-            await self._ring()
+            await self._wake_read()
             yield reader
         finally:
             watched.readers.discard(reader)
@@ -147,7 +147,7 @@ class Hub:
                 del self._watched[job_id]
 
     def close(self) -> None:
-        """Wake every reader for the last time."""
+        """Wake every reader a last time, so that it can end."""
         self.closed = True
         for watched in self._watched.values():
             for reader in watched.readers:
@@ -162,15 +162,17 @@ class Hub:
         """One shared read; done over and over as long as the gateway lives."""
         self._loop = asyncio.get_running_loop()
         await self._read()
-        await asyncio.sleep(PACE)
+        await asyncio.sleep(READ_PAUSE_SECONDS)
 
     async def _read(self) -> None:
         keys = {keyspace.EVENTS(job_id): watched.position for job_id, watched in self._watched.items()}
         with store_errors():
-            reply = await self._client.xread({self._bell: self._rung, **keys}, count=QUEUE, block=BLOCK_MS)
+            reply = await self._client.xread(
+                {self._wake_key: self._wake_id, **keys}, count=MAX_QUEUED_EVENTS, block=BLOCK_MS
+            )
         for key, entries in reply or []:
-            if key.decode() == self._bell:
-                self._rung = entries[-1][0].decode()
+            if key.decode() == self._wake_key:
+                self._wake_id = entries[-1][0].decode()
             else:
                 self._deliver(key.decode().removeprefix(keyspace.EVENTS("")), entries)
 
@@ -181,7 +183,7 @@ class Hub:
         for entry_id, fields in entries:
             event = read_event(entry_id, fields)
             if moment(event.id) <= moment(watched.position):
-                continue  # the stream was let go and watched again meanwhile
+                continue  # the stream was dropped and followed again meanwhile
             watched.position = event.id
             for reader in watched.readers:
                 reader.offer(event)
@@ -191,8 +193,8 @@ class Hub:
             entries = await self._store.redis.xrevrange(keyspace.EVENTS(job_id), count=1)
         return entries[0][0].decode() if entries else "0-0"
 
-    async def _ring(self) -> None:
-        """End the blocked read, so that the next one has the new stream in it."""
+    async def _wake_read(self) -> None:
+        """End the blocked read, so that the next one includes the new stream."""
         with store_errors():
-            await self._store.redis.xadd(self._bell, {"new": "1"}, maxlen=1, approximate=False)
-            await self._store.redis.expire(self._bell, 3600)
+            await self._store.redis.xadd(self._wake_key, {"new": "1"}, maxlen=1, approximate=False)
+            await self._store.redis.expire(self._wake_key, 3600)

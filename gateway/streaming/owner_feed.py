@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from gateway.streaming import sse
 from gateway.streaming.event_hub import Hub
-from shared.contract.events import JobEnded, Token
+from shared.contract.events import JobEnded, PageText
 from shared.errors import NotFound, StoreUnavailable
 from shared.store import keyspace
 from shared.store.connect import store_errors
@@ -103,7 +103,7 @@ class OwnerFeed:
                 async with self._hub.follow(job_id, after) as reader:
                     while not self._hub.closed:
                         for stored in await reader.next(JOB_PATIENCE_SECONDS):
-                            if not isinstance(stored.event, Token):
+                            if not isinstance(stored.event, PageText):
                                 await self._queue.put((job_id, stored.name, stored.event.payload()))
                             if isinstance(stored.event, JobEnded):
                                 return

@@ -213,6 +213,13 @@ class Store:
         """Those that are still there, without ``pages``."""
         return [job async for job in self._looked_up(batch.job_ids, batch.owner)]
 
+    async def ended_jobs(self, count: int) -> list[Job]:
+        """The jobs of all owners that ended last, the latest first, each with what became of its pages."""
+        with store_errors():
+            found = await self.redis.zrevrange(keyspace.ENDED_JOBS(), 0, count - 1)
+        jobs = (self.job(name.decode().rpartition(" ")[2]) for name in found)
+        return [job for job in await asyncio.gather(*jobs, return_exceptions=True) if isinstance(job, Job)]
+
     # -- results
 
     async def pages(self, job_id: str) -> list[Page]:

@@ -35,7 +35,7 @@ class Key:
         webhooks: str = NEVER,
     ) -> None:  # fmt: skip
         self.pattern, self.holds, self.until = pattern, holds, until
-        self.access: Mapping[str, str] = MappingProxyType({"gateway": gateway, "worker": worker, "hooks": webhooks})
+        self.access: Mapping[str, str] = MappingProxyType({"gateway": gateway, "worker": worker, "webhooks": webhooks})
         self.pieces = PART.split(pattern)
 
     def __call__(self, *parts: str | int) -> str:
@@ -143,6 +143,8 @@ class Counter:
     SUBMITTED: Final = "submitted"  #: jobs accepted
     LEASES_LOST: Final = "leases_lost"  #: jobs taken from silent workers
     AUDITS: Final = "audits"  #: audits that came to an end
+    WAITING: Final = "waiting"  #: for drift alone: jobs that were listed where they did not belong
+    AUDITED: Final = (JOBS, PAGES, BYTES, RUNNING, WAITING, "fin:0", "fin:3", "fin:6")
 
     @staticmethod
     def submitted_pages(rank: str) -> str:

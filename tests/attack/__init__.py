@@ -1,1 +1,1 @@
-"""Attacks on the running service, whole: through its door and from its own documents."""
+"""Attacks on the whole running service: over HTTP, and from the documents it reads."""

@@ -1,4 +1,4 @@
-"""The target with a locked door: gateway, worker and sender as processes, every secret of theirs known to the test."""
+"""The target, which needs a key: gateway, worker and sender as processes, with secrets that the tests know."""
 
 from __future__ import annotations
 

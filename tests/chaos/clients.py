@@ -76,6 +76,7 @@ class Clients:
                 return
             if answer is not None and answer.status_code not in (429, 503):
                 self.wrong.append(f"POST /jobs: {answer.status_code} {answer.text[:300]}")
+                return
             await asyncio.sleep(PAUSE)
 
     async def _cancel(self, job: Planned) -> None:

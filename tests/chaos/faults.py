@@ -109,8 +109,12 @@ async def everything_killed(stack: ChaosStack) -> None:
     for process in stack.processes:
         await asyncio.to_thread(process.kill)
     await asyncio.to_thread(stack.valkey.stop)
-    await asyncio.to_thread(stack.valkey.start, "--key-load-delay", "500", wait=False)
-    for process in stack.rng.sample(stack.processes, len(stack.processes)):
+    order = stack.rng.sample(stack.processes, len(stack.processes))
+    for process in order[:3]:
+        process.start()
+    await asyncio.sleep(stack.rng.uniform(0, 4))
+    await asyncio.to_thread(stack.valkey.start)
+    for process in order[3:]:
         process.start()
     stack.busy.clear()
 
@@ -132,9 +136,11 @@ async def store_killed(stack: ChaosStack) -> None:
 
 
 async def store_loading(stack: ChaosStack) -> None:
-    """It is back, and takes its time to load: it answers LOADING meanwhile."""
-    await asyncio.to_thread(stack.valkey.stop)
-    await asyncio.to_thread(stack.valkey.start, "--key-load-delay", "1000", wait=False)
+    """It is back, and takes its time to load: everyone is told LOADING meanwhile."""
+    with ruled(stack, lambda _request: Fate(refuse=b"-LOADING Valkey is loading the dataset\r\n"), stack.processes):
+        await asyncio.to_thread(stack.valkey.stop)
+        await asyncio.to_thread(stack.valkey.start)
+        await asyncio.sleep(stack.rng.uniform(0.5, 4))
 
 
 async def store_frozen(stack: ChaosStack) -> None:

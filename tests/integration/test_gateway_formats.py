@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from gateway.app import create_app
-from gateway.formats.registry import FORMATS, Disposition, Need, Renderer, Source
+from gateway.formats.registry import FORMATS, Disposition, Need, ResultFormat, Source
 from ocr_client.choices import FORMATS as CLIENT_FORMATS
 from ocr_client.choices import MODES, PRIORITIES, TYPES
 from shared.contract.options import Mode, Priority, ReadType
@@ -21,12 +21,12 @@ def count(source: Source) -> str:
     return f"{characters} characters, {len(source.figures)} figures, {len(source.pages)} pages"
 
 
-TINY = Renderer("count", "text/x-count", count, needs=frozenset(Need), disposition=Disposition.ATTACHMENT)
+TINY = ResultFormat("count", "text/x-count", count, needs=frozenset(Need), disposition=Disposition.ATTACHMENT)
 
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(FORMATS, TINY.format, TINY)
+    monkeypatch.setitem(FORMATS, TINY.name, TINY)
 
 
 @pytest.mark.usefixtures("tiny")
@@ -59,9 +59,9 @@ async def test_an_unknown_format_is_told_the_known_ones(api: httpx.AsyncClient) 
     assert "md, json, html, txt, zip, count" in answer.json()["detail"]
 
 
-def test_every_renderer_is_found_by_its_name_and_has_a_media_type_of_its_own() -> None:
-    assert [renderer.format for renderer in FORMATS.values()] == list(FORMATS)
-    assert len({renderer.media_type for renderer in FORMATS.values()}) == len(FORMATS)
+def test_every_result_format_is_found_by_its_name_and_has_a_media_type_of_its_own() -> None:
+    assert [result_format.name for result_format in FORMATS.values()] == list(FORMATS)
+    assert len({result_format.media_type for result_format in FORMATS.values()}) == len(FORMATS)
 
 
 def test_the_command_line_offers_what_the_service_takes() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.middleware import SLACK
+from gateway.middleware import BODY_SLACK_BYTES
 from tests.integration.test_gateway_jobs import JOBS, problem, stored
 from tools.processes import Gateway, Process, environment
 from tools.uploads import png
@@ -61,7 +61,7 @@ def small(valkey_server: Valkey, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def test_a_body_beyond_the_cap_is_413_before_it_is_read(small: Gateway, valkey: Valkey) -> None:
-    answer = httpx.post(f"{small.url}{JOBS}", files={"file": ("a.png", b"\0" * (MIB + SLACK))}, timeout=30)
+    answer = httpx.post(f"{small.url}{JOBS}", files={"file": ("a.png", b"\0" * (MIB + BODY_SLACK_BYTES))}, timeout=30)
     problem(answer, 413, "body-too-large")
     assert stored(valkey) == set()
 

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.auth.api_keys import Keys, digest, given_keys
+from gateway.auth.api_keys import ApiKeys, digest, given_keys
 from gateway.auth.url_tokens import Tokens
 from gateway.keys import main
 from shared.store.jobs import Store
@@ -32,7 +32,7 @@ def bearer(key: str) -> dict[str, str]:
 
 async def make(store: Store, name: str = "alice", **more: Any) -> tuple[str, str]:
     """A key's id, and the key."""
-    key, text = await Keys(store.redis, store.settings).create(name, **more)
+    key, text = await ApiKeys(store.redis, store.settings).create(name, **more)
     return key.id, text
 
 
@@ -58,7 +58,7 @@ async def test_once_a_key_was_made_one_is_needed_and_revoking_it_opens_nothing(
     assert answer.headers["www-authenticate"] == "Bearer"
     assert (await api.get(JOBS, headers=bearer(key))).status_code == 200
     assert (await api.get(JOBS, headers={"X-API-Key": key})).status_code == 200
-    await Keys(store.redis, store.settings).revoke(key_id)
+    await ApiKeys(store.redis, store.settings).revoke(key_id)
     for headers in ({}, bearer(key), {"X-API-Key": key}):
         refused(await api.get(JOBS, headers=headers), 401, "unauthorized")
 

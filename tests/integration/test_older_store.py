@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.auth.api_keys import Keys
+from gateway.auth.api_keys import ApiKeys
 from shared.contract.events import JobEnded, PageRestarted, PageText
 from shared.contract.states import TERMINAL_STATUSES, JobStatus, WebhookStatus
 from shared.errors import NotFound
@@ -53,7 +53,7 @@ async def test_results_events_batches_and_keys_are_there(store: Store, older: Ol
     assert events[-1] == JobEnded(status=JobStatus.SUCCEEDED, error=None)
     batch = await store.batch(older.batch, "me")
     assert (batch.job_ids, batch.rejected[0].filename) == ((older.id("normal"),), "x.png")
-    key = await Keys(store.redis, settings).find(older.api_key)
+    key = await ApiKeys(store.redis, settings).find(older.api_key)
     assert key is not None
     assert (key.name, key.rate) == ("alice", 600)
     again = await store.submit(new_job(1, owner="me", idempotency_key="k"), b"x", "print")

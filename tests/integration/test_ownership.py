@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.auth.api_keys import Keys
+from gateway.auth.api_keys import ApiKeys
 from shared.store.jobs import Store
 from shared.store.webhooks import Ended, Outcome, WebhookStore
 from tests.integration.conftest import Kept, Script, client_of
@@ -53,7 +53,7 @@ class TwoOwners:
 
 @pytest.fixture
 async def services(store: Store, script: Script, inspector: Kept) -> AsyncIterator[TwoOwners]:
-    keys = Keys(store.redis, store.settings)
+    keys = ApiKeys(store.redis, store.settings)
     alice, bob = [{"Authorization": f"Bearer {(await keys.create(name))[1]}"} for name in ("alice", "bob")]
     life = client_of(store.settings)
     life.app.state.services.inspector = inspector

@@ -101,7 +101,7 @@ async def test_a_stream_is_whole_though_no_event_was_heard(
     proxy: StoreProxy, inspector: Kept, script: Script, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     """The shared read fails all the time: what a look at the job finds ended is read from the store."""
-    monkeypatch.setattr(ocr, "LOOK", 0.2)
+    monkeypatch.setattr(ocr, "POLL_SECONDS", 0.2)
     monkeypatch.setattr(events.sse, "PING_SECONDS", 0.2)
     proxy.rule = lambda request: Fate(refuse=b"-BUSY Redis is busy\r\n") if request[0] == b"XREAD" else Fate()
     life = client_of(make_settings(proxy.url))

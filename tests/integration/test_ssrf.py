@@ -11,7 +11,7 @@ from typing import Any
 import httpcore
 import pytest
 
-from shared.ssrf_guard import Blocked, Guard, GuardedBackend, Unresolved
+from shared.ssrf_guard import Blocked, GuardedBackend, SsrfGuard, Unresolved
 from tests.conftest import make_settings
 from tests.settings import Settings
 
@@ -100,7 +100,7 @@ def open_settings(port: int, **more: Any) -> Settings:
     return make_settings("redis://unused", webhook_allow_http=True, webhook_ports=(port, 80, 443), **more)
 
 
-async def post(guard: Guard, url: str, inner: Any = None) -> int:
+async def post(guard: SsrfGuard, url: str, inner: Any = None) -> int:
     backend = GuardedBackend(guard, inner)
     async with httpcore.AsyncConnectionPool(network_backend=backend, retries=0) as pool:
         timeout = dict.fromkeys(("connect", "read", "write", "pool"), 5.0)
@@ -127,7 +127,7 @@ def test_there_are_at_least_sixty_spellings() -> None:
 @pytest.mark.parametrize("url", URLS, ids=range(len(URLS)))
 async def test_a_refused_target_is_refused_at_submission(url: str, listener: Listener) -> None:
     with pytest.raises((Blocked, Unresolved)):
-        await Guard(open_settings(listener.port), Names()).check(url.format(port=listener.port))
+        await SsrfGuard(open_settings(listener.port), Names()).check(url.format(port=listener.port))
     assert listener.connections == []
 
 
@@ -135,16 +135,16 @@ async def test_a_refused_target_is_refused_at_submission(url: str, listener: Lis
 async def test_a_refused_target_sees_no_connection_when_sent(url: str, listener: Listener) -> None:
     """Past the first check, as if it had been let through: the connection itself is refused."""
     with pytest.raises(REFUSALS):
-        await post(Guard(open_settings(listener.port), Names()), url.format(port=listener.port), PublicStays())
+        await post(SsrfGuard(open_settings(listener.port), Names()), url.format(port=listener.port), PublicStays())
     assert listener.connections == []
 
 
 async def test_the_listener_does_see_who_is_allowed(listener: Listener) -> None:
-    guard = Guard(open_settings(listener.port, webhook_allow=("127.0.0.0/8", "::1", "Receiver.test")), Names())
+    guard = SsrfGuard(open_settings(listener.port, webhook_allow=("127.0.0.0/8", "::1", "Receiver.test")), Names())
     assert await post(guard, f"http://127.0.0.1:{listener.port}/") == 200
     assert await post(guard, f"http://[::1]:{listener.port}/") == 200
     names = Names(**{"receiver.test": [["127.0.0.1"]]})
-    allowed_by_name = Guard(open_settings(listener.port, webhook_allow=("Receiver.test.",)), names)
+    allowed_by_name = SsrfGuard(open_settings(listener.port, webhook_allow=("Receiver.test.",)), names)
     assert await post(allowed_by_name, f"http://receiver.test:{listener.port}/") == 200
     with pytest.raises(Blocked):
         await post(allowed_by_name, f"http://127.0.0.1:{listener.port}/")
@@ -166,13 +166,13 @@ async def test_a_name_that_changes_its_mind_is_asked_once_and_never_connected_to
     names = Names(**{"rebind.test": [["93.184.215.14"], ["127.0.0.1"]]})
     recording = Recording()
     with pytest.raises(httpcore.ConnectError):
-        await post(Guard(open_settings(listener.port), names), f"http://rebind.test:{listener.port}/", recording)
+        await post(SsrfGuard(open_settings(listener.port), names), f"http://rebind.test:{listener.port}/", recording)
     assert (names.asked, recording.to) == (["rebind.test"], ["93.184.215.14"])
 
 
 async def test_a_name_that_was_public_at_submission_is_refused_when_it_no_longer_is(listener: Listener) -> None:
     names = Names(**{"rebind.test": [["93.184.215.14"], ["127.0.0.1"]]})
-    guard = Guard(open_settings(listener.port), names)
+    guard = SsrfGuard(open_settings(listener.port), names)
     url = f"http://rebind.test:{listener.port}/"
     await guard.check(url)
     with pytest.raises(Blocked):
@@ -184,7 +184,7 @@ async def test_every_public_address_of_a_name_is_tried() -> None:
     names = Names(**{"two.test": [["93.184.215.14", "93.184.215.15"]]})
     recording = Recording()
     with pytest.raises(httpcore.ConnectError):
-        await post(Guard(open_settings(80), names), "http://two.test/", recording)
+        await post(SsrfGuard(open_settings(80), names), "http://two.test/", recording)
     assert recording.to == ["93.184.215.14", "93.184.215.15"]
 
 
@@ -192,7 +192,7 @@ async def test_every_public_address_of_a_name_is_tried() -> None:
     "url", ["http://public.test/", "https://public.test:8443/", "https://public.test:22/", "ws://public.test/"]
 )
 async def test_https_on_its_own_port_is_the_default(url: str) -> None:
-    guard = Guard(make_settings("redis://unused"), Names())
+    guard = SsrfGuard(make_settings("redis://unused"), Names())
     await guard.check("https://public.test/a?b=c")
     with pytest.raises(Blocked):
         await guard.check(url)
@@ -203,9 +203,9 @@ async def test_a_name_server_that_is_away_is_no_verdict() -> None:
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
     with pytest.raises(Unresolved):
-        await Guard(make_settings("redis://unused"), away).check("https://public.test/")
+        await SsrfGuard(make_settings("redis://unused"), away).check("https://public.test/")
 
 
 def test_an_allow_list_that_makes_no_sense_stops_the_start() -> None:
     with pytest.raises(ValueError):
-        Guard(make_settings("redis://unused", webhook_allow=("10.0.0.0/99",)))
+        SsrfGuard(make_settings("redis://unused", webhook_allow=("10.0.0.0/99",)))

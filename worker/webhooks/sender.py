@@ -12,7 +12,7 @@ from typing import Final
 
 import httpcore
 
-from shared.ssrf_guard import Blocked, Guard, GuardedBackend, Unresolved
+from shared.ssrf_guard import Blocked, GuardedBackend, SsrfGuard, Unresolved
 from shared.store.connect import Client
 from shared.store.webhook_secrets import WebhookSecrets, signature_headers
 from shared.store.webhooks import Due, Ended, Lease, Outcome, WebhookStore
@@ -29,12 +29,12 @@ class WebhookSender:
     """``guard`` decides which receivers may be called, by the settings unless a test says otherwise."""
 
     def __init__(
-        self, settings: WebhookSettings, redis: Client, hooks: WebhookStore, guard: Guard | None = None
+        self, settings: WebhookSettings, redis: Client, hooks: WebhookStore, guard: SsrfGuard | None = None
     ) -> None:
         self._settings = settings
         self._webhooks = hooks
         self._webhook_secrets = WebhookSecrets(redis, settings)
-        self._guard = guard or Guard(settings)
+        self._guard = guard or SsrfGuard(settings)
         # No connection is kept: each try looks the name up and checks it. No proxy, no cookie, no redirect: httpcore
         # knows none of them.
         self._pool = httpcore.AsyncConnectionPool(

@@ -1,5 +1,6 @@
+-- Add to a counter; what it is then.
 local function count(counter, by)
-  redis.call('HINCRBY', keys.counters, counter, by)
+  return redis.call('HINCRBY', keys.counters, counter, by)
 end
 
 -- The names of the counters that are kept by rank, status or outcome: `Counter` in shared/store/keyspace.py.
@@ -8,3 +9,4 @@ local function finished_pages(rank) return 'fin:' .. rank end
 local function ended(status) return 'ended:' .. status end
 local function pages_ended(status) return 'pages:' .. status end
 local function webhooks(outcome) return 'hooks:' .. outcome end
+local function drift(counter) return 'drift:' .. counter end

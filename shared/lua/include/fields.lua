@@ -1,7 +1,6 @@
 -- Some fields of a hash, by name; false for those it has not.
 local function fields(key, ...)
-  local found = redis.call('HMGET', key, ...)
-  local named = {}
-  for i, name in ipairs({ ... }) do named[name] = found[i] end
-  return named
+  local found, names = redis.call('HMGET', key, ...), { ... }
+  for i = 1, #names do found[names[i]] = found[i] end
+  return found
 end

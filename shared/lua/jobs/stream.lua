@@ -12,16 +12,14 @@
 ]]
 --- @include closed
 --- @include emit
---- @include fields
 --- @include holds
 
 local FIRST_EVENT = 4
 
 local id, token, number = unpack(ARGV, 1, 3)
-local job = fields(keys.job(id), 'streamed')
 
 if not holds(id, token) then return closed(id, token) and 1 or 0 end
-if tonumber(job.streamed or 0) >= tonumber(number) then return 1 end
+if tonumber(redis.call('HGET', keys.job(id), 'streamed') or 0) >= tonumber(number) then return 1 end
 for i = FIRST_EVENT, #ARGV, 2 do append(id, ARGV[i], ARGV[i + 1]) end
 redis.call('HSET', keys.job(id), 'streamed', number)
 return 1

@@ -70,8 +70,7 @@ if idempotency_key ~= '' then
   redis.call('EXPIRE', remembered, idempotency_ttl)
 end
 
-count(submitted_pages(rank), pages)
-local pages_before = redis.call('HGET', keys.counters, submitted_pages(rank)) - pages
+local pages_before = count(submitted_pages(rank), pages) - pages
 redis.call('HSET', key, unpack(ARGV, FIRST_FIELD))
 redis.call('HSET', key, 'id', id, 'owner', owner, 'status', 'queued', 'created', now,
   'deadline', deadline ~= '' and now + deadline or '', 'rank', rank, 'bytes', bytes, 'batch', batch,

@@ -58,11 +58,11 @@ def test_every_field_is_in_the_table_and_the_reverse() -> None:
 
 
 def test_every_code_stands_beside_its_status_and_the_reverse() -> None:
-    told: dict[str, int] = {}
+    documented: dict[str, int] = {}
     for status, codes in re.findall(r"^\| (\d{3}) \| (.+) \|$", section("Problems"), re.MULTILINE):
         for code in re.findall(r"`([a-z]+(?:-[a-z]+)+|unauthorized|forbidden|internal)`", codes):
-            told.setdefault(code, int(status))
-    assert told == {code: status for code, status in STATUS.items() if code not in INSIDE}
+            documented.setdefault(code, int(status))
+    assert documented == {code: status for code, status in STATUS.items() if code not in INSIDE}
     for code in INSIDE:
         assert f"`{code}`" in section("Problems")
 

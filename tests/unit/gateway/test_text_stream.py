@@ -1,4 +1,4 @@
-"""Pages heard in any order, told in theirs; by examples and by random plays."""
+"""Pages that end in any order are sent in page order; by examples and at random."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gateway.streaming.text_stream import TextStream
 from shared.contract.document import Document, Page, PageStatus
 
 
-def told(pieces: list[dict[str, Any]]) -> str:
+def sent(pieces: list[dict[str, Any]]) -> str:
     """The text a client has at the end: a reset voids what came before."""
     text = ""
     for piece in pieces:
@@ -24,7 +24,7 @@ def ok(number: int, text: str) -> Page:
     return Page(number=number, status=PageStatus.OK, markdown=text)
 
 
-def test_a_page_that_was_told_otherwise_stands_as_it_was_told() -> None:
+def test_a_page_that_was_told_otherwise_stands_as_it_was_sent() -> None:
     text_stream = TextStream([1, 2])
     pieces = [*text_stream.token(1, "raw"), *text_stream.ended(ok(1, "clean")), *text_stream.ended(ok(2, "two"))]
     assert pieces == [{"text": "raw"}, {"text": "\n\ntwo"}]
@@ -33,7 +33,7 @@ def test_a_page_that_was_told_otherwise_stands_as_it_was_told() -> None:
 def test_a_failed_page_leaves_its_mark() -> None:
     text_stream = TextStream([7])
     pieces = list(text_stream.ended(Page(number=7, status=PageStatus.FAILED, reason="inference-failed")))
-    assert told(pieces) == "<!-- page 7: failed (inference-failed) -->"
+    assert sent(pieces) == "<!-- page 7: failed (inference-failed) -->"
 
 
 def test_a_reset_of_a_page_of_which_nothing_was_told_is_silent() -> None:
@@ -43,7 +43,7 @@ def test_a_reset_of_a_page_of_which_nothing_was_told_is_silent() -> None:
     assert list(text_stream.restarted(1)) == []
 
 
-def test_after_missed_events_only_whole_pages_are_told() -> None:
+def test_after_missed_events_only_whole_pages_are_sent() -> None:
     text_stream = TextStream([1, 2])
     pieces = [
         *text_stream.token(1, "half a wo"),
@@ -78,4 +78,4 @@ def test_whatever_the_order_what_is_told_is_the_markdown(texts: list[str], steps
             ended.add(at)
     pieces += text_stream.finished()
     document = Document(job_id="j", engine="e", pages=tuple(ok(n, text) for n, text in enumerate(texts, 1)))
-    assert told(pieces).rstrip("\n") == markdown(document).rstrip("\n")
+    assert sent(pieces).rstrip("\n") == markdown(document).rstrip("\n")

@@ -210,6 +210,9 @@ def bend_of(contour: NDArray[np.int32], box: NDArray[np.float32]) -> Bend | None
     columns = np.arange(width)
     middles = (patch * np.arange(height)[:, None]).sum(axis=0) / np.maximum(1, thick)
     a, b, c = (float(v) for v in np.polyfit(columns, middles, 2))
+    off = np.abs(middles - np.polyval([a, b, c], columns))
+    if abs(a) * width * width / 4 < 0.5 * usual or float(np.median(off)) > 0.25 * usual:
+        return None
     grown = 0.8 * usual  # as ``unclip`` grows a straight box
     return Bend(a, b, c, -grown, width - 1 + grown, 2.6 * usual).scaled(1.0, x, y)
 
@@ -218,8 +221,8 @@ def coarse(image: Pixels) -> float:
     """The scale of the first look: as large as one look allows, by the short side for long pictures."""
     height, width = image.shape[:2]
     if max(height, width) > LONG * min(height, width):
-        return min(1.0, SHORT_SIDE / min(height, width))
-    return min(1.0, SIDE / max(height, width))
+        return float(min(1.0, SHORT_SIDE / min(height, width)))
+    return float(min(1.0, SIDE / max(height, width)))
 
 
 def closer(found: Detected, scale: float, image: Pixels) -> float:
@@ -235,7 +238,7 @@ def closer(found: Detected, scale: float, image: Pixels) -> float:
         return scale
     area = image.shape[0] * image.shape[1]
     most = (MOST_PIECES * SIDE * SHORT_SIDE / area) ** 0.5
-    return max(scale, min(1.0, most, scale * 1.5 * FINE / max(1.0, small)))
+    return float(max(scale, min(1.0, most, scale * 1.5 * FINE / max(1.0, small))))
 
 
 def moved(found: Detected, factor: float, x: float, y: float) -> Detected:

@@ -46,7 +46,7 @@ def as_column(lines: list[Line]) -> list[Column]:
 
 def split(lines: list[Line], height: float, depth: int) -> list[Column]:
     x = gutter(lines, height) if depth < DEPTH else None
-    if depth < DEPTH and (parts := headed(lines, height) if depth == 0 else []):
+    if depth < DEPTH and (parts := headed(lines, height)):
         return [column for part in parts for column in split(part, height, depth + 1)]
     if depth < DEPTH and (parts := shifted(lines, x, height)):
         return [column for part in parts for column in split(part, height, depth + 1)]
@@ -68,13 +68,18 @@ def headed(lines: list[Line], height: float) -> list[list[Line]]:
     if len(stretches) < 2 or len(rows(stretches[0])) > 3:
         return []
     rest = [line for stretch in stretches[1:] for line in stretch]
-    first = gutter(rest, height)
-    if first is None:
-        return []
-    right = [line for line in rest if line.x0 >= first - 0.2 * height]
-    gutters = [x for x in (first, gutter(right, height)) if x is not None]
-    spans = any(crosses(line, x, 0.2 * height) for line in stretches[0] for x in gutters)
+    edges = gutters(rest, height)
+    spans = any(crosses(line, x, 0.2 * height) for line in stretches[0] for x in edges)
     return [stretches[0], rest] if spans else []
+
+
+def gutters(lines: list[Line], height: float, depth: int = 2) -> list[float]:
+    """Every gutter, those inside columns too."""
+    x = gutter(lines, height) if depth >= 0 else None
+    if x is None:
+        return []
+    left, right = [line for line in lines if line.centre < x], [line for line in lines if line.centre >= x]
+    return [x, *gutters(left, height, depth - 1), *gutters(right, height, depth - 1)]
 
 
 def shifted(lines: list[Line], x: float | None, height: float) -> list[list[Line]]:

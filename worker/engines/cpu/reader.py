@@ -12,6 +12,7 @@ from PIL import Image
 from shared.contract.document import PageStatus, Reason, Shortfall, Usage
 from worker.engines.base import PageImage, PageRead
 from worker.engines.blank import is_blank
+from worker.engines.cpu.checkboxes import with_checkboxes
 from worker.engines.cpu.completeness import seen, shortfall, unseen_writing
 from worker.engines.cpu.detection import Detected, Floats, Quads, moved, resized
 from worker.engines.cpu.joining import mended
@@ -29,6 +30,7 @@ WORK_PIXELS = 32_000_000
 """Beyond so many a picture is made smaller before anything looks at it."""
 
 MIN_SCORE = 0.4
+BENT_SHARE = 0.2
 Checkpoint = Callable[[], None]
 Each = Callable[[Callable[[int], Text], int], list[Text]]
 """Calls a function with 0, 1, ... and gives all results: in one thread, or in several."""
@@ -61,8 +63,11 @@ def line_of(level: Quads, corners: Quads, text: Text) -> Line:
 
 
 def unbent(found: Detected, level: Quads) -> Quads:
-    """The corners as they would lie if bent lines were straight; their common bend is the page's."""
-    if not found.bends:
+    """The corners as they would lie if bent lines were straight; their common bend is the page's.
+
+    A bent line or two (a headline, a stamp) say nothing of the page.
+    """
+    if len(found.bends) < max(3, BENT_SHARE * len(found)):
         return level
     bends = list(found.bends.values())
     widths = np.array([bend.x1 - bend.x0 for bend in bends])
@@ -119,9 +124,12 @@ class Reader:
         image = upright_image(page.image, quarters)
         checkpoint()
         hints = self._layout.find(work)
+        found, given = with_checkboxes(work, found)
 
         def recognised(i: int) -> Text:
             checkpoint()
+            if i in given:
+                return Text(given[i], 1.0)
             bend = found.bends.get(i)
             line = crop(work, found.quads[i], bend)
             return self._text.recognise(line, turned=bend is None and stands_on_end(found.quads[i]))

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from worker.engines.cpu.layout import Hint
-from worker.engines.cpu.lines import Line, Row, line_height, union
+from worker.engines.cpu.lines import Line, Row, line_height, rows, same_row, union
 from worker.engines.cpu.tables import Cells, grid, is_table
 
 SURE = 0.6
 MOST = 0.6
 """A region with more of the page's lines than this is the page itself: its text stays text."""
 
+MOST_GROWN = 50
 WRITTEN_LINES = 5
 TEXT_SHARE = 0.3
 """A region with more of its area under lines of text than this is no picture."""
@@ -47,12 +48,46 @@ def find_regions(lines: Sequence[Line], hints: Sequence[Hint], size: tuple[int, 
             continue
         taken = {id(line) for region in found for line in region.lines}
         own = [line for line in lines if id(line) not in taken and inside(line, hint, slack)]
-        if region := (as_table(hint, own) if hint.label == "table" else as_figure(hint, own, lines, size)):
+        if hint.label == "table":
+            own = grown(own, [line for line in lines if id(line) not in taken and not line.turned])
+        if region := (as_table(own) if hint.label == "table" else as_figure(hint, own, lines, size)):
             found.append(region)
     return found
 
 
-def as_table(hint: Hint, own: Sequence[Line]) -> Region | None:
+def grown(own: Sequence[Line], lines: Sequence[Line]) -> list[Line]:
+    """A table with what the hint left out: cells under or above its own, and rows whose cells stand like its own."""
+    found = list(own)
+    for _ in range(MOST_GROWN):
+        inside_now = {id(line) for line in found}
+        free = [line for line in lines if id(line) not in inside_now]
+        more = [line for line in free if any(same_row(line, other) for other in found) and stands_like(line, found)]
+        more = more or next_row(found, free)
+        if not found or not more:
+            break
+        found.extend(more)
+    return found
+
+
+def stands_like(line: Line, table: Sequence[Line]) -> bool:
+    """Whether a line begins or ends where a cell of the table does."""
+    slack = 0.5 * line.height
+    return any(abs(line.x0 - cell.x0) < slack or abs(line.x1 - cell.x1) < slack for cell in table)
+
+
+def next_row(table: Sequence[Line], free: Sequence[Line]) -> list[Line]:
+    """The row right above or below, if two of its cells or more stand like the table's."""
+    top, bottom = min(line.y0 for line in table), max(line.y1 for line in table)
+    near = [line for line in free if line.y0 > bottom - line.height / 2 or line.y1 < top + line.height / 2]
+    near = [line for line in near if max(line.y0 - bottom, top - line.y1) < line.height]
+    for row in rows(near):
+        like = [piece for piece in row.pieces if stands_like(piece, table)]
+        if len(like) >= 2 and len(like) == len(row.pieces):
+            return like
+    return []
+
+
+def as_table(own: Sequence[Line]) -> Region | None:
     if len(own) < 4:
         return None
     before, cells = grid(own)

@@ -180,16 +180,27 @@ class Composer:
     def block(self, part: Part) -> Block:
         if part.kind == "region":
             return self.region_block(self.regions[part.rows[0].region or 0])
-        box = union(piece.box for row in part.rows for piece in row.pieces)
-        return Block(type=part.kind, bbox=clipped(box, self.scene.image.size), text=part.text)
+        pieces = [piece for row in part.rows for piece in row.pieces]
+        box = clipped(union(piece.box for piece in pieces), self.scene.image.size)
+        return Block(type=part.kind, bbox=box, text=part.text, confidence=confidence(pieces))
 
     def region_block(self, region: Region) -> Block:
         box = clipped(region.box, self.scene.image.size)
         if region.kind == "table":
-            return Block(type="table", bbox=box, text=tables.markdown(region.cells))
+            text = tables.markdown(region.cells)
+            return Block(type="table", bbox=box, text=text, confidence=confidence(region.lines))
         name = figure_name(self.scene.number, len(self.figures))
         self.figures.append(FigureCrop(name, box, jpeg(self.scene.image, box)))
-        return Block(type="image", bbox=box, text=f"![{alternative(region)}](images/{name})")
+        text = f"![{alternative(region)}](images/{name})"
+        return Block(type="image", bbox=box, text=text, confidence=confidence(region.lines))
+
+
+def confidence(pieces: Sequence[Line]) -> float | None:
+    """How sure the recogniser is of a block: the mean of its pieces, by their letters; None without writing."""
+    letters = sum(len(piece.text) for piece in pieces)
+    if not letters:
+        return None
+    return round(sum(piece.score * len(piece.text) for piece in pieces) / letters, 3)
 
 
 def alternative(region: Region) -> str:

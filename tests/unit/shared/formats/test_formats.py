@@ -241,10 +241,10 @@ def test_plain_text(source: str, said: str) -> None:
     ],
 )
 def test_accept(accept: str | None, chosen: str) -> None:
-    assert negotiate(accept).format == chosen
+    assert negotiate(accept).name == chosen
 
 
 def test_query_wins_over_accept_and_must_be_known() -> None:
-    assert negotiate("application/json", "txt").format == "txt"
+    assert negotiate("application/json", "txt").name == "txt"
     with pytest.raises(BadOption):
         negotiate(None, "docx")

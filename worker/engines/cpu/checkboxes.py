@@ -1,0 +1,165 @@
+"""Boxes to tick, printed on paper: found by their shape, for the recogniser has no letter for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from worker.engines.cpu.detection import Detected, Pixels, Quads
+
+SMALLEST, LARGEST = 0.4, 1.5
+"""Sides of a box, in heights of the usual line."""
+
+LEAST = 12
+"""Pixels of a side, below which a letter may pass for a box."""
+
+RIM, INSET = 0.85, 0.25
+TICKED = 0.07
+"""Share of the inside that is ink, from which a box is ticked."""
+
+REACH = 15
+"""Sides of a box between it and the words on its left."""
+
+APART = 0.2
+"""White beside a box, in its sides: a letter has less."""
+
+CONTRAST = 40
+EMPTY, FULL = "[ ]", "[x]"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkbox:
+    """A square and whether it is ticked; pixels."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+    ticked: bool
+
+    @property
+    def side(self) -> int:
+        return self.x1 - self.x0
+
+    @property
+    def middle(self) -> float:
+        return (self.y0 + self.y1) / 2
+
+    @property
+    def text(self) -> str:
+        return FULL if self.ticked else EMPTY
+
+
+def with_checkboxes(image: Pixels, found: Detected) -> tuple[Detected, dict[int, str]]:
+    """The pieces of text with every box as a piece of its own, and what those say: ``[x]`` or ``[ ]``."""
+    boxes = [box for box in checkboxes(image, found) if labelled(box, found.quads)]
+    if not boxes:
+        return found, {}
+    quads: list[Quads] = []
+    bends = {}
+    for i, quad in enumerate(found.quads):
+        if i in found.bends:
+            bends[len(quads)] = found.bends[i]
+        quads.extend([quad] if i in found.bends else cut(quad, boxes))
+    texts = {len(quads) + i: box.text for i, box in enumerate(boxes)}
+    quads.extend(around(box, found.quads) for box in boxes)
+    return Detected(np.asarray(quads, np.float32), bends, found.dropped), texts
+
+
+def checkboxes(image: Pixels, found: Detected) -> list[Checkbox]:
+    """Squares of about a line's height, alone, with a whole rim."""
+    if not len(found):
+        return []
+    height = float(np.median(np.linalg.norm(found.quads[:, 3] - found.quads[:, 0], axis=1)))
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    marks = (cv2.absdiff(grey, np.full_like(grey, int(np.median(grey)))) > CONTRAST).astype(np.uint8)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(marks, connectivity=8)
+    wide, high = stats[1:, 2], stats[1:, 3]
+    square = (
+        (wide >= SMALLEST * height) & (wide <= LARGEST * height) & (abs(wide - high) <= 0.15 * np.maximum(wide, high))
+    )
+    seen = [box for x, y, w, h, _ in stats[1:][square & (wide >= LEAST)] if (box := checkbox(marks, x, y, w, h))]
+    return [box for box in seen if not in_comb(box, seen)]
+
+
+def checkbox(marks: Pixels, x: int, y: int, width: int, height: int) -> Checkbox | None:
+    square = marks[y : y + height, x : x + width]
+    band = max(2, round(0.12 * width))
+    rims = (
+        square[:band].any(axis=0),
+        square[-band:].any(axis=0),
+        square[:, :band].any(axis=1),
+        square[:, -band:].any(axis=1),
+    )
+    corner = max(2, round(0.1 * width))
+    corners = (
+        square[:corner, :corner],
+        square[:corner, -corner:],
+        square[-corner:, :corner],
+        square[-corner:, -corner:],
+    )
+    if min(float(rim.mean()) for rim in rims) < RIM or not all(part.any() for part in corners):
+        return None
+    beside = round(APART * width)
+    left, right = marks[y : y + height, max(0, x - beside) : x], marks[y : y + height, x + width : x + width + beside]
+    if left.any() or right.any():
+        return None
+    inset = round(INSET * width)
+    ink = float(square[inset : height - inset, inset : width - inset].mean())
+    return None if ink > 0.9 else Checkbox(int(x), int(y), int(x + width), int(y + height), ink > TICKED)
+
+
+def in_comb(box: Checkbox, others: Sequence[Checkbox]) -> bool:
+    """Whether a box is one of many side by side, each for a letter."""
+    near = [o for o in others if o is not box and abs(o.middle - box.middle) < box.side / 2]
+    return sum(abs(o.x0 - box.x0) < 3.5 * box.side for o in near) >= 3
+
+
+def level(box: Checkbox, quad: Quads) -> bool:
+    return float(quad[:, 1].min()) < box.middle < float(quad[:, 1].max())
+
+
+def labelled(box: Checkbox, quads: Quads) -> bool:
+    """Whether a piece of text stands beside a box, or holds it."""
+    return any(
+        level(box, quad)
+        and float(quad[:, 0].min()) - 4 * box.side < box.x1
+        and float(quad[:, 0].max()) + REACH * box.side > box.x0
+        for quad in quads
+    )
+
+
+def cut(quad: Quads, boxes: Sequence[Checkbox]) -> list[Quads]:
+    """A piece of text without the boxes inside it."""
+    x0, x1 = float(quad[:, 0].min()), float(quad[:, 0].max())
+    within = sorted(
+        (box for box in boxes if level(box, quad) and x0 - box.side < box.x0 and box.x1 < x1 + box.side),
+        key=lambda b: b.x0,
+    )
+    if not within:
+        return [quad]
+    edges = [x0, *(edge for box in within for edge in (box.x0 - 2.0, box.x1 + 2.0)), x1]
+    parts = [
+        part(quad, a, b, x0, x1) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a > 0.4 * within[0].side
+    ]
+    return parts
+
+
+def part(quad: Quads, a: float, b: float, x0: float, x1: float) -> Quads:
+    """The stretch of a piece from x = a to b."""
+    top, bottom = quad[1] - quad[0], quad[2] - quad[3]
+    t, u = max(0.0, (a - x0) / (x1 - x0)), min(1.0, (b - x0) / (x1 - x0))
+    return np.asarray([quad[0] + t * top, quad[0] + u * top, quad[3] + u * bottom, quad[3] + t * bottom], np.float32)
+
+
+def around(box: Checkbox, quads: Quads) -> Quads:
+    """A box as a piece of text, as high as the line it stands in."""
+    lines = [quad for quad in quads if level(box, quad)]
+    nearest = min(
+        lines, key=lambda quad: min(abs(float(quad[:, 0].min()) - box.x1), abs(float(quad[:, 0].max()) - box.x0))
+    )
+    y0, y1 = float(nearest[:, 1].min()), float(nearest[:, 1].max())
+    return np.asarray([[box.x0, y0], [box.x1, y0], [box.x1, y1], [box.x0, y1]], np.float32)
