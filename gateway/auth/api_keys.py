@@ -169,7 +169,8 @@ def _record(stored: Mapping[bytes, bytes]) -> KeyRecord | None:
 
 def _key(key_id: str, record: KeyRecord) -> ApiKey:
     return ApiKey(
-        key_id, record.name, record.owner, record.created_at, record.revoked_at, record.rate, record.burst, record.pages,
+        key_id, record.name, record.owner, record.created_at, record.revoked_at, record.rate, record.burst,
+        record.pages,
         frozenset(Scope(scope) for scope in record.scopes.split(",")) if record.scopes else DEFAULT_SCOPES,
         record.expires_at,
     )  # fmt: skip
