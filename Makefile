@@ -62,13 +62,20 @@ soak: $(DEV_READY) ## constant load; report each process's memory and its slope 
 bench: $(DEV_READY) ## throughput and latency through HTTP and queue, with the instant engine
 	@$(PY) -m benchmarks.service
 
-bench-quality: $(DEV_READY) ## character and word errors on known documents, beside tesseract
+bench-quality: $(DEV_READY) ## reading faults of real model outputs; errors on known documents, beside tesseract
+	@$(PY) -m benchmarks.deepseek_outputs
 	@$(PY) -m benchmarks.quality
 
 bench-gpu: MODEL_PATH = $(or $(MODEL),/models/deepseek-ai/DeepSeek-OCR)
-bench-gpu: ## DeepSeek-OCR on this machine's GPU: in process, stock vLLM, through HTTP and queue  [MODEL=folder]
-	@mkdir -p build && set -o pipefail && python3 -m benchmarks.gpu_engine "$(MODEL_PATH)" | tee build/gpu-engine.jsonl \
-		&& python3 -m benchmarks.gpu_queue "$(MODEL_PATH)" --engine build/gpu-engine.jsonl
+bench-gpu: BUILD = build/bench-gpu
+bench-gpu: ## DeepSeek-OCR on this machine's GPU: kernels, levers, in process, stock vLLM, HTTP and queue  [MODEL=folder]
+	@rm -rf $(BUILD) && mkdir -p $(BUILD) && set -o pipefail \
+		&& python3 -m benchmarks.gpu_kernels | tee $(BUILD)/1-kernels.jsonl \
+		&& python3 -m benchmarks.gpu_levers "$(MODEL_PATH)" | tee $(BUILD)/2-levers.jsonl \
+		&& python3 -m benchmarks.gpu_engine "$(MODEL_PATH)" --gpu-memory 0.88 | tee $(BUILD)/3-engine.jsonl \
+		&& python3 -m benchmarks.gpu_queue "$(MODEL_PATH)" --pages 4096 --gpu-memory 0.88 --engine $(BUILD)/3-engine.jsonl \
+			| tee $(BUILD)/4-queue.jsonl \
+		&& python3 -m benchmarks.gpu_report $(BUILD)
 
 images: $(DEV_READY) ## build both container images for real and read a page through them (root, buildah)
 	@bash deploy/images/build.sh

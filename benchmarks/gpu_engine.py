@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import dataclasses
 import gc
 import itertools
 import json
@@ -32,8 +33,11 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from benchmarks.processes import quantile
 from shared.contract.options import Options
 from worker.engines.base import PageImage, PageRead, Piece
+from worker.engines.deepseek_ocr import CARD
+from worker.engines.vllm_host import config, model_runner
 from worker.engines.vllm_host.settings import VllmSettings
 
 TINY_ARGS = {
@@ -117,7 +121,7 @@ async def load(settings: VllmSettings) -> Any:
     def sampling(how: Any, prompt_tokens: int, **more: Any) -> Any:
         return plain(how, prompt_tokens, max_tokens=WANTED.get() or next(drawn), ignore_eos=True, **more)
 
-    engine.sampling = sampling  # type: ignore[method-assign]
+    engine.sampling = sampling  # type: ignore[assignment,method-assign]
     return engine
 
 
@@ -146,16 +150,20 @@ def reader(engine: Any) -> Read:
 
 
 async def stock(settings: VllmSettings) -> tuple[Any, Read]:
-    """AsyncLLM as its documentation shows it: PIL pictures in, the shipped n-gram processor, the same budgets."""
+    """AsyncLLM as its documentation shows it: PIL pictures in, the shipped n-gram processor, the same budgets.
+
+    Threads as they come (``OMP_NUM_THREADS`` of the environment, else all cores). The processor is model runner V1's.
+    """
+    threads = os.environ.get("OMP_NUM_THREADS")
+    os.environ[model_runner.V2] = "0"
+    config.environment(settings, dataclasses.replace(CARD, plugin=None))
+    if threads is None:
+        del os.environ["OMP_NUM_THREADS"]
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    from worker.engines.deepseek_ocr import CARD
-    from worker.engines.vllm_host import config
-
-    config.environment(settings, CARD)
     args = config.engine_args(settings, CARD)
-    for ours in ("worker_extension_cls", "stream_interval"):
+    for ours in ("worker_extension_cls", "stream_interval", "hf_overrides", "additional_config"):
         args.pop(ours)
     args["logits_processors"] = ["vllm.model_executor.models.deepseek_ocr:NGramPerReqLogitsProcessor"]
     engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**args))
@@ -223,6 +231,7 @@ async def crowd(name: str, read: Read, pages: list[Image.Image], slots: int, cou
         pages_per_s=round(count / wall, 3),
         tokens_per_s=round(sum(r.tokens for r in found) / wall),
         page_p50=round(statistics.median(r.seconds for r in found), 2),
+        page_p95=round(quantile([r.seconds for r in found], 0.95), 2),
         first_token_p50=round(statistics.median(r.first for r in found), 3),
         this_process_cpu=round((time.process_time() - cpu) / wall, 2),
     )
@@ -284,7 +293,7 @@ def memory(engine: Any) -> dict[str, float]:
 
 def killed(model: str, rest: list[str]) -> None:
     """Start the engine in a process of its own, kill that, and look at the GPU's memory for five seconds."""
-    from worker.engines.vllm_host.stats import Gpu
+    from worker.engines.vllm_host.gpu import Gpu
 
     gpu = Gpu(os.environ.get("CUDA_VISIBLE_DEVICES") or "0")
     before = gpu.memory().get("used")
@@ -315,10 +324,10 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a folder made by tests/vllm/make_model.py")
     parser.add_argument("--tiny", action="store_true", help="a tiny model on the CPU: tries this script, not a machine")
-    parser.add_argument("--in-flight", default="1,16,64,256", help="pages at once, one measurement each")
+    parser.add_argument("--in-flight", default="1,16,64,256,512", help="pages at once, one measurement each")
     parser.add_argument("--stock", type=int, default=256, help="pages at once in stock vLLM; 0: leave it out")
     parser.add_argument("--pages-per-slot", type=float, default=2.0)
-    parser.add_argument("--solo", type=int, default=3, help="pages read alone")
+    parser.add_argument("--solo", type=int, default=3, help="pages read alone, one at least")
     parser.add_argument("--solo-tokens", type=int, default=SOLO_TOKENS)
     parser.add_argument("--longest", type=int, default=4000, help="cap of a page's tokens")
     parser.add_argument("--gpu-memory", type=float, default=0.5)

@@ -27,7 +27,6 @@ from benchmarks.gpu_engine import (
     DISTINCT_PAGES,
     TINY_ARGS,
     Read,
-    Settings,
     alone,
     crowd,
     draw_page,
@@ -39,6 +38,7 @@ from benchmarks.gpu_engine import (
     weights_of,
 )
 from worker.engines.vllm_host import config, launch, model_runner
+from worker.engines.vllm_host.settings import VllmSettings
 
 AGE: ContextVar[int] = ContextVar("AGE", default=0)
 """Tokens that the page which this task reads is to have behind it already."""
@@ -258,7 +258,7 @@ async def run(args: argparse.Namespace) -> None:
     await engine.close()
 
 
-def settings_of(args: argparse.Namespace) -> Settings:
+def settings_of(args: argparse.Namespace) -> VllmSettings:
     small = {"max_model_len": 4096, "max_num_batched_tokens": 4096, "preprocess_processes": 1} if args.tiny else {}
     values: dict[str, Any] = {
         "model_path": args.model,
@@ -268,7 +268,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
         **small,
         "vllm_args": {**(TINY_ARGS if args.tiny else weights_of(args.model)), **args.vllm_args},
     }
-    return Settings(_env_file=None, **values)
+    return VllmSettings(_env_file=None, **values)
 
 
 def main() -> None:

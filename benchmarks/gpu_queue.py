@@ -15,7 +15,9 @@ import asyncio
 import io
 import json
 import os
+import signal
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterable
@@ -57,7 +59,7 @@ def mark_of(page: Image.Image) -> int:
     scale = page.width / 1240
     places = ((100 + bit * STEP + MARK / 2, TOP + MARK / 2) for bit in range(BITS))
     dark = [page.getpixel((int(x * scale), int(y * scale))) for x, y in places]
-    return sum(1 << bit for bit, pixel in enumerate(dark) if sum(pixel) < 384)  # type: ignore[arg-type]
+    return sum(1 << bit for bit, pixel in enumerate(dark) if sum(pixel) < 384)  # type: ignore[arg-type,misc]  # RGB
 
 
 SETTINGS = VllmSettings
@@ -238,6 +240,7 @@ def main() -> None:
     parser.add_argument("--longest", type=int, default=4000)
     parser.add_argument("--gpu-memory", type=float, default=0.5)
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what it has started ends with it
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         run(args, Path(name))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools.processes import Gateway, Worker
+from tools.processes import Gateway, Process, Worker
 from tools.valkey import Valkey
 
 
@@ -29,7 +29,7 @@ def processes(**settings: Any) -> Iterator[ServiceProcesses]:
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         valkey = Valkey(folder)
-        processes = []
+        processes: list[Process] = []
         try:
             processes.append(gateway := Gateway(folder, valkey.url, **settings))
             processes.append(worker := Worker(folder, valkey.url, **settings))

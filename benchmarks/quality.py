@@ -2,7 +2,8 @@
 
     python -m benchmarks.quality [--json FILE] [--only NAME] [--no-tesseract]
 
-The documents lie in ``../shared/corpus`` of the checkout. Two scores for every page: the character error rate (edits
+The documents lie in ``../shared/corpus`` of the checkout, and in ``../shared/field`` (see
+``benchmarks.field``). Two scores for every page of the corpus: the character error rate (edits
 per character of the truth, white space ignored) and the F1 of its words (order ignored). Both sides lose what is not
 text: Markdown signs, list bullets, and hyphens between letters, for some truths undo line-end hyphenation and some do
 not. Both engines get the same picture.
@@ -23,6 +24,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -30,6 +32,7 @@ import pypdfium2
 from PIL import Image
 from rapidfuzz.distance import Levenshtein
 
+from benchmarks import field
 from shared.contract.options import Options
 from worker.engines import loader
 from worker.engines.base import Engine, PageImage, PageRead
@@ -163,8 +166,16 @@ def timed(call: Callable[[], str]) -> tuple[str, float]:
     return call(), round(time.monotonic() - started, 2)
 
 
-async def measure(only: str, with_tesseract: bool) -> list[Score]:
-    engine = await loader("cpu")(CpuSettings(_env_file=None))  # type: ignore[call-arg]
+async def measure(only: str, with_tesseract: bool) -> tuple[list[Score], list[field.Case]]:
+    """The pages of the corpus and the files of the field, read by one engine."""
+    engine = await loader("cpu")(CpuSettings(_env_file=None))
+    scores = await measure_corpus(engine, only, with_tesseract)
+    found = await field.measure(engine, only, without_markdown, tesseract if with_tesseract else None)
+    await engine.close()
+    return scores, found
+
+
+async def measure_corpus(engine: Engine, only: str, with_tesseract: bool) -> list[Score]:
     scores: list[Score] = []
     for sheet in sheets():
         if only not in sheet.name:
@@ -174,10 +185,9 @@ async def measure(only: str, with_tesseract: bool) -> list[Score]:
         seconds = round(time.monotonic() - started, 2)
         scores.append(scored(sheet, "cpu", without_markdown(read.markdown), seconds))
         if with_tesseract:
-            text, seconds = timed(lambda image=sheet.image: tesseract(image, "eng"))
+            text, seconds = timed(partial(tesseract, sheet.image, "eng"))
             scores.append(scored(sheet, "tesseract", text, seconds))
         show(scores[-2:] if with_tesseract else scores[-1:])
-    await engine.close()
     return scores
 
 
@@ -253,12 +263,22 @@ def main() -> int:
     options = parser.parse_args()
     if not CORPUS.is_dir():
         sys.exit("the corpus (../shared/corpus beside the checkout) is not there")
-    scores = asyncio.run(measure(options.only, bool(shutil.which("tesseract")) and not options.no_tesseract))
-    met = report(scores)
+    with_tesseract = bool(shutil.which("tesseract")) and not options.no_tesseract
+    scores, found = asyncio.run(measure(options.only, with_tesseract))
+    met = all([report(scores) if scores else True, field.report(found) if found else True])
     if options.json:
-        found = {"pages": [asdict(s) for s in scores], "kinds": by_kind(scores), "all": summary(scores)}
-        options.json.write_text(json.dumps({**found, "verdicts": verdicts(scores)}, indent=1) + "\n")
+        options.json.write_text(json.dumps(as_json(scores, found), indent=1) + "\n")
     return 0 if met else 1
+
+
+def as_json(scores: list[Score], found: list[field.Case]) -> dict[str, object]:
+    corpus = {"kinds": by_kind(scores), "all": summary(scores), "verdicts": verdicts(scores)} if scores else {}
+    return {
+        "pages": [asdict(s) for s in scores],
+        **corpus,
+        "field": [asdict(c) for c in found],
+        "field_kinds": field.by_kind(found),
+    }
 
 
 if __name__ == "__main__":

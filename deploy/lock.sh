@@ -16,7 +16,7 @@ compile() { # FILE ARGUMENT...
 
 extras() { printf -- '--extra %s ' "$@"; }
 
-all="$(extras gateway worker cpu flower embedded client)"
+all="$(extras gateway worker cpu flower embedded client heic)"
 anywhere="--universal --python-version 3.11"
 same="--constraint requirements-dev.lock"
 

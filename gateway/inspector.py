@@ -7,7 +7,7 @@ from typing import Final
 from gateway.settings import GatewaySettings
 from shared.errors import CorruptFile, ImageTooLarge
 from shared.sandbox import Blob, Failures, SandboxPool
-from shared.upload_check import UploadInfo, UploadLimits, inspect_blob
+from shared.upload_check import Asked, UploadInfo, UploadLimits, inspect_blob
 
 FAILURES: Final = Failures(
     timed_out=lambda: CorruptFile("the file takes too long to check"),
@@ -23,11 +23,11 @@ class Inspector:
         self._limits, self._seconds = UploadLimits.of(settings), settings.inspect_timeout
         self._sandbox = SandboxPool(processes=settings.inspect_processes, memory=settings.render_memory)
 
-    async def inspect(self, data: bytes, filename: str) -> UploadInfo:
+    async def inspect(self, data: bytes, asked: Asked) -> UploadInfo:
         """Check one upload. A file that kills the process, or takes it too long, is refused as corrupt."""
         with Blob(data) as blob:
             return await self._sandbox.run(
-                inspect_blob, blob.path, filename, self._limits, timeout=self._seconds, failures=FAILURES
+                inspect_blob, blob.path, asked, self._limits, timeout=self._seconds, failures=FAILURES
             )
 
     async def close(self) -> None:

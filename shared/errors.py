@@ -11,6 +11,7 @@ OCRError
 ├── StateError               the job is not in the state the call needs
 │   ├── NotFinished (409)  AlreadyFinished (409)  JobFailed (409)  ResultExpired (410)  IdempotencyMismatch (422)
 ├── BodyTooLarge (413)  HeadTooLarge (431)  UrlTooLong (414)  BodyTimeout  HeadTimeout (408)
+├── UnsupportedEncoding (415)
 ├── LimitError               a limit was reached; retry later (429)
 │   ├── QueueFull  RateLimited
 ├── UnavailableError         (503)
@@ -204,6 +205,12 @@ class IdempotencyMismatch(StateError):
     """The Idempotency-Key was used before with another payload"""
 
     code = "idempotency-mismatch"
+
+
+class UnsupportedEncoding(OCRError):
+    """The request body is encoded in a way that is not accepted"""
+
+    code = "unsupported-encoding"
 
 
 class BodyTooLarge(OCRError):

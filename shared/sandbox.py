@@ -6,7 +6,6 @@ Start the parent by ``python -m``: a spawned child runs any other kind of main s
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import mmap
 import os
 import resource
@@ -23,9 +22,10 @@ from typing import Self, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
+from shared.process import die_with_parent
+
 T = TypeVar("T")
-PR_SET_PDEATHSIG = 1
-START_SECONDS = 15.0  # a child that has not taken its work by then never will
+START_SECONDS = 60.0  # a child that has not taken its work by then never will; a busy machine starts one slowly
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +175,7 @@ def _stop(pool: ProcessPool) -> None:
 
 def _bound(parent: int, memory: int) -> None:
     """In the child, before anything else: limits that cannot be raised again, and no life after the parent's."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        raise SystemExit("the parent has gone")
+    die_with_parent(signal.SIGKILL, parent)
     # Python's own handler would wait for C code that never returns.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

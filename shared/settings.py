@@ -52,13 +52,14 @@ class SharedSettings(BaseSettings):
 class JobSettings(SharedSettings):
     """Read by the gateway and the workers."""
 
-    max_file_size: int = Field(10 * MIB, gt=0, description="largest image upload")
+    max_file_size: int = Field(10 * MIB, gt=0, description="largest upload of one picture")
     max_pdf_size: int = Field(100 * MIB, gt=0, description="largest PDF (and multi-page TIFF) upload")
     allowed_extensions: Words = Field(
-        ("jpg", "jpeg", "png", "webp", "tiff", "tif", "pdf"), description="file types that are accepted"
+        ("jpg", "jpeg", "png", "webp", "tiff", "tif", "pdf", "gif", "bmp", "avif", "heic", "heif", "jp2", "j2k"),
+        description="file types that are accepted; HEIC where the extra heic is installed",
     )
-    max_image_side: int = Field(6400, gt=0, description="largest width or height of an image, in pixels")
-    max_pages: int = Field(2000, gt=0, description="pages of one document")
+    max_image_pixels: int = Field(120_000_000, gt=0, description="largest area of an image, in pixels")
+    max_pages: int = Field(2000, gt=0, description="pages of one job; of a longer document some can be asked for")
     max_prompt_length: int = Field(2000, gt=0, description="characters of a prompt")
     render_memory: int = Field(1024 * MIB, gt=0, description="address space of a render process")
     requeue_after: float = Field(15.0, gt=0, description="seconds until an unclaimed job's message is resent; doubles")

@@ -30,6 +30,11 @@ async def stop(*tasks: asyncio.Future[Any]) -> None:
             task.exception()  # seen
 
 
+def pause_after(failures: int) -> float:
+    """Seconds before the next try."""
+    return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures, 10))
+
+
 class Loops:
     """The loops that live as long as their process.
 
@@ -67,11 +72,14 @@ class Loops:
             except StoreUnavailable as error:
                 failures += 1
                 self._refused_at = asyncio.get_running_loop().time()
-                logger.warning("%s waits for the store: %s", name, error)
+                if failures & (failures - 1) == 0:  # 1, 2, 4, 8, ...: an outage of hours is a few lines
+                    logger.warning("%s waits for the store (%d times so far): %s", name, failures, error)
             else:
+                if failures:
+                    logger.info("%s goes on", name)
                 failures = 0
             self._silent[name] = 0
-            await asyncio.sleep(min(LONGEST_PAUSE, FIRST_PAUSE * 2**failures) if failures else pause)
+            await asyncio.sleep(pause_after(failures) if failures else pause)
 
     @property
     def calm_seconds(self) -> float:

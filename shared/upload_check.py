@@ -1,6 +1,7 @@
 """Is this upload one we read? Decided by its bytes alone, in a helper process (``shared.sandbox``).
 
-PNG and WebP animations count as one page: their first picture. Every frame of a TIFF is a page.
+Animations (PNG, WebP, GIF, AVIF) count as one page: their first picture. Every frame of a TIFF is a page, but for
+previews (reduced copies) and masks, which are none.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ import ctypes
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from mmap import mmap
 
 import pypdfium2
 from PIL import Image
 
+from shared.contract import page_range
 from shared.errors import (
     CorruptFile,
     EncryptedPdf,
@@ -27,10 +29,14 @@ from shared.errors import (
 )
 from shared.sandbox import mapped
 from shared.settings import JobSettings
-from shared.sniff import PDF, PDF_HEADER_WITHIN, PILLOW_FORMATS, TIFF, allowed_types, media_type
+from shared.sniff import HEIC, PDF, PDF_HEADER_WITHIN, PILLOW_FORMATS, TIFF, allowed_types, can_read, media_type
 
 PDFIUM_NEEDS_PASSWORD = 4
 CHECKED_PIXELS = 120_000_000  # decoded at most when an upload is checked; later TIFF frames are decoded when read
+NEW_SUBFILE_TYPE, SUBFILE_TYPE = 254, 255  # TIFF tags
+REDUCED, MASK = 1, 4  # bits of NewSubfileType
+OLD_REDUCED = 2  # the value of SubfileType
+Image.MAX_IMAGE_PIXELS = None  # ``check_area`` is the limit: an operator's, and of every frame
 # What Pillow's readers raise on damaged or hostile bytes, found by fuzzing and in its source.
 PARSER_ERRORS = (
     OSError,
@@ -48,12 +54,12 @@ PARSER_ERRORS = (
 
 @dataclass(frozen=True, slots=True)
 class UploadLimits:
-    """Sizes in bytes, side in pixels. ``types``: media types that are taken."""
+    """Sizes in bytes. ``types``: media types that are taken. ``max_pages``: pages of one job."""
 
     types: frozenset[str]
     max_file_size: int
     max_pdf_size: int
-    max_image_side: int
+    max_image_pixels: int
     max_pages: int
 
     @classmethod
@@ -62,54 +68,99 @@ class UploadLimits:
             types=allowed_types(settings.allowed_extensions),
             max_file_size=settings.max_file_size,
             max_pdf_size=settings.max_pdf_size,
-            max_image_side=settings.max_image_side,
+            max_image_pixels=settings.max_image_pixels,
             max_pages=settings.max_pages,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class UploadInfo:
-    """``width`` and ``height``: pixels of the first picture as stored; None for a PDF, which has none yet."""
+    """``pages``: of the whole document; ``numbers``: those to be read.
+
+    ``width`` and ``height``: pixels of the first picture as stored; None for a PDF, which has none yet.
+    """
 
     media_type: str
     pages: int
+    numbers: tuple[int, ...]
     width: int | None = None
     height: int | None = None
 
 
-def inspect(data: bytes | mmap, filename: str, limits: UploadLimits) -> UploadInfo:
-    """Type, pages and size of an upload; raises a ``FileValidationError`` that says why it is refused."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a submission says of its file: a name for messages, the field ``pages``, a PDF's password."""
+
+    filename: str = "upload"
+    pages: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+def inspect(data: bytes | mmap, asked: Asked, limits: UploadLimits) -> UploadInfo:
+    """Type, pages and size of an upload; raises a ``FileValidationError`` that says why it is refused.
+
+    Raises ``BadPageRange`` where the pages asked for are not in it.
+    """
     if len(data) == 0:
-        raise FileEmpty(f"{filename} is empty")
+        raise FileEmpty(f"{asked.filename} is empty")
+    kind = _accepted(data, asked.filename, limits)
+    _check_bytes(data, kind, limits)
+    return _inspect_pdf(data, asked, limits) if kind == PDF else _inspect_image(data, kind, asked, limits)
+
+
+def _accepted(data: bytes | mmap, filename: str, limits: UploadLimits) -> str:
     kind = media_type(data[:PDF_HEADER_WITHIN])
+    if kind == HEIC and not can_read(kind):
+        raise UnsupportedMedia(
+            f"{filename} is a HEIC picture, which this service cannot decode: export it as JPEG, or install the"
+            " service's extra heic"
+        )
     if kind is None or kind not in limits.types:
         raise UnsupportedMedia(f"{filename} is none of the accepted types: {', '.join(sorted(limits.types))}")
-    _check_bytes(data, kind, limits)
-    return _inspect_pdf(data, limits) if kind == PDF else _inspect_image(data, kind, limits)
+    return kind
 
 
 def _check_bytes(data: bytes | mmap, kind: str, limits: UploadLimits) -> None:
-    allowed = limits.max_pdf_size if kind in {PDF, TIFF} else limits.max_file_size
-    if len(data) > allowed:
-        raise FileTooLarge(f"{len(data)} bytes; at most {allowed} are accepted for {kind}")
+    if kind not in {PDF, TIFF}:
+        _check_picture_bytes(data, limits)
+    elif len(data) > limits.max_pdf_size:
+        raise FileTooLarge(f"{len(data)} bytes; at most {limits.max_pdf_size} (MAX_PDF_SIZE) are accepted for {kind}")
 
 
-def _inspect_pdf(data: bytes | mmap, limits: UploadLimits) -> UploadInfo:
-    with open_pdf(data) as pdf:
+def _check_picture_bytes(data: bytes | mmap, limits: UploadLimits) -> None:
+    if len(data) > limits.max_file_size:
+        raise FileTooLarge(
+            f"{len(data)} bytes; at most {limits.max_file_size} (MAX_FILE_SIZE) are accepted for one picture, and"
+            f" {limits.max_pdf_size} (MAX_PDF_SIZE) for a PDF, which may hold that picture"
+        )
+
+
+def _numbers(pages: int, asked: Asked, limits: UploadLimits) -> tuple[int, ...]:
+    """The pages to read; the limit counts these, not the document's."""
+    numbers = page_range.parse(asked.pages, pages) if asked.pages else range(1, pages + 1)
+    if len(numbers) > limits.max_pages:
+        raise TooManyPages(
+            f"{len(numbers)} pages; at most {limits.max_pages} (MAX_PAGES) are accepted: ask for some of them with the"
+            " field pages"
+        )
+    return tuple(numbers)
+
+
+def _inspect_pdf(data: bytes | mmap, asked: Asked, limits: UploadLimits) -> UploadInfo:
+    with open_pdf(data, asked.password) as pdf:
         pages = len(pdf)
-    if pages > limits.max_pages:
-        raise TooManyPages(f"{pages} pages; at most {limits.max_pages} are accepted")
-    return UploadInfo(PDF, pages)
+    return UploadInfo(PDF, pages, _numbers(pages, asked, limits))
 
 
 @contextmanager
-def open_pdf(data: bytes | mmap) -> Iterator[pypdfium2.PdfDocument]:
+def open_pdf(data: bytes | mmap, password: str | None = None) -> Iterator[pypdfium2.PdfDocument]:
     """The document, with at least one page; raises ``EncryptedPdf`` or ``CorruptFile``."""
     try:
-        pdf = pypdfium2.PdfDocument(data if isinstance(data, bytes) else _pointed_at(data))
+        pdf = pypdfium2.PdfDocument(data if isinstance(data, bytes) else _pointed_at(data), password=password)
     except pypdfium2.PdfiumError as error:
         if getattr(error, "err_code", None) == PDFIUM_NEEDS_PASSWORD:
-            raise EncryptedPdf("the PDF needs a password; send it without one") from error
+            wrong = "the field password does not open it" if password else "send it in the field password"
+            raise EncryptedPdf(f"the PDF needs a password; {wrong}") from error
         raise CorruptFile("the PDF is damaged, or has no pages") from error
     try:
         yield pdf
@@ -124,48 +175,78 @@ def _pointed_at(data: mmap) -> object:
 @contextmanager
 def open_image(data: bytes | mmap, kind: str) -> Iterator[Image.Image]:
     """The image, not decoded; what Pillow raises inside the block becomes ``CorruptFile``."""
+    if kind == HEIC:
+        _register_heic()
     try:
         with Image.open(BytesIO(data), formats=[PILLOW_FORMATS[kind]]) as image:
             yield image
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageTooLarge("the image has far too many pixels") from error
     except PARSER_ERRORS as error:
         raise CorruptFile("the image is damaged or cut short") from error
 
 
+def _register_heic() -> None:
+    from pi_heif import register_heif_opener  # an extra
+
+    register_heif_opener()
+
+
 def frames(image: Image.Image, kind: str) -> Iterator[int]:
-    """Go to each page of an image in turn: every frame of a TIFF, the first picture of anything else."""
-    yield 1
-    while kind == TIFF:
+    """Go to each page of an image in turn: the frames of a TIFF, the first picture of anything else."""
+    if kind != TIFF:
+        yield 1
+        return
+    found = 0
+    for _ in _tiff_frames(image):
+        if not _is_aside(image):
+            found += 1
+            yield found
+    if not found:  # nothing but previews: the first is all there is
+        image.seek(0)
+        yield 1
+
+
+def _tiff_frames(image: Image.Image) -> Iterator[None]:
+    while True:
+        yield
         try:
             image.seek(image.tell() + 1)
         except EOFError:
             return
-        yield image.tell() + 1
 
 
-def check_side(image: Image.Image, side: int) -> None:
+def _is_aside(image: Image.Image) -> bool:
+    """Whether a TIFF says of this frame that it is a smaller copy of another, or a mask for one."""
+    tags = image.tag_v2  # type: ignore[attr-defined]  # only Pillow's TIFF images have it
+    return bool(tags.get(NEW_SUBFILE_TYPE, 0) & (REDUCED | MASK)) or tags.get(SUBFILE_TYPE) == OLD_REDUCED
+
+
+def check_area(image: Image.Image, pixels: int) -> None:
     """The size the header claims, before any decoding; Pillow itself looks only at a file's first frame."""
-    if max(image.size) > side or min(image.size) < 1:
-        raise ImageTooLarge(f"{image.width} x {image.height} pixels; at most {side} x {side} are accepted")
+    if image.width * image.height > pixels:
+        raise ImageTooLarge(
+            f"{image.width} x {image.height} pixels; at most {pixels / 1e6:g} million (MAX_IMAGE_PIXELS) are accepted"
+        )
+    if min(image.size) < 1:
+        raise CorruptFile("the image has no pixels")
 
 
-def _inspect_image(data: bytes | mmap, kind: str, limits: UploadLimits) -> UploadInfo:
+def _inspect_image(data: bytes | mmap, kind: str, asked: Asked, limits: UploadLimits) -> UploadInfo:
     pages, pixels = 0, 0
+    first: tuple[int, int] | None = None
     with open_image(data, kind) as image:
-        first = image.size
         for pages in frames(image, kind):
-            check_side(image, limits.max_image_side)
-            if pages > limits.max_pages:
-                raise TooManyPages(f"more than {limits.max_pages} pages")
+            first = first or image.size
+            check_area(image, limits.max_image_pixels)
+            if not asked.pages and pages > limits.max_pages:
+                raise TooManyPages(f"more than {limits.max_pages} pages (MAX_PAGES)")
             pixels += image.width * image.height
-            if pixels <= CHECKED_PIXELS:
+            if pixels <= max(CHECKED_PIXELS, limits.max_image_pixels):
                 image.load()
-    if pages == 1 and len(data) > limits.max_file_size:
-        raise FileTooLarge(f"{len(data)} bytes; at most {limits.max_file_size} are accepted for one picture")
-    return UploadInfo(kind, pages, *first)
+    if pages == 1:
+        _check_picture_bytes(data, limits)
+    return UploadInfo(kind, pages, _numbers(pages, asked, limits), *(first or ()))
 
 
-def inspect_blob(path: str, filename: str, limits: UploadLimits) -> UploadInfo:
+def inspect_blob(path: str, asked: Asked, limits: UploadLimits) -> UploadInfo:
     """``inspect`` in a helper process, of a ``Blob``'s bytes."""
-    return inspect(mapped(path), filename, limits)
+    return inspect(mapped(path), asked, limits)

@@ -1,4 +1,4 @@
-"""Real gateway, worker and webhook sender processes on free ports, started, killed and stopped by their pids."""
+"""Real gateway, worker and webhook sender processes on free ports, started and ended by their pids."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from shared.process import bound_to_parent
 from tools.valkey import ROOT, free_port, wait_until
 
 KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH", "VLLM_", "CUDA_", "TRITON_", "OMP_")
@@ -34,7 +35,7 @@ class Process:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.popen = subprocess.Popen(
-                [sys.executable, *self.command],
+                bound_to_parent([sys.executable, *self.command], signal.SIGKILL, os.getpid()),
                 cwd=self.checkout,
                 env=environment(**self.settings),
                 stdout=log,

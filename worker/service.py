@@ -80,7 +80,7 @@ class WorkerService:
         service._loops.start("leases", service._beat, settings.heartbeat)
         service._loops.start("report", service._report, REPORT_SECONDS)
         service._loops.start("reaper", service._reap, REAP_SECONDS)
-        service._loops.start("audit", CounterAudit(service.redis, service.name).run, AUDIT_PAUSE_SECONDS)
+        service._loops.start("audit", CounterAudit(service._quick, service.name).run, AUDIT_PAUSE_SECONDS)
         logger.info("engine %s is ready", engine.describe().name)
         return service
 

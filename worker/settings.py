@@ -23,7 +23,9 @@ class WorkerSettings(JobSettings, HeartbeatSettings):
 
     engine: str = Field("auto", description="auto, cpu, deepseek-ocr, instant, or module:load of another engine")
     jobs_in_flight: int | None = Field(
-        None, ge=1, description="jobs one worker holds at once; default: 64, with DeepSeek-OCR max_num_seqs"
+        None,
+        ge=1,
+        description="jobs one worker holds at once; default: 64, with DeepSeek-OCR its pages at once",
     )
     pages_in_flight: int | None = Field(None, ge=1, description="pages in the engine at once; default: the engine's")
     lease: float = Field(15.0, gt=0, description="seconds a worker's claim on a job lasts unless renewed")
@@ -32,8 +34,9 @@ class WorkerSettings(JobSettings, HeartbeatSettings):
     page_timeout: float = Field(300.0, gt=0, description="seconds one page may be read before it is failed")
     drain_seconds: float = Field(90.0, ge=0, description="seconds running pages get after TERM")
 
-    render_dpi: int = Field(144, ge=36, le=600, description="resolution PDF pages are rendered at")
-    render_max_side: int = Field(4000, ge=64, description="longest side of a rendered page, in pixels")
+    render_dpi: int = Field(144, ge=36, le=600, description="least resolution of PDF pages; scans get their own")
+    render_max_side: int = Field(4000, ge=64, description="longest side of a page's picture; more where it is cut up")
+    render_max_pixels: int = Field(48_000_000, ge=4096, description="largest area of a page's picture, in pixels")
     render_timeout: float = Field(20.0, gt=0, description="seconds one page may take to render before it is killed")
     render_processes: int = Field(2, ge=1, description="render processes of a worker")
     render_ahead: int = Field(4, ge=1, description="pages rendered before the engine has a slot for them")

@@ -1,26 +1,32 @@
 import random
 import re
 
+import pytest
 from made_outputs import blocks, cut, damaged, raw
 
 from deepseek_ocr.boxes import parse_boxes
 from deepseek_ocr.page import PageReader
-from deepseek_ocr.parser import MAX_LABEL, Marker, Parser, Text, parse
+from deepseek_ocr.parser import MAX_LABEL, Marker, Parser, Text, marker, parse
 from deepseek_ocr.tokens import MARKUP
 
-# An independent statement of what is text: whole markers go with their label, stray tags go alone.
-WHOLE = re.compile(
-    r"<\|ref\|>((?:(?!<\|/?(?:ref|det|grounding)\|>|<image>|<｜(?:begin|end)▁of▁sentence｜>|<｜▁pad▁｜>)[\s\S])*)<\|/ref\|>"
-    r"<\|det\|>([^<]*)<\|/det\|>"
-)
-TAGS = re.compile("|".join(map(re.escape, MARKUP)))
+# An independent statement of what is surely text: what follows neither the beginning of a label nor that of a list.
+TAGS = re.compile("(" + "|".join(map(re.escape, MARKUP)) + ")")
 
 
-def plain(output: str) -> str:
-    def keep(match: re.Match[str]) -> str:
-        return "" if parse_boxes(match[2]) else match[0]
+def sure_text(output: str) -> list[str]:
+    pieces = TAGS.split(output)
+    after = [None, *pieces[1::2]]
+    return [piece.strip() for tag, piece in zip(after, pieces[::2], strict=True) if tag not in ("<|ref|>", "<|det|>")]
 
-    return TAGS.sub("", WHOLE.sub(keep, output))
+
+def holds(text: str, pieces: list[str]) -> bool:
+    """Are all the pieces in the text, in order?"""
+    at = 0
+    for piece in pieces:
+        if (found := text.find(piece, at)) < 0:
+            return False
+        at = found + len(piece)
+    return True
 
 
 def read(pieces: list[str]) -> list[Text | Marker]:
@@ -39,8 +45,8 @@ def test_a_thousand_outputs_come_back_as_the_blocks_they_were_made_of():
         made = blocks(rng)
         page = PageReader(999, 999)
         streamed = "".join(map(page.feed, cut(rng, raw(made)))) + page.finish()
-        assert [(b.label, b.bbox, b.text) for b in page.blocks] == [(b.label, b.box, b.text) for b in made]
-        assert streamed == page.markdown == "\n\n".join(b.text for b in made)
+        assert [(b.label, b.bbox) for b in page.blocks] == [(b.label, b.box) for b in made]
+        assert streamed == page.markdown == "\n\n".join(b.text for b in page.blocks)
 
 
 def test_ten_thousand_damaged_outputs_raise_nothing_and_lose_no_text():
@@ -48,7 +54,7 @@ def test_ten_thousand_damaged_outputs_raise_nothing_and_lose_no_text():
     for _ in range(10_000):
         output = damaged(rng, raw(blocks(rng)[:3]))
         events = read(cut(rng, output))
-        assert text_of(events) == plain(output)
+        assert holds(text_of(events), sure_text(output))
         page = PageReader(1240, 1754)
         page.feed(output)
         page.finish()
@@ -76,14 +82,66 @@ def test_a_label_that_never_ends_becomes_text_before_the_output_does():
     assert parser.feed("x" * (MAX_LABEL + 1)) == [Text("x" * (MAX_LABEL + 1))]
 
 
-def test_a_label_without_boxes_is_text():
-    assert parse("<|ref|>title<|/ref|># A") == [Text("title# A")]
+def test_a_label_that_names_no_kind_is_text_and_its_boxes_never_are():
+    assert parse("<|ref|>Hello<|/ref|> there") == [Text("Hello there")]
+    assert parse("<|ref|>Hello<|/ref|><|det|>[[__import__('os'), 1, 2, 3]]<|/det|>") == [Text("Hello")]
 
 
-def test_boxes_that_are_not_integers_are_text():
-    assert parse("<|ref|>t<|/ref|><|det|>[[__import__('os'), 1, 2, 3]]<|/det|>") == [
-        Text("t[[__import__('os'), 1, 2, 3]]")
-    ]
+@pytest.mark.parametrize(
+    ("written", "boxes", "text"),
+    [
+        # The list of boxes is broken: its integers, in fours.
+        ("<|ref|>text<|/ref|><|det|>[[11 22, 33, 44]]<|/det|>\nA", ((11, 22, 33, 44),), "\nA"),
+        ("<|ref|>text<|/ref|><|det|>[[11, raw 22, 33, 44]]<|/det|>\nA", ((11, 22, 33, 44),), "\nA"),
+        ("<|ref|>text<|/ref|><|det|>[[11,- 22, 33, 44]]<|/det|>\nA", ((11, 22, 33, 44),), "\nA"),
+        ("<|ref|>text<|/ref|><|det|> [[11, 22, 33, 44]]<|/det|>\nA", ((11, 22, 33, 44),), "\nA"),
+        ("<|ref|>text<|/ref|> <|det|>[[11, 22, 33) 44]]<|/det|>A", ((11, 22, 33, 44),), "A"),
+        ("<|ref|>text<|/ref|><|det|>[[11, 22, 33, 44], [1, 2, 3]]<|/det|>A", ((11, 22, 33, 44),), "A"),
+        ("<|ref|>text<|/ref|><|det|>[[11, hotline, 33, 44]]<|/det|>\nA", (), "\nA"),
+        ("<|ref|>text<|/ref|><|det|>[0.5, 0.5, 0.5, 0.5]<|/det|>\nA", (), "\nA"),
+        # It has no end: what looks like a part of it is skipped, the rest is the block's text.
+        ("<|ref|>text<|/ref|><|det|>[[11, 22, 33, 44]]\nA line", ((11, 22, 33, 44),), "\nA line"),
+        ("<|ref|>text<|/ref|><|det|>[[11, A line", (), "A line"),
+        ("<|ref|>text<|/ref|><|det|>[1.5cm] \nA", (), " \nA"),
+        ("<|ref|>text<|/ref|><|det|>[[11, 22\n2024 was", (), "\n2024 was"),
+        # There is none.
+        ("<|ref|>text<|/ref|>A line", (), "A line"),
+        ("<|ref|>text A line\nB", (), " A line\nB"),
+        ("<|ref|>text\nA line", (), "\nA line"),
+        # The label is one of a kind all the same.
+        ("<|ref|>text_begin<|/ref|><|det|>[[1, 2, 3, 4]]<|/det|>A", ((1, 2, 3, 4),), "A"),
+        ("<|ref|>text_12<|/ref|><|det|>[[1, 2, 3, 4]]<|/det|>A", ((1, 2, 3, 4),), "A"),
+        ("<|ref|>text of text<|/ref|><|det|>[[1, 2, 3, 4]]<|/det|>A", ((1, 2, 3, 4),), "A"),
+        ("<|ref|>text group<|/ref|><|det|>[[1, 2, 3, 4]]<|/det|>A", ((1, 2, 3, 4),), "A"),
+    ],
+)
+def test_a_broken_marker_is_a_marker(written, boxes, text):
+    assert parse(written) == [Marker("text", boxes), Text(text)]
+    assert read(list(written)) != []
+    assert text_of(read(list(written))) == text
+    assert [event for event in read(list(written)) if isinstance(event, Marker)] == [Marker("text", boxes)]
+
+
+@pytest.mark.parametrize("cut", ["<|ref|>", "<|ref|>te", "<|ref|>sub_title", "<|ref|>text<|/ref|><|det|>[[800, 873,"])
+def test_an_output_that_ends_inside_a_marker_says_nothing_of_it(cut):
+    assert text_of(parse("A" + cut)) == "A"
+
+
+def test_a_long_text_in_a_list_of_boxes_is_text():
+    told = "the page goes on and on in the list, as if nothing had happened"
+    assert text_of(parse(f"<|ref|>text<|/ref|><|det|>[[1, 2, {told}]]<|/det|>")) == f"{told}]]"
+
+
+def test_a_list_without_a_label_is_no_text():
+    assert parse("A<|det|>[[1, 2, 3, 4]]<|/det|>B") == [Text("AB")]
+
+
+@pytest.mark.parametrize("line", ["title", "table", "image", "text_1", "code group"])
+def test_where_labels_are_text_none_names_a_kind(line):
+    output = marker(line, ((1, 2, 3, 4),))
+    (event,) = parse(output, kinds=False)
+    assert (event, event.is_text) == (Marker(line, ((1, 2, 3, 4),)), True)
+    assert text_of(parse(f"<|ref|>{line}<|/ref|>", kinds=False)) == line
 
 
 def test_a_marker_may_have_several_boxes():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,16 @@ from deploy.local.failure import Failure
 from deploy.local.folder import ROOT, Folder
 from deploy.local.ports import LOOPBACK, free_port
 from gateway.settings import GatewaySettings
+from shared.process import bound_to_parent
 from worker.settings import WorkerSettings
 
 VALKEY_MAXMEMORY = "2gb"
 DRAIN_SECONDS = 5.0  # a page that is not done by then is read again by the next run: the job is kept
 STOP_SECONDS = 20  # after draining, until a process is killed
 FLOWER_PORT = 5555
+# Secrets of the launcher's environment do not enter processes that have no use for them.
+NO_KEYS = {"API_KEYS": ""}
+NO_SECRETS = {**NO_KEYS, "WEBHOOK_SECRET": ""}
 NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1"}  # onnxruntime's own, on by default in its wheels
 
 
@@ -73,15 +78,16 @@ def make_plan(
     redis_url = f"redis://{LOOPBACK}:{valkey_port}/0"
     drain = worker.drain_seconds if "drain_seconds" in worker.model_fields_set else DRAIN_SECONDS
     ours = {"REDIS_URL": redis_url, "HOST": host, "PORT": str(port), "DRAIN_SECONDS": str(drain)}
+    in_worker = NO_TELEMETRY | {"PYTHONPATH": _path()}
     programs = [
         Program("valkey", _valkey(valkey_port), {}, folder.valkey),
         Program("gateway", (sys.executable, "-m", "gateway"), ours),
-        Program("worker", (worker_python, "-m", "worker"), ours | NO_TELEMETRY | {"PYTHONPATH": _path()}),
+        Program("worker", (worker_python, "-m", "worker"), ours | NO_SECRETS | in_worker),
     ]
     flower_port = None if once else free_port(FLOWER_PORT)
     if flower_port is not None:
-        programs.append(Program("webhooks", (sys.executable, "-m", "worker.webhooks"), ours))
-        programs.append(Program("flower", _flower(flower_port), {"CELERY_BROKER_URL": redis_url}))
+        programs.append(Program("webhooks", (sys.executable, "-m", "worker.webhooks"), ours | NO_KEYS))
+        programs.append(Program("flower", _flower(flower_port), NO_SECRETS | {"CELERY_BROKER_URL": redis_url}))
     key = first_key(gateway.api_keys.get_secret_value())
     return Plan(host, port, valkey_port, flower_port, drain + STOP_SECONDS, key, tuple(programs))
 
@@ -131,11 +137,11 @@ pidfile = {_quoted(folder.path / "supervisord.pid")}
 
 
 def _section(rank: int, program: Program, plan: Plan, folder: Folder) -> str:
-    with_parent = (sys.executable, "-I", "-S", str(Path(__file__).with_name("parent_death.py")))
+    command = bound_to_parent(program.command, signal.SIGTERM)
     environment = ",".join(f'{name}="{value}"' for name, value in program.environment.items())
     return f"""
 [program:{program.name}]
-command = {_quoted(shlex.join([*with_parent, *program.command]))}
+command = {_quoted(shlex.join(command))}
 directory = {_quoted(program.directory)}
 environment = {_quoted(environment)}
 priority = {rank}

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from deploy.local.failure import Failure
 from deploy.local.folder import ROOT, Folder
-from deploy.local.parent_death import adopt_orphans
 from deploy.local.programs import Plan, supervisord_config
 from deploy.local.signals import Signals
+from shared.process import adopt_orphans
 
 POLL_SECONDS = 0.05
 ORPHAN_SECONDS = 5.0

@@ -12,12 +12,12 @@ import sys
 
 from supervisor import supervisord
 
-from deploy.local.parent_death import die_with_parent
+from shared.process import die_with_parent
 
 
 def main(parent: str, config: str, folder: str | None = None) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until supervisord sets its own
-    die_with_parent()
+    die_with_parent(signal.SIGTERM)
     try:
         if os.getppid() == int(parent):
             supervisord.main(["-n", "-c", config])

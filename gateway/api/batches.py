@@ -114,7 +114,7 @@ class BatchSubmission:
 
     async def _submit(self, file: UploadFile, place: str) -> None:
         try:
-            upload = await self._submissions.receive_upload(file, self._submit_options.pages)
+            upload = await self._submissions.receive_upload(file, self._submit_options)
             if not self._jobs:
                 await self._store.create_batch(self._caller.owner, self.id, self._fingerprint)
             key = f"batch:{self._key}:{place}" if self._key else None

@@ -1,4 +1,4 @@
-"""Names of uploads, made harmless before they surface in a header, a zip or a page."""
+"""Make the names of uploads harmless before they appear in a header, a zip or a page."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import unicodedata
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
-MAX_BYTES = 120
+MAX_FILENAME_BYTES = 120
 _UNSAFE = dict.fromkeys(map(ord, "<>:\"|?*&'`;%$\\/"), "_")
 _DEVICES = {"con", "prn", "aux", "nul"} | {f"{name}{i}" for name in ("com", "lpt") for i in range(1, 10)}
 
@@ -26,7 +26,7 @@ def clean_filename(name: str) -> str:
 def _shortened(name: str) -> str:
     suffix = PurePosixPath(name).suffix
     suffix = suffix if len(suffix.encode()) <= 10 else ""
-    stem = name.removesuffix(suffix).encode()[: MAX_BYTES - len(suffix.encode())].decode(errors="ignore")
+    stem = name.removesuffix(suffix).encode()[: MAX_FILENAME_BYTES - len(suffix.encode())].decode(errors="ignore")
     return (stem.rstrip() + suffix).strip(". ")
 
 

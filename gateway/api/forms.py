@@ -15,19 +15,18 @@ from urllib.parse import urlsplit
 from fastapi import Request
 from pydantic import JsonValue
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
 
+from gateway.api.multipart import NAMELESS, read_parts
 from gateway.settings import GatewaySettings
 from shared.contract import page_range
 from shared.contract.job import WebhookTarget
 from shared.contract.options import MathFormat, Mode, Options, Priority, ReadType, TableFormat, TextLayer
-from shared.errors import BadOption, BadPrompt, BadWebhookUrl, FileMissing, PromptTooLong
+from shared.errors import BadOption, BadPrompt, BadWebhookUrl, FileMissing, PromptTooLong, UnsupportedEncoding
 
 WEBHOOK_EVENTS: Final = ("job.started", "job.succeeded", "job.partial", "job.failed", "job.cancelled")
-MAX_FIELDS: Final = 64
-MAX_FIELD_BYTES: Final = 64 * 1024
+MAX_PASSWORD_BYTES: Final = 127  # the limit of the PDF standard (ISO 32000-2, 7.6.4)
 MAX_URL_CHARS: Final = 2048
-MAX_DEPTH: Final = 32
+MAX_METADATA_DEPTH: Final = 32
 MAX_KEY_CHARS: Final = 255
 # <image>, <|ref|>, <|grounding|>, DeepSeek's <｜…｜>, </s>: anything a tokenizer may read as more than text.
 SPECIAL_TOKEN: Final = re.compile(r"<image>|<\s*/?\s*[|｜][^<>]{0,64}[|｜]\s*>|<pad>|</?s>", re.IGNORECASE)
@@ -58,6 +57,7 @@ def _flag(default: str, description: str) -> Field:
 
 TYPE: Final = Field(_text("what the picture is", enum=[*ReadType], default=ReadType.DOCUMENT))
 PROMPT: Final = Field(_text("instead of the one that `type` stands for"), {"maxLength": "max_prompt_length"})
+PASSWORD: Final = Field(_text("of a PDF that needs one", format="password", maxLength=MAX_PASSWORD_BYTES))
 # The fields of a submission: what is not listed is refused, and the OpenAPI document describes these.
 FIELDS: Final[Mapping[str, Field]] = {
     "type": TYPE,
@@ -66,8 +66,13 @@ FIELDS: Final[Mapping[str, Field]] = {
     "pages": Field(_text("such as 1-3,7; default: all", example="1", maxLength=page_range.MAX_LENGTH)),
     "priority": Field({"type": "string", "enum": [*Priority], "default": Priority.NORMAL}),
     "text_layer": Field(
-        _text("`prefer`: a PDF page that has its own text gives that", enum=[*TextLayer], default=TextLayer.IGNORE)
+        _text(
+            "`prefer`: a PDF page gives its own text where that accounts for all that is drawn",
+            enum=[*TextLayer],
+            default=TextLayer.IGNORE,
+        )
     ),
+    "password": PASSWORD,
     "table": Field(
         _text(
             "`markdown`: pipes for rectangular tables, HTML for those with spans; `html`: HTML for all",
@@ -96,6 +101,7 @@ FIELDS: Final[Mapping[str, Field]] = {
 READ_FIELDS: Final[Mapping[str, Field]] = {
     "type": TYPE,
     "prompt": PROMPT,
+    "password": PASSWORD,
     "stream": _flag("true", "events as the text is made, or one answer"),
 }
 
@@ -116,16 +122,17 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class SubmitOptions:
-    """The checked fields of a submission. ``deadline``: seconds from now."""
+    """The checked fields of a submission. ``deadline``: seconds from now. ``password``: a PDF's."""
 
     options: Options
     pages: str | None = None
     deadline: float | None = None
     metadata: Mapping[str, JsonValue] | None = None
     webhook: WebhookTarget | None = None
+    password: str | None = field(default=None, repr=False)
 
     def fingerprint(self) -> str:
-        """Equal for equal options, different for different ones."""
+        """Equal for equal options, different for different ones. Leaves out the password: it only opens the file."""
         webhook = [self.webhook.url, *self.webhook.events] if self.webhook else None
         facts = [self.options.model_dump(mode="json"), self.pages, self.deadline, self.metadata, webhook]
         return json.dumps(facts, sort_keys=True)
@@ -134,25 +141,31 @@ class SubmitOptions:
 @asynccontextmanager
 async def read_form(request: Request, known: Collection[str], files: int) -> AsyncIterator[Form]:
     """The form of this request; its files (on disk beyond 1 MiB) live as long as the block."""
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type != "multipart/form-data":
-        raise FileMissing("Send multipart/form-data with a part named file")
+    _refuse_ignored(request)
     async with _parts(request, files) as parts:
         form = Form(_texts(parts, known), _files(parts))
         if not form.files:
-            raise FileMissing("There is no part named file with a filename")
+            raise FileMissing("There is no part named file")
         if len(form.files) > files > 1:
             raise BadOption(f"A batch may have {files} files")
         yield form
 
 
+def _refuse_ignored(request: Request) -> None:
+    """Refuse options in the query, which would be ignored, and bodies that cannot be read."""
+    if stray := next(iter(request.query_params), None):
+        raise BadOption(f"Options are fields of the form: send {_shown(stray)} there, not in the URL's query")
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        raise UnsupportedEncoding(f"The body has the Content-Encoding {_shown(encoding)}: send it as it is")
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "multipart/form-data":
+        raise FileMissing("Send multipart/form-data with a part named file")
+
+
 @asynccontextmanager
 async def _parts(request: Request, files: int) -> AsyncIterator[list[tuple[str, UploadFile | str]]]:
-    try:
-        form = await request.form(max_files=files + 1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES)
-    except HTTPException as error:
-        kind = BadOption if error.detail.startswith("Too many") else FileMissing
-        raise kind(f"The multipart body cannot be read: {error.detail}") from error
+    form = await read_parts(request, files + 1)
     try:
         yield list(form.multi_items())
     finally:
@@ -160,7 +173,10 @@ async def _parts(request: Request, files: int) -> AsyncIterator[list[tuple[str, 
 
 
 def _files(parts: list[tuple[str, UploadFile | str]]) -> tuple[UploadFile, ...]:
-    found = [(name, part) for name, part in parts if isinstance(part, UploadFile)]
+    """The files. One without a name is called ``upload``; a part named ``file`` with neither name nor bytes is none."""
+    found = [(name, part) for name, part in parts if isinstance(part, UploadFile) and (part.filename or part.size)]
+    for _, part in found:
+        part.filename = part.filename or NAMELESS
     if stray := [name for name, _ in found if name != "file"]:
         raise BadOption(f"The file belongs in a part named file, not {_shown(stray[0])}")
     return tuple(part for _, part in found)
@@ -169,15 +185,21 @@ def _files(parts: list[tuple[str, UploadFile | str]]) -> tuple[UploadFile, ...]:
 def _texts(parts: list[tuple[str, UploadFile | str]], known: Collection[str]) -> dict[str, str]:
     fields: dict[str, str] = {}
     for name, value in parts:
-        if isinstance(value, UploadFile) or (name == "file" and not value):
+        if isinstance(value, UploadFile):
             continue
         if name not in known:
-            raise FileMissing("The part file has no filename") if name == "file" else _unknown(name, known)
+            raise _unknown(name, known)
         if name in fields and name != "webhook_events":
             raise BadOption(f"{name} was sent twice")
+        value = _trimmed(name, value)
         if value:
             fields[name] = f"{fields[name]},{value}" if name in fields else value
     return fields
+
+
+def _trimmed(name: str, value: str) -> str:
+    """Strip what forms and ``curl -F name=<FILE`` add around a value; blanks may belong to a password."""
+    return value.rstrip("\r\n") if name == "password" else value.strip()
 
 
 def _unknown(name: str, known: Collection[str]) -> BadOption:
@@ -210,6 +232,7 @@ def parse_options(fields: Mapping[str, str], settings: GatewaySettings) -> Submi
         read_deadline(fields.get("deadline"), settings.max_job_age),
         read_metadata(fields.get("metadata", "{}"), settings.max_metadata_size),
         read_webhook(fields.get("webhook_url"), fields.get("webhook_events")),
+        read_password(fields.get("password")),
     )
 
 
@@ -243,6 +266,13 @@ def read_prompt(text: str | None, longest: int) -> str | None:
     return text
 
 
+def read_password(text: str | None) -> str | None:
+    """A PDF's password. It appears in no response, error or log."""
+    if text is not None and ("\0" in text or len(text.encode(errors="surrogatepass")) > MAX_PASSWORD_BYTES):
+        raise BadOption(f"password may have {MAX_PASSWORD_BYTES} bytes")
+    return text
+
+
 def read_deadline(text: str | None, longest: int) -> float | None:
     if text is None:
         return None
@@ -264,8 +294,8 @@ def read_metadata(text: str, largest: int) -> dict[str, JsonValue]:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         raise BadOption("metadata must be a JSON object") from None
-    if not isinstance(value, dict) or _depth(value) > MAX_DEPTH:
-        raise BadOption(f"metadata must be a JSON object, at most {MAX_DEPTH} deep")
+    if not isinstance(value, dict) or _depth(value) > MAX_METADATA_DEPTH:
+        raise BadOption(f"metadata must be a JSON object, at most {MAX_METADATA_DEPTH} deep")
     return value
 
 

@@ -12,6 +12,7 @@ from gateway.api.workers import ready_workers
 from gateway.dependencies import MetricsDep, SettingsDep, StoreDep
 from gateway.metrics import ServiceSnapshot
 from shared.errors import EngineNotReady, QueueFull, StoreUnavailable
+from shared.sniff import readable
 from shared.store.jobs import Store
 
 router = APIRouter(tags=["health"])
@@ -37,6 +38,10 @@ class EngineModel(BaseModel):
     version: str
     modes: list[str]
     prompts: bool = Field(description="whether a prompt of your own has an effect")
+    languages: list[str] = Field(
+        description="ISO 639-1 codes of the languages whose every letter it reads; empty where nobody has counted them",
+        examples=[["de", "en", "fr", "zh"]],
+    )
 
 
 class Alive(BaseModel):
@@ -65,16 +70,17 @@ async def models(store: StoreDep, settings: SettingsDep) -> EngineModel:
     if not ready:
         raise EngineNotReady("No worker with a ready engine has reported", retry_after=5)
     engine = ready[0].engine
-    width, height = (min(side, settings.max_image_side) for side in engine.max_image_size)
+    width, height = engine.max_image_size
     return EngineModel(
         model=engine.model,
         capabilities=list(engine.capabilities),
         max_image_size=f"{width}x{height}",
-        supported_formats=list(settings.allowed_extensions),
+        supported_formats=readable(settings.allowed_extensions),
         engine=engine.name,
         version=engine.version,
         modes=list(engine.modes),
         prompts=engine.prompts,
+        languages=list(engine.languages),
     )
 
 

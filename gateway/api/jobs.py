@@ -49,7 +49,7 @@ async def submit_job(
     await submissions.refuse_when_full(request)
     async with read_form(request, FIELDS, files=1) as form:
         submit_options = await submissions.check_form(form)
-        upload = await submissions.receive_upload(form.file, submit_options.pages)
+        upload = await submissions.receive_upload(form.file, submit_options)
         submitter = Submitter(caller.owner, key, page_quota=caller.page_quota)
         submitted = await submissions.submit(upload, submit_options, submitter)
     job = await _submitted(store, submitted.job_id, caller.owner)

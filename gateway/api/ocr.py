@@ -77,7 +77,7 @@ async def read(
     async with read_form(request, READ_FIELDS, files=1) as form:
         stream = read_flag("stream", form.fields, default=True)
         submit_options = await submissions.check_form(form)
-        upload = await submissions.receive_upload(form.file, submit_options.pages)
+        upload = await submissions.receive_upload(form.file, submit_options)
         submitter = Submitter(caller.owner, page_quota=caller.page_quota)
         submitted = await submissions.submit(upload, submit_options, submitter)
     call = OcrCall(store, hub, background, submitted.job_id, upload, request_id(request))
@@ -158,8 +158,8 @@ class OcrCall:
     async def _pieces(self, reader: EventReader, text_stream: TextStream) -> list[dict[str, Any]]:
         """Wait for the next pieces of text, and for the end."""
         events = await reader.next(POLL_SECONDS)
-        if not events and (await self._job()).finished:
-            self._over = False  # not before all of it was sent
+        job = None if events else await self._job()
+        if job is not None and job.finished:
             events = await reader.rest()
         pieces: list[dict[str, Any]] = []
         if reader.missed:
@@ -169,8 +169,10 @@ class OcrCall:
                 pieces += text_stream.ended(page)
         for stored in events:
             pieces += await self._pieces_of(stored, text_stream)
-        if not events or any(isinstance(stored.event, JobEnded) for stored in events):
-            pieces += self._end(await self._job(), text_stream)
+        if job is None and any(isinstance(stored.event, JobEnded) for stored in events):
+            job = await self._job()
+        if job is not None:
+            pieces += self._end(job, text_stream)
         return pieces
 
     async def _pieces_of(self, stored: StoredEvent, text_stream: TextStream) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from gateway.api.forms import FIELDS, MAX_KEY_CHARS, READ_FIELDS
 from gateway.api.problems import ProblemDetails
 from gateway.formats.registry import FORMATS
 from gateway.settings import GatewaySettings
+from shared.sniff import readable
 
 MULTIPART: Final = "x-form"
 RESULT: Final = "x-result-formats"
@@ -41,7 +42,7 @@ READ_FORM: Final = {MULTIPART: "read"}
 
 def form_body(kind: str, settings: GatewaySettings) -> dict[str, Any]:
     """The ``requestBody`` of a form: ``job``, ``batch`` (many files) or ``read`` (the original API)."""
-    types = ", ".join(settings.allowed_extensions)
+    types = ", ".join(readable(settings.allowed_extensions))
     file: dict[str, Any] = {"type": "string", "format": "binary", "description": f"one of {types}"}
     files = {"type": "array", "items": file, "minItems": 1, "maxItems": settings.max_batch_files}
     fields = READ_FIELDS if kind == "read" else FIELDS

@@ -49,6 +49,7 @@ STATUS: Final[Mapping[str, int]] = {
     "result-expired": 410,
     "body-too-large": 413,
     "url-too-long": 414,
+    "unsupported-encoding": 415,
     "idempotency-mismatch": 422,
     "queue-full": 429,
     "rate-limited": 429,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from fastapi import Request
@@ -20,7 +20,8 @@ from shared.contract.options import Options
 from shared.errors import BadOption, BadWebhookUrl, FileMissing, FileTooLarge, PromptTooLong, QueueFull
 from shared.ssrf_guard import Blocked, SsrfGuard, Unresolved
 from shared.store.jobs import Store, Submitted
-from shared.upload_check import UploadInfo
+from shared.store.upload import with_password
+from shared.upload_check import Asked, UploadInfo
 
 LOOKUP_SECONDS: Final = 5.0
 
@@ -37,13 +38,17 @@ class Submitter:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedUpload:
-    """A file that passed every check. ``numbers``: the pages that are to be read."""
+    """A file that passed every check. ``numbers``: the pages that are to be read. ``password``: a PDF's."""
 
-    data: bytes
+    data: bytes = field(repr=False)
     sha256: str
     filename: str
     info: UploadInfo
-    numbers: tuple[int, ...]
+    password: str | None = field(default=None, repr=False)
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        return self.info.numbers
 
     @property
     def input(self) -> Input:
@@ -100,7 +105,7 @@ class Submissions:
         if options.prompt is not None and 0 < longest < len(options.prompt):
             raise PromptTooLong(f"The prompt has {len(options.prompt)} characters; the engine takes {longest}")
 
-    async def receive_upload(self, file: UploadFile, pages: str | None) -> ReceivedUpload:
+    async def receive_upload(self, file: UploadFile, submit_options: SubmitOptions) -> ReceivedUpload:
         """Read one file of the form and check it in a sandbox. Raises ``FileValidationError`` and others."""
         limit = max(self.settings.max_file_size, self.settings.max_pdf_size)
         if not file.filename and not file.size:
@@ -108,10 +113,10 @@ class Submissions:
         if file.size is not None and file.size > limit:
             raise FileTooLarge(f"{file.size} bytes; at most {limit} are accepted")
         data, filename = await file.read(), clean_filename(file.filename or "")
-        info = await self.inspector.inspect(data, filename)
-        numbers = page_range.parse(pages, info.pages) if pages else tuple(range(1, info.pages + 1))
+        password = submit_options.password
+        info = await self.inspector.inspect(data, Asked(filename, submit_options.pages, password))
         digest = await asyncio.to_thread(hashlib.sha256, data)
-        return ReceivedUpload(data, digest.hexdigest(), filename, info, numbers)
+        return ReceivedUpload(data, digest.hexdigest(), filename, info, password)
 
     async def submit(self, upload: ReceivedUpload, submit_options: SubmitOptions, submitter: Submitter) -> Submitted:
         """Store the job and its place in the queue, in one step or not at all."""
@@ -128,7 +133,8 @@ class Submissions:
             page_quota=submitter.page_quota,
         )
         payload = f"{upload.sha256}\n{submit_options.fingerprint()}".encode()
-        return await self.store.submit(new, upload.data, hashlib.sha256(payload).hexdigest())
+        stored = with_password(upload.data, upload.password)
+        return await self.store.submit(new, stored, hashlib.sha256(payload).hexdigest())
 
 
 def check_mode(mode: str, modes: set[str]) -> None:

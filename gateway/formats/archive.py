@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from io import BytesIO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
+from gateway.formats.csv_tables import csv_tables
 from gateway.formats.layout import Layout
 from gateway.formats.markdown import markdown
 from shared.contract.document import Document
@@ -19,7 +20,10 @@ def as_json(document: Document) -> str:
 
 
 def archive(document: Document, figures: Mapping[str, bytes], layout: Layout | None = None) -> bytes:
-    """``result.md``, ``result.json`` and ``images/<name>``; ``ValueError`` for a name that is no figure's."""
+    """``result.md``, ``result.json``, ``images/<name>`` and ``tables/<page>_<i>.csv``.
+
+    Raises ``ValueError`` for a name that is no figure's.
+    """
     if wrong := [name for name in figures if not _NAME.fullmatch(name)]:
         raise ValueError(f"not the name of a figure: {wrong[0]!r}")
     buffer = BytesIO()
@@ -28,6 +32,8 @@ def archive(document: Document, figures: Mapping[str, bytes], layout: Layout | N
         out.writestr(_entry("result.json", ZIP_DEFLATED), as_json(document))
         for name in sorted(figures, key=lambda name: tuple(map(int, name[:-4].split("_")))):
             out.writestr(_entry(f"images/{name}", ZIP_STORED), figures[name])
+        for name, table in csv_tables(document):
+            out.writestr(_entry(name, ZIP_DEFLATED), table)
     return buffer.getvalue()
 
 

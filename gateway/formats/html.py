@@ -93,6 +93,7 @@ _ATTRIBUTES: dict[str, set[str]] = {
     "a": {"href", "title"},
     "img": {"src", "alt", "title", "width", "height"},
     "ol": {"start"},
+    "li": {"value"},
     **{cell: {"colspan", "rowspan", "align", "scope"} for cell in ("td", "th")},
 }
 _FIGURE = re.compile(r"images/([A-Za-z0-9_-]+\.(?:jpg|jpeg|png|webp))", re.ASCII)
@@ -160,6 +161,12 @@ class _Renderer(RendererHTML):
 
     def html_inline(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
         return only_markup(tokens[index].content)
+
+    def list_item_open(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+        # Markdown counts on from a list's first number; the page may not.
+        if tokens[index].info:
+            tokens[index].attrSet("value", tokens[index].info)
+        return self.renderToken(tokens, index, options, env)
 
     def td_open(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
         # The page's CSP allows no style attribute.

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from gateway.streaming import sse
 from shared.contract.events import StatusChanged
 from shared.contract.states import JobStatus
 from shared.store import keyspace
@@ -24,6 +25,7 @@ BLOCK_MS: Final = 1_000
 READ_PAUSE_SECONDS: Final = 0.01  # between two shared reads, so that one read collects the events of many streams
 MAX_QUEUED_EVENTS: Final = 256  # events a reader may be behind before it has to read from Redis
 EVENTS_PER_READ: Final = 500
+MAX_KEPT_TEXTS: Final = 1024  # events as they are sent, of all jobs together
 
 
 def moment(event_id: str) -> tuple[int, int]:
@@ -73,9 +75,13 @@ class EventReader:
         return fresh
 
     async def rest(self) -> list[StoredEvent]:
-        """What Redis has after ``position``: for a job that has ended, though nothing was heard of it."""
+        """All that Redis has after ``position``: of a job that has ended, though nothing was heard of it."""
+        found: list[StoredEvent] = []
         self._behind = True
-        return await self.next(0)
+        while more := await self.next(0):
+            found += more
+            self._behind = True
+        return found
 
     async def _wait(self, seconds: float) -> None:
         try:
@@ -126,7 +132,17 @@ class Hub:
         self._watched: dict[str, FollowedStream] = {}
         self._wake_key, self._wake_id = keyspace.WAKE(secrets.token_hex(8)), "0-0"
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._texts: dict[tuple[str, str], str] = {}
         self.closed = False
+
+    def text_of(self, job_id: str, stored: StoredEvent) -> str:
+        """An event as it is sent, written once for all who follow the job."""
+        key = (job_id, stored.id)
+        if (text := self._texts.get(key)) is None:
+            if len(self._texts) >= MAX_KEPT_TEXTS:
+                self._texts.clear()
+            text = self._texts[key] = sse.message(stored.event.payload(), stored.name, stored.id)
+        return text
 
     @asynccontextmanager
     async def follow(self, job_id: str, after: str | None) -> AsyncIterator[EventReader]:

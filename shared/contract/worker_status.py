@@ -16,7 +16,8 @@ class EngineStatus:
 
     ``slots``: pages it can read at once. ``state``: starting, ready, busy (reads, and all slots may be taken) or dead.
     ``modes``, ``prompts``, ``max_prompt_chars``: what of a submission's options has an effect. ``max_image_size``:
-    width and height in pixels. ``gpu_memory_used``: bytes, None without a GPU. ``metrics``: its own numbers, by name.
+    width and height in pixels. ``languages``: ISO 639-1 codes of those it reads whole, empty where nobody counted them.
+    ``gpu_memory_used``: bytes, None without a GPU. ``metrics``: its own numbers, by name.
     """
 
     name: str
@@ -25,6 +26,7 @@ class EngineStatus:
     capabilities: tuple[str, ...] = ("document", "image")
     modes: tuple[str, ...] = ()
     prompts: bool = False
+    languages: tuple[str, ...] = ()
     max_prompt_chars: int = 0
     max_image_size: tuple[int, int] = (6400, 6400)
     version: str = ""

@@ -152,7 +152,8 @@ def connect(url: str, *, patient: bool, connections: int = 64) -> Client:
         retry=Retry(backoff, 60 if patient else 1),
         retry_on_error=list(UNREACHABLE[:2]),
     )
-    return Patient(connection_pool=pool) if patient else Hurried(connection_pool=pool)
+    # from_pool: `aclose` then closes the connections too.
+    return Patient.from_pool(pool) if patient else Hurried.from_pool(pool)
 
 
 @contextmanager

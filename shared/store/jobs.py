@@ -107,7 +107,7 @@ class Store:
         horizon = limits.max_job_age + 2 * limits.result_ttl
         fields = {**record_fields(new), "result_ttl": limits.result_ttl, "max_age": limits.max_job_age}
         reply = await self.scripts.run(
-            "submit", job_id, upload, celery_message(job_id), new.pages, len(upload),
+            "submit", job_id, upload, celery_message(job_id), new.pages, new.input.bytes,
             RANKS[new.options.priority], new.owner, new.idempotency_key or "", fingerprint, limits.idempotency_ttl,
             new.batch or "", limits.max_queue_jobs, limits.max_queue_pages, limits.max_queue_bytes,
             limits.requeue_after, "" if new.deadline is None else new.deadline, horizon,

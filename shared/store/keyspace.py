@@ -56,7 +56,9 @@ _job_end = "the job's end"
 # -- a job
 JOB = Key("job:{ID}", "the record (hash; `shared/contract/record.py`)", "twice `result_ttl` after its end",
           gateway=BOTH, worker=BOTH, webhooks=READ)  # fmt: skip
-UPLOAD = Key("in:{ID}", "the upload's bytes", _job_end, gateway=BOTH, worker=BOTH)
+UPLOAD = Key(
+    "in:{ID}", "the upload's bytes, and the password of a PDF that needs one", _job_end, gateway=BOTH, worker=BOTH
+)
 PAGES = Key("pages:{ID}", "page number -> result (JSON)", _result_ttl, gateway=BOTH, worker=BOTH)
 PAGE_SUMMARIES = Key("marks:{ID}", "page number -> summary (JSON)", _result_ttl, gateway=BOTH, worker=BOTH)
 PAGE_IMAGES = Key("img:{ID}", "page number -> picture (WebP)", _result_ttl, gateway=BOTH, worker=BOTH)

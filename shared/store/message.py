@@ -1,7 +1,7 @@
 """The Celery message of a job: its id and nothing else, as Celery's own client would have sent it.
 
-Written here so that the record and the message enter Redis in one atomic step (``shared/lua/submit.lua``); protocol 2
-in kombu's Redis envelope. ``tests/integration`` has a real worker take it.
+Written here so that the record and the message enter Redis in one atomic step (``shared/lua/jobs/submit.lua``);
+protocol 2 in kombu's Redis envelope. ``tests/integration`` has a real worker take it.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -41,7 +42,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AttackTarget]:
         "service", enabled=True, passwords=f"+{REDIS_PASSWORD}", keys="*", channels="*", categories=["+@all"]
     )
     url = valkey.url.replace("redis://", f"redis://service:{REDIS_PASSWORD}@")
-    common = {"webhook_secret": secret, "log_level": "debug", "render_timeout": 5}
+    common: dict[str, Any] = {"webhook_secret": secret, "log_level": "debug", "render_timeout": 5}
     gateway = Gateway(
         folder, url, api_keys=f"one={KEY}", rate_limit=10**6, rate_burst=10**6, webhook_allow="127.0.0.1",
         webhook_allow_http="true", webhook_ports="", **common,

@@ -44,8 +44,8 @@ def test_no_hostile_file_causes_a_5xx_a_dead_process_or_more_than_a_gibibyte(tar
             return case, client.post(JOBS, files={"file": (case.name, case.data)}, timeout=120)
 
         answers: list[tuple[Case, httpx.Response]] = []
-        for answer in pool.map(send, cases()):
-            answers.append(answer)
+        for answered in pool.map(send, cases()):
+            answers.append(answered)
             peak = max(peak, largest(target))
         assert len(answers) >= 150
         for case, answer in answers:

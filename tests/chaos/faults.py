@@ -8,7 +8,7 @@ import json
 import random
 import resource
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Final
 
 import redis
@@ -343,13 +343,13 @@ FAULTS: Final[dict[str, Fault]] = {
 class Breaker:
     """Every fault once in a random order, then again."""
 
-    def __init__(self, stack: ChaosStack) -> None:
-        self._stack = stack
+    def __init__(self, stack: ChaosStack, names: Iterable[str] = FAULTS) -> None:
+        self._stack, self._names = stack, sorted(names)
         self._next: list[str] = []
 
     async def break_something(self) -> None:
         if not self._next:
-            self._next = self._stack.rng.sample(sorted(FAULTS), len(FAULTS))
+            self._next = self._stack.rng.sample(self._names, len(self._names))
         name = self._next.pop()
         self._stack.counts[name] += 1
         with contextlib.suppress(redis.RedisError):  # the fault before has the store at this moment

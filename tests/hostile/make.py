@@ -17,6 +17,8 @@ from typing import Any
 
 from PIL import Image
 
+from tests.samples import HEIC_PICTURE
+
 SEED = 20260101
 ANY = "any"  # taken, with pages that may fail, or refused by any code of ours: what damage does is not foreseeable
 TAKEN = "taken"  # accepted; a page may fail
@@ -46,8 +48,6 @@ def picture(kind: str, size: tuple[int, int] = (64, 48), mode: str = "RGB", **op
 
 def wrong_types() -> Iterator[Case]:
     unsupported = {
-        "gif": picture("GIF"),
-        "bmp": picture("BMP"),
         "ppm": picture("PPM"),
         "ico": picture("ICO"),
         "eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n{ } loop\n",
@@ -58,7 +58,8 @@ def wrong_types() -> Iterator[Case]:
         "elf": b"\x7fELF" + bytes(60),
         "exe": b"MZ" + bytes(60),
         "text": b"hello",
-        "jp2": b"\x00\x00\x00\x0cjP  \r\n\x87\n" + bytes(64),
+        "mp4": b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + bytes(64),
+        "bm": b"BM are the first letters of this text",
         "nul": b"\x00",
         "nuls": bytes(100_000),
         "late-pdf": b" " * 2000 + pdf([""]),
@@ -78,6 +79,11 @@ def wrong_types() -> Iterator[Case]:
         "bigtiff": b"II+\x00",
         "webp": b"RIFF\x04\x00\x00\x00WEBP",
         "pdf": b"%PDF-1.7\n",
+        "gif": b"GIF89a",
+        "jp2": b"\x00\x00\x00\x0cjP  \r\n\x87\n",
+        "avif": b"\x00\x00\x00\x14ftypavif\x00\x00\x00\x00mif1",
+        "heic": b"\x00\x00\x00\x14ftypheic\x00\x00\x00\x00mif1",
+        "bmp": b"BM" + bytes(12) + b"\x28\x00\x00\x00",
     }
     for name, mark in marks.items():
         yield Case(f"only-the-mark-{name}", "corrupt-file", mark)
@@ -86,12 +92,19 @@ def wrong_types() -> Iterator[Case]:
     yield Case("html-that-says-pdf", "corrupt-file", b"<html>%PDF-1.7 <script>alert(1)</script></html>")
     yield Case("jpeg-then-pdf", TAKEN, picture("JPEG") + pdf([""]))
     yield Case("png-then-zip", TAKEN, picture("PNG") + b"PK\x03\x04" + bytes(200))
-    yield Case("junk-then-pdf", TAKEN, b"GIF89a junk\n" + pdf([""]))
+    yield Case("junk-then-pdf", TAKEN, b"some junk\n" + pdf([""]))
     yield Case("pdf-then-png", ANY, pdf([""]) + picture("PNG"))
 
 
+def bmp(width: int, height: int) -> bytes:
+    """A BMP whose header says what it likes."""
+    data = bytearray(picture("BMP"))
+    data[18:26] = struct.pack("<ii", width, height)
+    return bytes(data)
+
+
 def cut_short() -> Iterator[Case]:
-    for kind in ("JPEG", "PNG", "WEBP", "TIFF"):
+    for kind in ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "JPEG2000"):
         whole = picture(kind, (200, 200))
         for share in (10, 35, 60, 85):
             yield Case(f"cut-{kind.lower()}-{share}", "corrupt-file", whole[: len(whole) * share // 100])
@@ -102,7 +115,8 @@ def cut_short() -> Iterator[Case]:
 
 def mutated() -> Iterator[Case]:
     dice = random.Random(SEED)
-    wholes = {kind.lower(): picture(kind) for kind in ("JPEG", "PNG", "WEBP", "TIFF")} | {"pdf": pdf(["0 0 m S"] * 3)}
+    kinds = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "JPEG2000")
+    wholes = {kind.lower(): picture(kind) for kind in kinds} | {"heic": HEIC_PICTURE, "pdf": pdf(["0 0 m S"] * 3)}
     for kind, whole in wholes.items():
         for number in range(10):
             data = bytearray(whole)
@@ -121,8 +135,8 @@ def png(width: int, height: int, *chunks: tuple[bytes, bytes], depth: int = 1, p
 
 def huge_images() -> Iterator[Case]:
     for width, height in (
-        (6401, 1),
-        (1, 6401),
+        (120_000_001, 1),
+        (1, 120_000_001),
         (20_000, 20_000),
         (60_000, 60_000),
         (2**31 - 1, 2**31 - 1),
@@ -134,10 +148,15 @@ def huge_images() -> Iterator[Case]:
     at = jpeg.index(b"\xff\xc0") + 5
     jpeg[at : at + 4] = struct.pack(">HH", 65_000, 65_000)
     yield Case("huge-jpeg", "image-too-large", bytes(jpeg))
-    yield Case("huge-webp", "image-too-large", picture("WEBP", (8000, 2), "RGB"))
+    yield Case("wide-webp", TAKEN, picture("WEBP", (8000, 2), "RGB"))
+    gif = picture("GIF")
+    yield Case("huge-gif", "image-too-large", gif[:6] + b"\xff\xff\xff\xff" + gif[10:])
+    yield Case("huge-bmp", "image-too-large", bmp(60_000, 60_000))
     yield Case("huge-tiff", "image-too-large", tiff([(40_000, 40_000)]))
     yield Case("zero-png", "corrupt-file", png(0, 0))
-    yield Case("largest-allowed", TAKEN, png(6400, 6400, pixels=bytes(801) * 6400))
+    yield Case("large-square", TAKEN, png(6400, 6400, pixels=bytes(801) * 6400))
+    yield Case("largest-allowed", TAKEN, png(12_000, 10_000, pixels=bytes(1501) * 10_000))
+    yield Case("longest-allowed", TAKEN, png(1, 120_000_000 // 64, pixels=bytes(2) * (120_000_000 // 64)))
     yield Case("long-strip", TAKEN, png(6400, 1, pixels=bytes(801)))
 
 
@@ -176,8 +195,8 @@ def tiff(sizes: list[tuple[int, int]], *, loop: bool = False) -> bytes:
     """A TIFF with frames of these claimed sizes, each with eight bytes of pixels."""
     out = bytearray(b"II*\x00\x08\x00\x00\x00")
     for number, (width, height) in enumerate(sizes):
-        tags = ((256, 4, width), (257, 4, height), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, 0), (277, 3, 1))
-        tags += ((278, 4, height), (279, 4, 8))
+        tags = [(256, 4, width), (257, 4, height), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, 0), (277, 3, 1)]
+        tags += [(278, 4, height), (279, 4, 8)]
         end = len(out) + 2 + 12 * len(tags) + 4
         last = number == len(sizes) - 1
         out += struct.pack("<H", len(tags))
@@ -188,7 +207,7 @@ def tiff(sizes: list[tuple[int, int]], *, loop: bool = False) -> bytes:
 
 def tiffs() -> Iterator[Case]:
     yield Case("tiff-second-frame-40000", "image-too-large", tiff([(4, 2), (40_000, 40_000)]))
-    yield Case("tiff-third-frame-6401", "image-too-large", tiff([(4, 2), (4, 2), (6401, 1)]))
+    yield Case("tiff-third-frame-too-long", "image-too-large", tiff([(4, 2), (4, 2), (120_000_001, 1)]))
     yield Case("tiff-loop", TAKEN, tiff([(4, 2), (4, 2)], loop=True))
     yield Case("tiff-loop-to-itself", TAKEN, tiff([(4, 2)], loop=True))
     yield Case("tiff-3000-frames", "too-many-pages", tiff([(4, 2)] * 3000))

@@ -19,8 +19,10 @@ from gateway.inspector import Inspector
 from shared.contract.document import Block, Document, Page, PageStatus
 from shared.errors import FileValidationError
 from shared.sniff import media_type
+from shared.upload_check import Asked
 from tests.conftest import make_settings
 from tests.hostile.make import pdf
+from tests.samples import HEIC_PICTURE
 
 FUZZ = settings(
     max_examples=150,
@@ -37,7 +39,8 @@ def sample(kind: str) -> bytes:
     return buffer.getvalue()
 
 
-SAMPLES = [*(sample(kind) for kind in ("PNG", "JPEG", "WEBP", "TIFF")), pdf(["BT (words) Tj ET"])]
+KINDS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "JPEG2000")
+SAMPLES = [*(sample(kind) for kind in KINDS), HEIC_PICTURE, pdf(["BT (words) Tj ET"])]
 
 
 @st.composite
@@ -77,7 +80,7 @@ def test_any_upload_is_taken_or_refused_for_a_reason(
 ) -> None:
     loop, inspector = check
     try:
-        info = loop.run_until_complete(inspector.inspect(data, name))
+        info = loop.run_until_complete(inspector.inspect(data, Asked(name)))
     except FileValidationError as error:
         assert error.code
         return

@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from gateway.inspector import Inspector
 from shared.errors import FileValidationError, OCRError, PreprocessingError
+from shared.upload_check import Asked
 from tests.hostile.make import ANY, SEED, TAKEN, Case, cases, pdf
 from tests.settings import Settings
 from worker.render import Renderer
@@ -46,7 +47,7 @@ def test_there_are_enough_and_always_the_same() -> None:
 @pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in CASES.items()])
 async def test_verdict(case: Case, inspector: Inspector, renderer: Renderer) -> None:
     try:
-        info = await inspector.inspect(case.data, "upload")
+        info = await inspector.inspect(case.data, Asked())
     except FileValidationError as error:
         assert case.verdict in {error.code, ANY}
         return
@@ -64,7 +65,8 @@ async def read(renderer: Renderer, data: bytes, media_type: str) -> None:
             except PreprocessingError as error:
                 assert error.code in {"render-failed", "render-timeout", "render-memory"}
             else:
-                assert max(image.size) <= 6400
+                assert image.width * image.height <= 48_100_000
+                assert max(image.size) <= 32_001
     finally:
         upload.close()
 
@@ -72,7 +74,7 @@ async def read(renderer: Renderer, data: bytes, media_type: str) -> None:
 @pytest.mark.asyncio(loop_scope="module")
 async def test_after_all_of_them_a_good_upload_is_read(inspector: Inspector, renderer: Renderer) -> None:
     good = pdf(["0 0 m 9 9 l S"])
-    assert (await inspector.inspect(good, "good.pdf")).pages == 1
+    assert (await inspector.inspect(good, Asked())).pages == 1
     upload = await renderer.open(good, "application/pdf")
     assert (await renderer.page(upload, 1)).image.size == (1224, 1584)
     upload.close()

@@ -219,7 +219,7 @@ async def test_webhooks_are_sent_with_these_rights(
         await store.cancel(cancelled)
         start(Worker(tmp_path, guarded.url("worker")))
         await until(store, read, "succeeded")
-        allowed = {"webhook_allow": "127.0.0.1", "webhook_ports": "", "webhook_allow_http": "true"}
+        allowed: dict[str, Any] = {"webhook_allow": "127.0.0.1", "webhook_ports": "", "webhook_allow_http": "true"}
         start(
             SenderProcess(
                 ["-m", "worker.webhooks"], tmp_path / "hooks.log", redis_url=guarded.url("webhooks"), **allowed

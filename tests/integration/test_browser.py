@@ -23,6 +23,7 @@ from gateway.formats.html import CSP
 from shared.store.jobs import Store
 from tests.integration.conftest import Script
 from tests.unit.shared.formats.test_formats import PROBES
+from tools.needs import needs
 from tools.processes import Gateway, Worker
 from tools.uploads import picture, png, submit
 from tools.valkey import Valkey
@@ -32,7 +33,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 KEY = "k" * 32
 SECONDS = 60
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+pytestmark = needs(CHROMIUM, "Chromium")
 
 PAGE = """<!doctype html><meta charset="utf-8"><script type="module">
 const api = "%(api)s/api/v1/jobs", headers = {Authorization: "Bearer %(key)s"};

@@ -54,11 +54,11 @@ def client(gateway: Gateway, worker: Worker) -> Iterator[Client]:
         yield made
 
 
-def test_a_file_is_read_in_one_line(client):
+def test_a_file_is_read_in_one_line(client: Client) -> None:
     assert client.read(SAMPLE).count("# A page of 1190 x 1684 pixels") == 2
 
 
-def test_a_result_comes_in_every_format(client):
+def test_a_result_comes_in_every_format(client: Client) -> None:
     job = client.wait(client.submit(SAMPLE.read_bytes(), filename="sample.pdf", pages="2"))
     assert (job.status, job.page_range, job.engine) == ("succeeded", "2", "instant")
     assert b"<h1>" in client.result(job, "html")
@@ -67,13 +67,13 @@ def test_a_result_comes_in_every_format(client):
     assert client.page(job, 2) in client.result(job)
 
 
-def test_what_is_refused_says_its_code(client):
+def test_what_is_refused_says_its_code(client: Client) -> None:
     with pytest.raises(Problem) as caught:
         client.submit(b"nothing of use", filename="a.pdf")
     assert caught.value.code in ("unsupported-media", "corrupt-file")
 
 
-def test_a_batch_has_a_verdict_for_every_file(client):
+def test_a_batch_has_a_verdict_for_every_file(client: Client) -> None:
     batch = client.submit_batch([SAMPLE, b"nothing of use"])
     assert [job.filename for job in batch.jobs] == ["sample.pdf"]
     assert len(batch.rejected) == 1
@@ -81,7 +81,7 @@ def test_a_batch_has_a_verdict_for_every_file(client):
     assert client.batch(batch).counts == {"succeeded": 1}
 
 
-def test_a_cancelled_job_is_cancelled_and_a_deleted_one_is_gone(client):
+def test_a_cancelled_job_is_cancelled_and_a_deleted_one_is_gone(client: Client) -> None:
     job = client.submit(SAMPLE)
     client.cancel(job)
     assert client.wait(job).status == "cancelled"
@@ -90,11 +90,11 @@ def test_a_cancelled_job_is_cancelled_and_a_deleted_one_is_gone(client):
         client.job(job)
 
 
-def test_the_same_key_gives_the_same_job(client):
+def test_the_same_key_gives_the_same_job(client: Client) -> None:
     assert client.submit(SAMPLE, key="k").id == client.submit(SAMPLE, key="k").id
 
 
-def test_a_stream_outlives_its_gateway_without_a_gap_or_an_event_twice(client, gateway):
+def test_a_stream_outlives_its_gateway_without_a_gap_or_an_event_twice(client: Client, gateway: Gateway) -> None:
     job = client.submit(SAMPLE)
     seen = list[Event]()
     for event in client.events(job):
@@ -114,21 +114,23 @@ def command(*arguments: str, url: str = "", **settings: object) -> subprocess.Co
     return subprocess.run(ocr, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_the_command_prints_the_markdown_and_nothing_else_to_stdout(client, gateway):
+def test_the_command_prints_the_markdown_and_nothing_else_to_stdout(client: Client, gateway: Gateway) -> None:
     done = command("read", str(SAMPLE), url=gateway.url)
     assert done.returncode == 0, done.stderr
     assert done.stdout.rstrip("\n") == client.read(SAMPLE).rstrip("\n")
     assert "sample.pdf: succeeded, 2 of 2 pages" in done.stderr
 
 
-def test_the_command_follows_page_by_page(client, gateway):
+def test_the_command_follows_page_by_page(client: Client, gateway: Gateway) -> None:
     done = command("read", "--follow", str(SAMPLE), url=gateway.url)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == client.read(SAMPLE).split()
     assert "page 1 ok" in done.stderr
 
 
-def test_the_command_writes_many_files_and_tells_of_the_bad_one(client, gateway, tmp_path):
+def test_the_command_writes_many_files_and_tells_of_the_bad_one(
+    client: Client, gateway: Gateway, tmp_path: Path
+) -> None:
     (bad := tmp_path / "bad.pdf").write_bytes(b"nothing of use")
     out = tmp_path / "out"
     done = command("read", str(SAMPLE), str(bad), "-o", str(out), "--format", "zip", url=gateway.url)
@@ -138,7 +140,7 @@ def test_the_command_writes_many_files_and_tells_of_the_bad_one(client, gateway,
     assert "result.md" in zipfile.ZipFile(out / "sample.zip").namelist()
 
 
-def test_the_command_looks_at_cancels_and_fetches_a_job(client, gateway):
+def test_the_command_looks_at_cancels_and_fetches_a_job(client: Client, gateway: Gateway) -> None:
     job = client.wait(client.submit(SAMPLE))
     assert command("status", job.id, url=gateway.url).stdout == f"{job.id} succeeded sample.pdf 2 of 2 pages\n"
     assert command("result", job.id, "--format", "txt", url=gateway.url).stdout.startswith("A page of")
@@ -155,25 +157,28 @@ def test_the_command_looks_at_cancels_and_fetches_a_job(client, gateway):
         (["read", str(SAMPLE), str(SAMPLE), "-o", "x"], 2, "ocr: two files would be written to the same name\n"),
     ],
 )
-def test_a_wrong_command_line_is_one_line(arguments, code, why):
+def test_a_wrong_command_line_is_one_line(arguments: list[str], code: int, why: str) -> None:
     done = command(*arguments)
     assert (done.returncode, done.stdout, done.stderr) == (code, "", why)
 
 
-def test_a_service_that_is_not_there_is_one_line():
+def test_a_service_that_is_not_there_is_one_line() -> None:
     done = command("--url", f"http://127.0.0.1:{free_port()}", "--patience", "0", "read", str(SAMPLE))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (4, "", 1)
     assert "cannot be reached" in done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
-def test_an_interrupted_command_cancels_its_job(client, gateway, halted_worker, number):
+def test_an_interrupted_command_cancels_its_job(
+    client: Client, gateway: Gateway, halted_worker: Worker, number: signal.Signals
+) -> None:
     before = {job.id for job in client.jobs()}
     ocr = [sys.executable, "-m", "ocr_client.cli", "read", str(SAMPLE)]
-    process = subprocess.Popen(ocr, cwd=ROOT, env=environment(ocr_url=gateway.url), stderr=subprocess.PIPE)
-    job = wait_until(lambda: next((job for job in client.jobs() if job.id not in before), None))
-    assert process.stderr is not None
-    assert process.stderr.readline()  # it waits for the job
-    os.kill(process.pid, number)
-    assert process.wait(30) == 130
+    env = environment(ocr_url=gateway.url)
+    with subprocess.Popen(ocr, cwd=ROOT, env=env, stderr=subprocess.PIPE) as process:
+        job = wait_until(lambda: next((job for job in client.jobs() if job.id not in before), None))
+        assert process.stderr is not None
+        assert process.stderr.readline()  # it waits for the job
+        os.kill(process.pid, number)
+        assert process.wait(30) == 130
     assert client.wait(job).status == "cancelled"

@@ -116,13 +116,13 @@ async def test_a_call_that_comes_twice_mends_once(store: Store, claims: Claims, 
     run, calls = audit._scripts.run, []
 
     async def twice(name: str, *args: Any) -> Any:
-        calls.append(await run(name, *args))
-        calls.append(await run(name, *args))
-        return calls[0]
+        replies = [await run(name, *args), await run(name, *args)]
+        calls.append((name, replies[1]))
+        return replies[0]
 
     audit._scripts.run = twice  # type: ignore[method-assign]
     assert await audit.run() == {Counter.PAGES: -5}
-    assert calls[1] == [b"mended"]
+    assert ("audit", [b"mended"]) in calls
     assert (await store.counters())[Counter.AUDITS] == 1
 
 

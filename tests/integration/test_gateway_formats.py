@@ -52,6 +52,17 @@ async def test_a_format_that_is_added_is_chosen_rendered_and_documented(api: htt
         assert choice["schema"]["enum"] == list(FORMATS)
 
 
+async def test_what_a_result_is_asked_for_goes_before_what_the_job_was(api: httpx.AsyncClient, script: Script) -> None:
+    job_id = await job_of(api, page_marks="true")
+    await script.do(job_id, ["hello"])
+    marked, plain = "<!-- page 1 -->\n\nhello\n", "hello\n"
+    for path in (f"{JOBS}/{job_id}/result?", f"{JOBS}/{job_id}/pages/1?format=md&"):
+        assert (await api.get(path)).text == marked
+        assert (await api.get(f"{path}page_marks=false")).text == plain
+        answer = await api.get(f"{path}page_marks=perhaps")
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad-option")
+
+
 @pytest.mark.usefixtures("tiny")
 async def test_an_unknown_format_is_told_the_known_ones(api: httpx.AsyncClient) -> None:
     answer = await api.get(f"{JOBS}/{await job_of(api)}/result?format=docx")

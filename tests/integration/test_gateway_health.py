@@ -28,16 +28,33 @@ async def test_health_says_whether_an_engine_is_ready(api: httpx.AsyncClient, sc
 
 async def test_models_describes_the_engine_that_runs(api: httpx.AsyncClient, script: Script) -> None:
     problem(await api.get("/models"), 503, "engine-not-ready")
-    await script.report(model="deepseek-ai/DeepSeek-OCR", name="deepseek-ocr", modes=("tiny",), prompts=True)
+    engine = {"model": "deepseek-ai/DeepSeek-OCR", "name": "deepseek-ocr", "modes": ("tiny",), "prompts": True}
+    await script.report(**engine, languages=("de", "en"))
     assert (await api.get("/models")).json() == {
         "model": "deepseek-ai/DeepSeek-OCR",
         "capabilities": ["document", "image"],
         "max_image_size": "6400x6400",
-        "supported_formats": ["jpg", "jpeg", "png", "webp", "tiff", "tif", "pdf"],
+        "supported_formats": [
+            "jpg",
+            "jpeg",
+            "png",
+            "webp",
+            "tiff",
+            "tif",
+            "pdf",
+            "gif",
+            "bmp",
+            "avif",
+            "heic",
+            "heif",
+            "jp2",
+            "j2k",
+        ],
         "engine": "deepseek-ocr",
         "version": "1",
         "modes": ["tiny"],
         "prompts": True,
+        "languages": ["de", "en"],
     }
 
 

@@ -10,8 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
+from shared.store.upload import parted
 from tests.conftest import make_settings
 from tests.integration.conftest import Script, client_of
+from tests.samples import LOCKED_PDF
 from tools.uploads import png, tiff
 from tools.valkey import Valkey
 
@@ -101,6 +103,9 @@ BAD_FIELDS = [
     ({"mode": "huge"}, "bad-option"),
     ({"priority": "now"}, "bad-option"),
     ({"text_layer": "maybe"}, "bad-option"),
+    ({"table": "csv"}, "bad-option"),
+    ({"math": "latex"}, "bad-option"),
+    ({"furniture": "some"}, "bad-option"),
     ({"pages": "2"}, "bad-page-range"),
     ({"pages": "one"}, "bad-page-range"),
     ({"prompt": "p" * 2001}, "prompt-too-long"),
@@ -134,12 +139,14 @@ async def test_every_option_comes_back(api: httpx.AsyncClient) -> None:
     hook = {"webhook_url": "https://93.184.215.14/hook?a=1", "webhook_events": "job.started, job.failed"}
     answer = await submit(
         api, tiff([1, 2, 3]), type="image", prompt="Read it.", priority="high", text_layer="prefer", pages="3,1",
-        deadline="60", mode="base", **hook,
+        deadline="60", mode="base", table="html", math="brackets", clean="false", furniture="0", page_marks="true",
+        join_pages="1", **hook,
     )  # fmt: skip
     job = answer.json()
     assert answer.status_code == 202, job
     assert job["options"] == {
         "type": "image", "mode": "base", "prompt": "Read it.", "priority": "high", "text_layer": "prefer",
+        "table": "html", "math": "brackets", "clean": False, "furniture": False, "page_marks": True, "join_pages": True,
     }  # fmt: skip
     assert (job["input"]["pages"], job["input"]["page_range"], job["progress"]["pages_total"]) == (3, "1,3", 2)
     assert job["deadline"] > job["created_at"]
@@ -240,8 +247,8 @@ async def test_long_poll_with_an_etag_answers_when_the_job_changes(api: httpx.As
     job_id = await job_of(api, data=tiff([1, 2]))
     claim = await script.take(job_id)
     seen = (await api.get(f"{JOBS}/{job_id}")).headers["etag"]
-    asked = {"params": {"wait": "30"}, "headers": {"If-None-Match": seen}}
-    waiting = asyncio.create_task(api.get(f"{JOBS}/{job_id}", **asked))
+    wait, if_none_match = {"wait": "30"}, {"If-None-Match": seen}
+    waiting = asyncio.create_task(api.get(f"{JOBS}/{job_id}", params=wait, headers=if_none_match))
     await script.end(claim, 1)
     answer = await waiting
     assert (answer.status_code, answer.json()["progress"]["pages_done"]) == (200, 1)
@@ -386,7 +393,44 @@ async def test_a_form_that_is_none_is_a_problem(api: httpx.AsyncClient) -> None:
     no_boundary = {"Content-Type": "multipart/form-data"}
     problem(await api.post(JOBS, content=b"x", headers=no_boundary), 400, "file-missing")
     many = [("field", (None, "x"))] * 100
-    assert "Too many fields" in problem(await api.post(JOBS, files=many), 400, "bad-option")["detail"]
+    assert "64 fields" in problem(await api.post(JOBS, files=many), 400, "bad-option")["detail"]
+
+
+async def test_a_password_opens_a_pdf_and_is_never_said_again(
+    api: httpx.AsyncClient, valkey: Valkey, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    for password in (None, "open says me"):
+        refused = await submit(api, LOCKED_PDF, **({"password": password} if password else {}))
+        assert "says" not in problem(refused, 400, "encrypted-pdf")["detail"]
+    answer = await submit(api, LOCKED_PDF, password="open sesame")
+    assert (answer.status_code, answer.json()["input"]["bytes"]) == (202, len(LOCKED_PDF))
+    job_id = answer.json()["id"]
+    assert parted(valkey.client.get(f"in:{job_id}")) == (LOCKED_PDF, "open sesame")
+    assert not any(b"sesame" in part for pair in valkey.client.hgetall(f"job:{job_id}").items() for part in pair)
+    assert not any(word in text for word in ("sesame", "says me") for text in (answer.text, caplog.text))
+
+
+async def test_pages_asked_for_are_counted_and_not_the_document(valkey: Valkey) -> None:
+    async with client_of(make_settings(valkey.url, max_pages=2)) as api:
+        job = (await submit(api, tiff([1, 2, 3, 4]), pages="2-3")).json()
+        assert (job["input"]["pages"], job["progress"]["pages_total"]) == (4, 2)
+        problem(await submit(api, tiff([1, 2, 3, 4])), 400, "too-many-pages")
+        problem(await submit(api, tiff([1, 2, 3, 4]), pages="1-3"), 400, "too-many-pages")
+
+
+@pytest.mark.parametrize("path", [JOBS, "/api/v1/batches", "/api/v1/ocr"])
+async def test_options_in_the_query_are_refused(api: httpx.AsyncClient, script: Script, path: str) -> None:
+    await script.announce()
+    refused = await api.post(path, params={"stream": "false"}, files={"file": ("a.png", png(1))})
+    assert "stream" in problem(refused, 400, "bad-option")["detail"]
+
+
+async def test_a_compressed_body_is_told_so(api: httpx.AsyncClient, valkey: Valkey) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=b", "Content-Encoding": "gzip"}
+    refused = await api.post(JOBS, content=b"\x1f\x8b", headers=headers)
+    assert "Content-Encoding" in problem(refused, 415, "unsupported-encoding")["detail"]
+    assert stored(valkey) == set()
 
 
 async def test_origins_all_in_development_and_listed_ones_in_production(api: httpx.AsyncClient, valkey: Valkey) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,8 +14,8 @@ import uvicorn
 
 from gateway import connections
 from gateway.app import create_app
-from gateway.connections import HEAD_BYTES, HEADERS, URL_BYTES, BoundedProtocol
-from shared.settings import Settings
+from gateway.connections import MAX_HEAD_BYTES, MAX_HEADERS, MAX_URL_BYTES, BoundedProtocol
+from gateway.settings import GatewaySettings
 from tests.conftest import make_settings
 from tools.valkey import Valkey
 
@@ -73,12 +74,12 @@ def head(*lines: bytes) -> bytes:
     ("request_head", "status", "code"),
     [
         (head(), 200, None),
-        (head(*[b"X-%d: y" % n for n in range(HEADERS - 1)]), 200, None),
-        (head(*[b"X-%d: y" % n for n in range(HEADERS)]), 431, "head-too-large"),
-        (head(b"X: " + b"y" * (HEAD_BYTES - 1000)), 200, None),
-        (head(b"X: " + b"y" * HEAD_BYTES), 431, "head-too-large"),
-        (b"GET /livez?" + b"y" * (URL_BYTES - 100) + b" HTTP/1.1\r\nHost: a\r\n\r\n", 200, None),
-        (b"GET /livez?" + b"y" * URL_BYTES + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414, "url-too-long"),
+        (head(*[b"X-%d: y" % n for n in range(MAX_HEADERS - 1)]), 200, None),
+        (head(*[b"X-%d: y" % n for n in range(MAX_HEADERS)]), 431, "head-too-large"),
+        (head(b"X: " + b"y" * (MAX_HEAD_BYTES - 1000)), 200, None),
+        (head(b"X: " + b"y" * MAX_HEAD_BYTES), 431, "head-too-large"),
+        (b"GET /livez?" + b"y" * (MAX_URL_BYTES - 100) + b" HTTP/1.1\r\nHost: a\r\n\r\n", 200, None),
+        (b"GET /livez?" + b"y" * MAX_URL_BYTES + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414, "url-too-long"),
         (b"this is not HTTP\r\n\r\n", 400, "bad-option"),
     ],
 )
@@ -147,8 +148,8 @@ async def ended(reader: asyncio.StreamReader) -> bytes:
 async def test_silence_before_a_request_ends_the_connection(
     monkeypatch: pytest.MonkeyPatch, gateway_address: Address, sent: list[bytes], told: bytes
 ) -> None:
-    monkeypatch.setattr(connections, "LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(connections, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(connections, "MAX_HEAD_SECONDS", 0.3)
     reader, writer = await asyncio.open_connection(*gateway_address)
     for piece in sent:
         writer.write(piece)
@@ -159,8 +160,8 @@ async def test_silence_before_a_request_ends_the_connection(
 
 
 async def test_a_reader_that_never_reads_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(connections, "UNREAD_SECONDS", 0.4)
+    monkeypatch.setattr(connections, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(connections, "MAX_UNREAD_SECONDS", 0.4)
     ended = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -184,8 +185,8 @@ async def test_a_reader_that_never_reads_is_let_go(monkeypatch: pytest.MonkeyPat
 
 
 async def test_a_slow_reader_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(connections, "UNREAD_SECONDS", 1.0)
+    monkeypatch.setattr(connections, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(connections, "MAX_UNREAD_SECONDS", 1.0)
     size = 8 * 2**20
 
     async def app(scope: Any, _receive: Any, send: Any) -> None:
@@ -206,7 +207,7 @@ async def test_a_slow_reader_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_one_connection_too_many_closes_the_one_idle_longest(
     monkeypatch: pytest.MonkeyPatch, gateway_address: Address
 ) -> None:
-    monkeypatch.setattr(BoundedProtocol, "most", 3)
+    monkeypatch.setattr(BoundedProtocol, "max_connections", 3)
     idle = []
     for _ in range(3):
         idle.append(await asyncio.open_connection(*gateway_address))
@@ -217,11 +218,11 @@ async def test_one_connection_too_many_closes_the_one_idle_longest(
         writer.transport.abort()
 
 
-def test_as_many_connections_as_files_allow(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+def test_as_many_connections_as_files_allow(monkeypatch: pytest.MonkeyPatch, settings: GatewaySettings) -> None:
     limits = [(1024, 2048)]
-    monkeypatch.setattr(connections.resource, "getrlimit", lambda _what: limits[-1])
-    monkeypatch.setattr(connections.resource, "setrlimit", lambda _what, given: limits.append(given))
-    monkeypatch.setattr(BoundedProtocol, "most", 0)
+    monkeypatch.setattr(resource, "getrlimit", lambda _what: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda _what, given: limits.append(given))
+    monkeypatch.setattr(BoundedProtocol, "max_connections", 0)
     connections.limit_connections(settings)
     assert limits[-1] == (2048, 2048)
-    assert BoundedProtocol.most == 2048 - connections.OTHER_FILES
+    assert BoundedProtocol.max_connections == 2048 - connections.OTHER_DESCRIPTORS

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from gateway.__main__ import EXIT_LOOP_DIED
 from gateway.middleware import BODY_SLACK_BYTES
 from tests.integration.test_gateway_jobs import JOBS, problem, stored
 from tools.processes import Gateway, Process, environment
@@ -118,3 +121,46 @@ def test_an_interrupt_ends_it_as_a_term_does(valkey: Valkey, tmp_path: Path) -> 
     one.signal(signal.SIGINT)
     assert one.popen.wait(20) == 0
     assert "Traceback" not in one.text()
+
+
+def test_a_body_that_stops_coming_is_given_up(valkey: Valkey, tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, valkey.url, body_timeout=0.5).wait_ready()
+    host, port = urlsplit(gateway.url).hostname, urlsplit(gateway.url).port
+    begun = (
+        f"POST {JOBS} HTTP/1.1\r\nHost: {host}\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        "Content-Length: 1000\r\n\r\n--b\r\n"
+    )
+    try:
+        with socket.create_connection((str(host), int(port or 0)), timeout=30) as connection:
+            connection.sendall(begun.encode())
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b'"code":"body-timeout"' in answer
+        assert stored(valkey) == set()
+        assert httpx.post(f"{gateway.url}{JOBS}", files={"file": ("a.png", png(1))}, timeout=30).status_code == 202
+    finally:
+        gateway.stop()
+
+
+LOOP_DIES = """
+import asyncio
+from gateway.__main__ import read_settings, serve
+from gateway.streaming.event_hub import Hub
+
+async def dies(self):
+    await asyncio.sleep(0.5)
+    raise RuntimeError("a bug in a loop")
+
+Hub.step = dies
+serve(read_settings())
+"""
+
+
+def test_a_loop_that_dies_ends_the_process_with_a_code_of_its_own(valkey: Valkey, tmp_path: Path) -> None:
+    process = Process(["-c", LOOP_DIES], tmp_path / "gateway.log", redis_url=valkey.url, port=free_port())
+    try:
+        assert process.popen.wait(60) == EXIT_LOOP_DIED
+    finally:
+        process.kill()
+    assert "the loop event hub has ended" in process.text()
+    assert "a bug in a loop" in process.text()

@@ -149,3 +149,18 @@ async def test_a_partial_document_says_which_page_is_missing(api: httpx.AsyncCli
     await script.claims.finish(claim)
     assert (await api.get(f"{JOBS}/{job_id}")).json()["status"] == "partial"
     assert "page 2: failed (inference-failed)" in (await api.get(f"{JOBS}/{job_id}/result")).text
+
+
+async def test_a_result_is_laid_out_as_the_job_or_the_query_says(api: httpx.AsyncClient, script: Script) -> None:
+    job_id = await job_of(api, data=tiff([1, 2]), page_marks="true")
+    claim = await script.take(job_id)
+    await script.end(claim, 1, "It goes on over")
+    await script.end(claim, 2, "the break.")
+    await script.claims.finish(claim)
+    path = f"{JOBS}/{job_id}/result"
+    marked = "<!-- page 1 -->\n\nIt goes on over\n\n<!-- page 2 -->\n\nthe break.\n"
+    assert (await api.get(path)).text == marked
+    assert (await api.get(f"{path}?page_marks=false&join_pages=true")).text == "It goes on over the break.\n"
+    with zipfile.ZipFile(io.BytesIO((await api.get(f"{path}?format=zip")).content)) as opened:
+        assert opened.read("result.md").decode() == marked
+    problem(await api.get(f"{path}?page_marks=perhaps"), 400, "bad-option")

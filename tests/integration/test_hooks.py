@@ -21,6 +21,8 @@ from shared.store.jobs import Store
 from shared.store.webhook_secrets import WebhookSecrets, new_secret
 from shared.store.webhooks import Delivery, WebhookState, WebhookStore
 from tests.conftest import make_settings
+from tests.settings import settings_of
+from tools.needs import needs
 from tools.processes import WebhookSenderProcess, Worker
 from tools.receiver import OK, Receiver, verifies
 from tools.uploads import png, submit
@@ -30,6 +32,7 @@ from worker.webhooks.payload import LARGEST, build_body
 
 QUICK = {"webhook_schedule": "0,0.05,0.05,0.05,0.05,0.05,0.05", "webhook_breaker_seconds": "0.05"}
 SECRET = new_secret()
+OPENSSL = shutil.which("openssl")
 
 
 @pytest.fixture
@@ -84,7 +87,7 @@ async def ended_job(store: Store, url: str, events: tuple[str, ...] = ("job.canc
 
 
 async def until(store: Store, job_id: str, *statuses: str, seconds: float = 40) -> WebhookState:
-    hooks = WebhookStore(store.redis, store.settings)
+    hooks = WebhookStore(store.redis, settings_of(store))
     deadline = time.monotonic() + seconds
     while True:
         found = await hooks.webhooks(job_id)
@@ -95,7 +98,7 @@ async def until(store: Store, job_id: str, *statuses: str, seconds: float = 40) 
 
 
 async def deliveries(store: Store, job_id: str) -> list[Delivery]:
-    return await WebhookStore(store.redis, store.settings).deliveries(job_id)
+    return await WebhookStore(store.redis, settings_of(store)).deliveries(job_id)
 
 
 async def test_a_webhook_arrives_signed_and_thin(
@@ -294,7 +297,7 @@ async def test_two_senders_send_each_webhook_once(
 
 
 async def test_while_a_secret_rotates_both_sign(store: Store, sender: WebhookSenderProcess, receiver: Receiver) -> None:
-    signing = WebhookSecrets(store.redis, store.settings)
+    signing = WebhookSecrets(store.redis, settings_of(store))
     old = (await signing.secrets("key-1")).current
     new = await signing.rotate("key-1")
     assert (new.previous, new.current != old) == (old, True)
@@ -305,14 +308,14 @@ async def test_while_a_secret_rotates_both_sign(store: Store, sender: WebhookSen
 
 
 async def test_a_secret_that_rotated_a_day_ago_signs_no_more(store: Store, valkey: Valkey) -> None:
-    signing = WebhookSecrets(store.redis, store.settings)
+    signing = WebhookSecrets(store.redis, settings_of(store))
     first = await signing.secrets("key-1")
     assert await signing.secrets("key-1") == first
     second = await signing.rotate("key-1")
     valkey.client.hset("secret:key-1", "till", 1)
     after = await signing.secrets("key-1")
     assert (after.current, after.previous) == (second.current, None)
-    assert first.current.encode() not in b"".join(valkey.client.hvals("secret:key-1"))
+    assert first.current.encode() not in valkey.client.hvals("secret:key-1")
 
 
 async def test_sent_again_by_hand_it_arrives_again_with_the_same_id(
@@ -320,7 +323,7 @@ async def test_sent_again_by_hand_it_arrives_again_with_the_same_id(
 ) -> None:
     job_id = await ended_job(store, f"{receiver.url}/")
     await until(store, job_id, "delivered")
-    await WebhookStore(store.redis, store.settings).send_again(job_id, 1)
+    await WebhookStore(store.redis, settings_of(store)).send_again(job_id, 1)
     wait_until(lambda: len(receiver.calls) == 2)
     assert len({(call.id, call.body) for call in receiver.calls}) == 1
 
@@ -354,19 +357,18 @@ async def test_the_largest_job_makes_a_body_under_20_kb(claims: Claims, store: S
         store, b"x", "image/png", webhook=webhook, metadata={"m": "\x01" * 4000},
         options=Options(prompt="\U0001f600" * 2000),
     )  # fmt: skip
-    body = build_body("job.cancelled", 0.0, await store.job(job_id), store.settings)
+    body = build_body("job.cancelled", 0.0, await store.job(job_id), settings_of(store))
     assert len(body) < LARGEST
     assert json.loads(body)["data"]["webhook"]["url"] == webhook.url
 
 
 def certificate(folder: Path, name: str) -> dict[str, Path]:
     """A certificate that vouches for itself, for one name, by the openssl command."""
-    if (openssl := shutil.which("openssl")) is None:
-        pytest.skip("openssl is not installed")
+    assert OPENSSL is not None
     made = {"certfile": folder / f"{name}.pem", "keyfile": folder / f"{name}.key"}
     subprocess.run(
         [
-            openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+            OPENSSL, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
             "-subj", f"/CN={name}", "-addext", f"subjectAltName=IP:{name}", "-keyout", made["keyfile"],
             "-out", made["certfile"],
         ],
@@ -375,6 +377,7 @@ def certificate(folder: Path, name: str) -> dict[str, Path]:
     return made
 
 
+@needs(OPENSSL, "openssl")
 @pytest.mark.parametrize(
     ("name", "trusted", "state"),
     [("127.0.0.1", True, "delivered"), ("127.0.0.1", False, "exhausted"), ("127.0.0.2", True, "exhausted")],
@@ -384,7 +387,7 @@ async def test_https_is_spoken_with_whom_the_certificate_is_for(
     store: Store, start: Callable[..., WebhookSenderProcess], tmp_path: Path, name: str, trusted: bool, state: str
 ) -> None:
     made = certificate(tmp_path, name)
-    receiver = Receiver(**made)
+    receiver = Receiver(certificate=made)
     start(webhook_allow_http="false", **({"webhook_ca_file": made["certfile"]} if trusted else {}))
     job_id = await ended_job(store, f"{receiver.url}/")
     assert (await until(store, job_id, "delivered", "exhausted")).status == state

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -48,9 +48,13 @@ async def began(hooks: WebhookStore) -> Due:
     return due
 
 
+def due_ids(valkey: Valkey) -> list[bytes]:
+    return cast("list[bytes]", valkey.client.zrange("hooks:due", 0, -1))
+
+
 def make_due(valkey: Valkey) -> None:
     """Move the clock, as far as webhooks go, to the next thing that is due."""
-    for hid in valkey.client.zrange("hooks:due", 0, -1):
+    for hid in due_ids(valkey):
         valkey.client.zadd("hooks:due", {hid: 1})
 
 
@@ -185,7 +189,8 @@ async def test_everything_behind_a_gate_is_delivered_in_the_end(
             assert due is not None
             delivered += await hooks.end(due, DELIVERED) == "delivered"
     assert (delivered, width) == (40, 4)
-    left = [key for key in valkey.client.keys("hooks:*") if not key.startswith((b"hooks:0", b"hooks:taken:"))]
+    kept = (b"hooks:0", b"hooks:taken:")
+    left = [key for key in cast("list[bytes]", valkey.client.keys("hooks:*")) if not key.startswith(kept)]
     assert left == []
 
 
@@ -234,8 +239,8 @@ async def test_leases_of_dead_senders_make_room_though_older_webhooks_wait(store
     assert len(dead) == 4
     for n in range(4, 9):
         await cancelled(store, f"https://r{n}.example/", owner=f"o{n}")
-    for hid in valkey.client.zrange("hooks:due", 0, -1):
-        valkey.client.zadd("hooks:due", {hid: 2 if valkey.client.sismember("hooks:leased", hid) else 1})
+    for hid in due_ids(valkey):
+        valkey.client.zadd("hooks:due", {hid: 2 if valkey.client.sismember("hooks:leased", hid.decode()) else 1})
     again = await hooks.take(most=2)
     assert {lease.webhook_id for lease in again} == {lease.webhook_id for lease in dead}
     await hooks.redis.aclose()

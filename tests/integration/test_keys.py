@@ -17,7 +17,7 @@ from gateway.keys import main
 from shared.store.jobs import Store
 from tests.conftest import make_settings
 from tests.integration.conftest import Kept, Script, client_of
-from tests.settings import Settings
+from tests.settings import Settings, settings_of
 from tools.processes import Gateway, environment
 from tools.uploads import png, tiff
 from tools.valkey import ROOT, Valkey, free_port
@@ -32,7 +32,7 @@ def bearer(key: str) -> dict[str, str]:
 
 async def make(store: Store, name: str = "alice", **more: Any) -> tuple[str, str]:
     """A key's id, and the key."""
-    key, text = await ApiKeys(store.redis, store.settings).create(name, **more)
+    key, text = await ApiKeys(store.redis, settings_of(store)).create(name, **more)
     return key.id, text
 
 
@@ -58,7 +58,7 @@ async def test_once_a_key_was_made_one_is_needed_and_revoking_it_opens_nothing(
     assert answer.headers["www-authenticate"] == "Bearer"
     assert (await api.get(JOBS, headers=bearer(key))).status_code == 200
     assert (await api.get(JOBS, headers={"X-API-Key": key})).status_code == 200
-    await ApiKeys(store.redis, store.settings).revoke(key_id)
+    await ApiKeys(store.redis, settings_of(store)).revoke(key_id)
     for headers in ({}, bearer(key), {"X-API-Key": key}):
         refused(await api.get(JOBS, headers=headers), 401, "unauthorized")
 
@@ -76,9 +76,12 @@ async def test_once_a_key_was_made_one_is_needed_and_revoking_it_opens_nothing(
 )  # fmt: skip
 async def test_nothing_but_the_key_comes_in(api: httpx.AsyncClient, store: Store, headers: dict[str, str]) -> None:
     key_id, key = await make(store)
-    sent = {
-        name: value.format(key=key, id=key_id, digest=digest(key)).encode("latin-1") for name, value in headers.items()
-    }
+    sent = httpx.Headers(
+        [
+            (name.encode(), value.format(key=key, id=key_id, digest=digest(key)).encode("latin-1"))
+            for name, value in headers.items()
+        ]
+    )
     refused(await api.get(JOBS, headers=sent), 401, "unauthorized")
 
 
@@ -108,7 +111,7 @@ def test_given_keys_that_cannot_be_used_are_refused_without_being_shown(keys: st
 
 async def test_the_burst_is_let_through_and_then_the_rate(valkey: Valkey, store: Store) -> None:
     _, key = await make(store, rate=1, burst=5)
-    async with client_of(store.settings) as api:
+    async with client_of(settings_of(store)) as api:
         answers = [await api.get(JOBS, headers=bearer(key)) for _ in range(6)]
         assert [answer.status_code for answer in answers] == [200] * 5 + [429]
         assert [answer.headers["ratelimit"].split(";")[1] for answer in answers[:5]] == [
@@ -125,7 +128,7 @@ async def test_the_burst_is_let_through_and_then_the_rate(valkey: Valkey, store:
 
 async def test_pages_beyond_the_days_quota_are_refused(valkey: Valkey, store: Store, inspector: Kept) -> None:
     key_id, key = await make(store, pages=4)
-    life = client_of(store.settings)
+    life = client_of(settings_of(store))
     life.app.state.services.inspector = inspector
     async with life as api:
         three = {"file": ("a.tiff", tiff([1, 2, 3]), "image/tiff")}
@@ -250,6 +253,6 @@ def test_an_open_address_starts_with_a_key_or_when_told_so(valkey: Valkey, tmp_p
 
 async def test_many_calls_at_once_are_counted_exactly(store: Store) -> None:
     _, key = await make(store, rate=1, burst=7)
-    async with client_of(store.settings) as api:
+    async with client_of(settings_of(store)) as api:
         answers = await asyncio.gather(*(api.get(JOBS, headers=bearer(key)) for _ in range(30)))
     assert sorted(answer.status_code for answer in answers) == [200] * 7 + [429] * 23

@@ -9,9 +9,10 @@ import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -27,7 +28,7 @@ DAMAGED = b"%PDF-1.7\nnothing that follows makes sense\n"
 class Launch:
     """One run. Its processes are known by a mark in the environment that all of them inherit."""
 
-    def __init__(self, folder: Path, *arguments: str, command: list[str] | None = None, **settings: object) -> None:
+    def __init__(self, folder: Path, *arguments: str, command: list[str] | None = None, **settings: Any) -> None:
         self.mark = uuid.uuid4().hex
         self.temp = folder / "tmp"
         self.temp.mkdir()
@@ -59,7 +60,8 @@ class Launch:
         assert text in self.err, self.err
 
     def wait_for_process(self, name: str) -> psutil.Process:
-        return wait_until(lambda: self.process(name), SECONDS, name)
+        found: psutil.Process = wait_until(lambda: self.process(name), SECONDS, name)
+        return found
 
     def process(self, name: str) -> psutil.Process | None:
         return next((process for process in self.processes() if _is(process, name)), None)
@@ -75,6 +77,9 @@ class Launch:
 
     def nothing_left(self) -> bool:
         return not self.processes() and not list(self.temp.iterdir())
+
+
+Start = Callable[..., Launch]
 
 
 def _is(process: psutil.Process, name: str) -> bool:
@@ -96,8 +101,8 @@ def launches() -> Iterator[list[Launch]]:
 
 
 @pytest.fixture
-def launch(tmp_path: Path, launches: list[Launch]) -> Iterator:
-    def start(*arguments: str, **settings: object) -> Launch:
+def launch(tmp_path: Path, launches: list[Launch]) -> Start:
+    def start(*arguments: str, **settings: Any) -> Launch:
         launches.append(Launch(tmp_path, *arguments, **settings))
         return launches[-1]
 
@@ -112,7 +117,7 @@ def port() -> Iterator[int]:
     shutil.rmtree(ROOT / "data" / str(number), ignore_errors=True)
 
 
-def test_once_prints_nothing_but_the_markdown_and_leaves_nothing(launch):
+def test_once_prints_nothing_but_the_markdown_and_leaves_nothing(launch: Start) -> None:
     run = launch("--once")
     assert run.wait() == 0, run.err
     assert run.out.startswith("# A page of 1190 x 1684 pixels\n\nsha256 ")
@@ -121,7 +126,7 @@ def test_once_prints_nothing_but_the_markdown_and_leaves_nothing(launch):
     assert run.nothing_left()
 
 
-def test_a_file_that_is_refused_ends_it_with_one_line_that_names_the_code(launch, tmp_path):
+def test_a_file_that_is_refused_ends_it_with_one_line_that_names_the_code(launch: Start, tmp_path: Path) -> None:
     (tmp_path / "damaged.pdf").write_bytes(DAMAGED)
     run = launch("--once", "--file", str(tmp_path / "damaged.pdf"))
     assert run.wait() == 1
@@ -132,13 +137,13 @@ def test_a_file_that_is_refused_ends_it_with_one_line_that_names_the_code(launch
     assert run.nothing_left()
 
 
-def test_a_file_that_is_not_there_is_told_before_anything_is_started(launch):
+def test_a_file_that_is_not_there_is_told_before_anything_is_started(launch: Start) -> None:
     run = launch("--once", "--file", "no/such.pdf")
     assert run.wait() == 1
     assert run.err == "no/such.pdf: No such file or directory\n"
 
 
-def test_a_port_in_use_is_one_line(launch, port):
+def test_a_port_in_use_is_one_line(launch: Start, port: int) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", port))
         other.listen()
@@ -147,14 +152,14 @@ def test_a_port_in_use_is_one_line(launch, port):
     assert run.err == f"port {port} on 127.0.0.1 is in use; choose another one: make run PORT={port + 1}\n"
 
 
-def test_settings_that_cannot_be_taken_are_one_line(launch):
+def test_settings_that_cannot_be_taken_are_one_line(launch: Start) -> None:
     run = launch("--once", workers=0)
     assert run.wait() == 1
     assert run.err.startswith("settings: workers: ")
     assert run.err.count("\n") == 1
 
 
-def test_an_engine_that_does_not_load_ends_it_and_says_why(launch):
+def test_an_engine_that_does_not_load_ends_it_and_says_why(launch: Start) -> None:
     run = launch("--once", engine="tests.engines.fixtures.raises_on_load:load")
     assert run.wait() == 1
     assert run.last_line.startswith("worker could not start (exit status 70): ")
@@ -163,7 +168,7 @@ def test_an_engine_that_does_not_load_ends_it_and_says_why(launch):
     assert run.nothing_left()
 
 
-def test_the_worker_may_have_an_interpreter_of_its_own(launch, tmp_path):
+def test_the_worker_may_have_an_interpreter_of_its_own(launch: Start, tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\ntouch {tmp_path}/ran\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
@@ -173,21 +178,23 @@ def test_the_worker_may_have_an_interpreter_of_its_own(launch, tmp_path):
     assert (tmp_path / "ran").exists()
 
 
-def test_an_interpreter_that_is_not_there_is_one_line(launch):
+def test_an_interpreter_that_is_not_there_is_one_line(launch: Start) -> None:
     run = launch("--once", "--worker-python", ".venv-gpu/bin/nothing")
     assert run.wait() == 1
     assert run.err == ".venv-gpu/bin/nothing is no program that could run the worker\n"
 
 
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed here")
-def test_what_an_operator_can_mend_is_said_in_one_line(launch):
+def test_what_an_operator_can_mend_is_said_in_one_line(launch: Start) -> None:
     run = launch("--once", engine="deepseek-ocr")
     assert run.wait() == 1
     assert "not ready: ENGINE=deepseek-ocr needs vLLM" in run.last_line
     assert "Traceback" not in run.err
 
 
-def test_it_serves_restarts_what_dies_and_ends_on_ctrl_c(launch, port, launches, tmp_path):
+def test_it_serves_restarts_what_dies_and_ends_on_ctrl_c(
+    launch: Start, port: int, launches: list[Launch], tmp_path: Path
+) -> None:
     run = launch("--port", str(port))
     run.wait_for("Ctrl-C stops it")
     assert run.out.count("# A page") == 2
@@ -198,7 +205,7 @@ def test_it_serves_restarts_what_dies_and_ends_on_ctrl_c(launch, port, launches,
     assert second.wait() == 1
     assert second.err.startswith(f"port {port} on 127.0.0.1 is in use")
 
-    run.process("worker").kill()
+    run.wait_for_process("worker").kill()
     run.wait_for("worker has ended: terminated by SIGKILL")
     run.wait_for("worker was restarted, pid ")
 
@@ -209,7 +216,7 @@ def test_it_serves_restarts_what_dies_and_ends_on_ctrl_c(launch, port, launches,
 
 
 @pytest.mark.parametrize("moment", ["supervise", "valkey-server", "worker"])
-def test_ctrl_c_while_it_starts_leaves_nothing(launch, moment):
+def test_ctrl_c_while_it_starts_leaves_nothing(launch: Start, moment: str) -> None:
     run = launch("--once")
     run.wait_for_process("deploy.local.supervise" if moment == "supervise" else moment)
     os.killpg(run.popen.pid, signal.SIGINT)
@@ -219,7 +226,7 @@ def test_ctrl_c_while_it_starts_leaves_nothing(launch, moment):
     assert run.nothing_left()
 
 
-def test_a_killed_launcher_takes_everything_with_it(launch):
+def test_a_killed_launcher_takes_everything_with_it(launch: Start) -> None:
     run = launch("--once")
     run.wait_for_process("worker")
     run.popen.kill()
@@ -227,16 +234,16 @@ def test_a_killed_launcher_takes_everything_with_it(launch):
     wait_until(run.nothing_left, SECONDS, "the end of every process")
 
 
-def test_a_killed_supervisord_takes_everything_with_it_and_is_told(launch):
+def test_a_killed_supervisord_takes_everything_with_it_and_is_told(launch: Start) -> None:
     run = launch("--once")
     run.wait_for_process("worker")
-    run.process("deploy.local.supervise").kill()
+    run.wait_for_process("deploy.local.supervise").kill()
     assert run.wait() == 1
     assert run.last_line == "supervisord has ended: exit status -9"
     assert run.nothing_left()
 
 
-def test_term_to_make_alone_ends_everything(tmp_path, launches):
+def test_term_to_make_alone_ends_everything(tmp_path: Path, launches: list[Launch]) -> None:
     (stamp := tmp_path / "ready").touch()  # nothing is to be installed first
     make = ["make", "run", "ONCE=1", f"PY={sys.executable}", f"RUN_READY={stamp}"]
     launches.append(run := Launch(tmp_path, command=make))
@@ -246,9 +253,9 @@ def test_term_to_make_alone_ends_everything(tmp_path, launches):
     wait_until(run.nothing_left, SECONDS, "the end of every process")
 
 
-def test_the_sample_is_what_its_script_makes():
+def test_the_sample_is_what_its_script_makes() -> None:
     made = subprocess.run(
-        [sys.executable, "-c", "import make_sample, sys; sys.stdout.buffer.write(make_sample.pdf())"],
-        cwd=local_run.SAMPLE.parents[1] / "tools", env=environment(), check=True, capture_output=True,
+        [sys.executable, "-c", "from tools import make_sample as m; import sys; sys.stdout.buffer.write(m.pdf())"],
+        cwd=ROOT, env=environment(), check=True, capture_output=True,
     ).stdout  # fmt: skip
     assert made == local_run.SAMPLE.read_bytes()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -14,6 +14,7 @@ from gateway.auth.api_keys import ApiKeys
 from shared.store.jobs import Store
 from shared.store.webhooks import Ended, Outcome, WebhookStore
 from tests.integration.conftest import Kept, Script, client_of
+from tests.settings import settings_of
 from tools.uploads import png, tiff
 from tools.valkey import Valkey
 
@@ -53,9 +54,9 @@ class TwoOwners:
 
 @pytest.fixture
 async def services(store: Store, script: Script, inspector: Kept) -> AsyncIterator[TwoOwners]:
-    keys = ApiKeys(store.redis, store.settings)
+    keys = ApiKeys(store.redis, settings_of(store))
     alice, bob = [{"Authorization": f"Bearer {(await keys.create(name))[1]}"} for name in ("alice", "bob")]
-    life = client_of(store.settings)
+    life = client_of(settings_of(store))
     life.app.state.services.inspector = inspector
     routes = [
         (method.upper(), path)
@@ -70,7 +71,7 @@ async def services(store: Store, script: Script, inspector: Kept) -> AsyncIterat
                 path, files=files, data=HOOK, headers=alice | {"Idempotency-Key": f"k{path}{len(files)}"}
             )
             assert answer.status_code == 202, answer.text
-            return answer.json()
+            return answer.json()  # type: ignore[no-any-return]
 
         done = (await made("/api/v1/jobs", {"file": ("a.tiff", tiff([1, 2]), "image/tiff")}))["id"]
         claim = await script.take(done)
@@ -78,7 +79,7 @@ async def services(store: Store, script: Script, inspector: Kept) -> AsyncIterat
             await script.claims.page_start(claim, number)
             await script.end(claim, number, words, picture=png(number), figures=[(f"{number}_0.jpg", b"jpeg")])
         await script.claims.finish(claim)
-        hooks = WebhookStore(store.redis, store.settings)
+        hooks = WebhookStore(store.redis, settings_of(store))
         (lease,) = await hooks.take()
         due = await hooks.begin(lease)
         assert due is not None
@@ -90,7 +91,8 @@ async def services(store: Store, script: Script, inspector: Kept) -> AsyncIterat
 def state(valkey: Valkey) -> dict[bytes, bytes]:
     """Everything in the store but what a call itself counts."""
     passing = (b"rl:", b"worker", b"wake:", b"rate:")
-    return {key: valkey.client.dump(key) for key in valkey.client.keys("*") if not key.startswith(passing)}  # type: ignore[misc]
+    keys = cast("list[bytes]", valkey.client.keys("*"))
+    return {key: valkey.client.dump(key) or b"" for key in keys if not key.startswith(passing)}
 
 
 def test_every_route_is_either_tried_with_ids_or_looked_at_here(services: TwoOwners) -> None:

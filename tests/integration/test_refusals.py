@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
-from gateway.api import events, ocr
+from gateway.api import ocr
+from gateway.streaming import sse
 from shared.errors import StoreFull, StoreUnavailable
 from shared.store import connect as connections
 from shared.store.connect import connect, store_errors
@@ -69,6 +71,22 @@ async def test_every_refusal_is_a_503_and_passes(api: httpx.AsyncClient, proxy: 
     assert (await api.get(f"{JOBS}/{job_id}")).json()["status"] == "queued"
 
 
+async def test_uploads_that_overshoot_maxmemory_are_503(inspector: Kept, valkey: Valkey) -> None:
+    """The share of memory is looked up once a second: what is submitted in between meets the store's own limit."""
+    life = client_of(make_settings(valkey.url))
+    life.app.state.services.inspector = inspector
+    async with life as api:
+        life.app.state.services.store._memory = (time.monotonic() + 60, 0.0)
+        valkey.client.config_set("maxmemory", "1mb")
+        try:
+            answers = await asyncio.gather(*(api.post(JOBS, files=FILE) for _ in range(10)))
+        finally:
+            valkey.client.config_set("maxmemory", "0")
+        found = {(answer.status_code, answer.json()["code"], answer.headers["retry-after"]) for answer in answers}
+        assert found == {(503, "store-full", "10")}
+        assert await job_of(api)
+
+
 async def test_events_go_on_after_a_refusal(proxy: StoreProxy, inspector: Kept) -> None:
     """The shared read is refused for a while; whoever follows a job hears of its end all the same."""
     life = client_of(make_settings(proxy.url))
@@ -102,7 +120,7 @@ async def test_a_stream_is_whole_though_no_event_was_heard(
 ) -> None:
     """The shared read fails all the time: what a look at the job finds ended is read from the store."""
     monkeypatch.setattr(ocr, "POLL_SECONDS", 0.2)
-    monkeypatch.setattr(events.sse, "PING_SECONDS", 0.2)
+    monkeypatch.setattr(sse, "PING_SECONDS", 0.2)
     proxy.rule = lambda request: Fate(refuse=b"-BUSY Redis is busy\r\n") if request[0] == b"XREAD" else Fate()
     life = client_of(make_settings(proxy.url))
     life.app.state.services.inspector = inspector

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ async def until(condition: Callable[[], Any], what: str) -> Any:
         while not (answer := await asyncio.to_thread(condition)):
             await asyncio.sleep(0.05)
     return answer
+
+
+def says(process: Process, text: str) -> bool:
+    return text in process.text()
 
 
 def status(url: str) -> int:
@@ -51,7 +56,7 @@ async def test_everything_starts_before_the_store_and_is_ready_once_it_has_loade
     try:
         await until(lambda: status(f"{gateway.url}/livez") == 200, "a gateway")
         for process in (sender, worker):
-            await until(lambda text=process.text: "Cannot connect to redis" in text(), "a look for the store")
+            await until(partial(says, process, "Cannot connect to redis"), "a look for the store")
         assert await asyncio.to_thread(status, f"{gateway.url}/readyz") == 503
         met = [0] * len(proxies)
         for number, proxy in enumerate(proxies):
@@ -82,8 +87,8 @@ async def test_everything_starts_before_the_store_and_is_ready_once_it_has_loade
         assert {process: process.pid for process in started if process.alive} == started
     finally:
         receiver.close()
-        for process in started:
-            await asyncio.to_thread(process.kill)
+        for one in started:
+            await asyncio.to_thread(one.kill)
         for proxy in proxies:
             await proxy.close()
         store.stop()

@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from shared.contract.events import PageStarted, PageText
 from shared.contract.job import Input, NewJob
@@ -20,11 +22,15 @@ from shared.errors import NotFound
 from shared.store.connect import connect
 from shared.store.jobs import Store
 from shared.store.message import celery_message
+from shared.store.upload import with_password
 from tests.conftest import make_settings
+from tests.hostile.make import pdf_of
 from tests.integration.waiting import FIXTURES, ended, names, until, until_counter, until_event
+from tests.samples import LOCKED_PDF
 from tools.processes import Worker, environment
 from tools.uploads import picture, png, submit, tiff
 from tools.valkey import ROOT, Valkey
+from worker.broker.pool import EXIT_DEAD
 from worker.engines.instant import answer
 
 
@@ -278,3 +284,55 @@ async def test_redis_away_while_jobs_run_the_same_process_goes_on(
         worker.kill()
         await client.aclose()
         valkey.stop()
+
+
+async def test_a_locked_pdf_is_read_with_its_password_which_is_kept_nowhere_else(
+    store: Store, start_worker: Callable[..., Worker], valkey: Valkey
+) -> None:
+    worker = start_worker()
+    upload = {"filename": "a", "media_type": "application/pdf", "bytes": len(LOCKED_PDF), "sha256": "0" * 64}
+    new = NewJob(input=Input(**upload, pages=1, page_range="1"), pages=1, options=Options())
+    job = await ended(store, (await store.submit(new, with_password(LOCKED_PDF, "open sesame"))).job_id)
+    assert (job.status, job.pages[0].reason) == ("succeeded", "blank")
+    for key in valkey.client.scan_iter():
+        assert b"sesame" not in (valkey.client.dump(key) or b"")
+    assert "sesame" not in worker.text()
+
+
+async def test_a_page_with_no_area_is_drawn_and_the_others_are_read_too(
+    store: Store, start_worker: Callable[..., Worker]
+) -> None:
+    start_worker()
+    pages = ["<< /Type /Page /Parent 2 0 R /MediaBox [0 0 90 90] /Contents 6 0 R"]
+    pages += [f"{pages[0]} /CropBox [900 900 950 950]", pages[0].replace("90 90", "0 0")]
+    objects = ["<< /Type /Catalog /Pages 2 0 R >>", "<< /Type /Pages /Count 3 /Kids [3 0 R 4 0 R 5 0 R] >>"]
+    objects += [f"{page} >>" for page in pages] + ["<< /Length 14 >>\nstream\n9 9 30 30 re f\nendstream"]
+    job = await ended(store, await submit(store, pdf_of(objects), "application/pdf", 3))
+    assert (job.status, [page.status for page in job.pages]) == ("succeeded", ["ok"] * 3)
+
+
+async def test_a_long_page_is_read_in_parts_and_stored_as_one(
+    store: Store, start_worker: Callable[..., Worker]
+) -> None:
+    start_worker()
+    long = Image.effect_noise((300, 6000), 90).convert("RGB")
+    buffer = BytesIO()
+    long.save(buffer, "PNG")
+    job = await ended(store, await submit(store, buffer.getvalue(), "image/png"))
+    (page,) = await store.pages(job.id)
+    assert (page.width, page.height) == (300, 6000)
+    heads = [block for block in page.blocks if block.type == "title"]
+    assert len(heads) > 2
+    assert [block.bbox[1] for block in heads] == sorted({block.bbox[1] for block in heads})
+    text = "".join(event.data["text"] for event in await store.events(job.id) if event.name == "token")
+    assert text == page.markdown
+
+
+async def test_an_event_loop_that_ends_takes_its_process_with_it(
+    store: Store, start_worker: Callable[..., Worker]
+) -> None:
+    """``SystemExit`` goes through an event loop: a process without it would be alive and do nothing."""
+    worker = start_worker(engine=f"{FIXTURES}.exits_on_page:load").wait_ready()
+    await submit(store, tiff([1], poison=[1]), "image/tiff", 1)
+    assert await asyncio.to_thread(worker.popen.wait, 60) == EXIT_DEAD
+    assert "event loop has ended" in worker.text()

@@ -41,30 +41,30 @@ def test_the_names_are_those_of_the_classes() -> None:
 @pytest.mark.parametrize("kind", [*SECTIONS.values(), *PROCESSES])
 def test_one_file_is_for_all_processes(kind: type[SharedSettings], env_file: Path) -> None:
     env_file.write_text("PORT=9000\nlease=3\nMODEL_PATH=/m\nINSTANT_SECONDS=2\nWEBHOOK_CA_FILE=/ca\nCPU_THREADS=2\n")
-    assert kind(_env_file=env_file)  # type: ignore[call-arg]
+    assert kind(_env_file=env_file)
 
 
 @pytest.mark.parametrize("kind", [*SECTIONS.values(), *PROCESSES])
 def test_a_name_that_no_process_knows_is_refused(kind: type[SharedSettings], env_file: Path) -> None:
     env_file.write_text("RESULT_TLL=1\n")
     with pytest.raises(ValidationError) as raised:
-        kind(_env_file=env_file)  # type: ignore[call-arg]
+        kind(_env_file=env_file)
     assert explain(raised.value) == "settings: result_tll: Extra inputs are not permitted"
 
 
 def test_an_engine_from_elsewhere_brings_its_own(env_file: Path) -> None:
     env_file.write_text("ENGINE_BEAMS=4\nPORT=9000\nENGINE=some.module:load\n")
     for kind in PROCESSES:
-        assert kind(_env_file=env_file)  # type: ignore[call-arg]
-    assert OtherSettings(_env_file=env_file).engine_beams == 4  # type: ignore[call-arg]
+        assert kind(_env_file=env_file)
+    assert OtherSettings(_env_file=env_file).engine_beams == 4
     with pytest.raises(ValidationError, match="engine_beams"):  # where that engine is not the one that runs
-        InstantSettings(_env_file=env_file)  # type: ignore[call-arg]
+        InstantSettings(_env_file=env_file)
 
 
 async def test_wrong_settings_of_the_engine_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INSTANT_SECONDS", "-1")
     with pytest.raises(EngineNotReady, match=r"^settings: instant_seconds: ") as raised:
-        await load_engine(WorkerSettings(_env_file=None, engine="instant"))  # type: ignore[call-arg]
+        await load_engine(WorkerSettings(_env_file=None, engine="instant"))
     assert "\n" not in raised.value.detail
 
 
@@ -83,13 +83,13 @@ def test_names_with_the_engines_prefix_are_known_or_an_engines() -> None:
 
 def test_vllm_args_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLLM_ARGS", '{"max_num_seqs": 8}')
-    assert VllmSettings(_env_file=None).vllm_args == {"max_num_seqs": 8}  # type: ignore[call-arg]
+    assert VllmSettings(_env_file=None).vllm_args == {"max_num_seqs": 8}
 
 
 @pytest.mark.parametrize("value", ["{bad", "[1]", ""])
 def test_what_is_no_json_object_is_one_line(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("VLLM_ARGS", value)
     with pytest.raises(ValidationError) as raised:
-        VllmSettings(_env_file=None)  # type: ignore[call-arg]
+        VllmSettings(_env_file=None)
     assert explain(raised.value).startswith("settings: vllm_args: ")
     assert "\n" not in explain(raised.value)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -122,14 +123,14 @@ class Host:
 
 
 @contextmanager
-def hosted(**changes: Any) -> Iterator[Host]:
-    """A host whose engine is closed at the end."""
+def hosted(module: str = "worker.engines.deepseek_ocr", **changes: Any) -> Iterator[Host]:
+    """A host whose engine, ``load`` of a module, is closed at the end."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     host = Host(loop)
     try:
-        host.engine = host.run(_load(settings(**changes)))
+        host.engine = host.run(import_module(module).load(settings(**changes)))
         try:
             yield host
         finally:
@@ -137,12 +138,6 @@ def hosted(**changes: Any) -> Iterator[Host]:
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(30)
-
-
-async def _load(values: VllmSettings) -> Any:
-    from worker.engines.deepseek_ocr import load
-
-    return await load(values)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,9 @@
 """Our encoder, which takes the pages of a step together and in any mode, against the model's own, page by page."""
 
+import subprocess
+import sys
+from importlib.util import find_spec
+
 import pytest
 import torch
 from transformers import CLIPVisionConfig  # noqa: F401  (the model's module needs it first)
@@ -90,3 +94,70 @@ def test_grey_tiles_whose_numbers_cancel_out_are_still_tiles(model):
     tiles[:, ::2], tiles[:, 1::2] = 127, 128
     given = {"pixel_values": whole[None], "images_crop": tiles, "images_spatial_crop": torch.tensor([(2, 1)])}
     assert [len(page) for page in encoder.embed(model, model.towers, 1, **given)] == [483]
+
+
+TOWERS = """
+import torch
+from transformers import CLIPVisionConfig
+from vllm.config import VllmConfig, set_current_vllm_config
+from vllm.distributed import init_distributed_environment, initialize_model_parallel
+from vllm.model_executor.models.deepencoder import DeepCLIPVisionTransformer, _build_sam
+from worker.engines.deepseek_ocr.towers import Towers
+
+with set_current_vllm_config(VllmConfig()):
+    init_distributed_environment(1, 0, "file://{folder}/store", 0, "gloo")
+    initialize_model_parallel(1, 1)
+    model = torch.nn.Module()
+    model.sam_model = _build_sam(128, 3, 2, [1])  # windows, the whole picture, windows
+    model.vision_model = DeepCLIPVisionTransformer(CLIPVisionConfig(
+        hidden_size=1024, intermediate_size=512, num_attention_heads=16, num_hidden_layers=2, image_size=224,
+        patch_size=14, projection_dim=512, layer_norm_eps=1e-5))
+    model.projector = torch.nn.Linear(2048, 64)
+    torch.manual_seed(0)
+    for name, parameter in model.named_parameters():
+        torch.nn.init.normal_(parameter, std=0.3 if "rel_pos" in name else 0.05)
+        if "norm" in name and name.endswith("weight"):
+            parameter.data += 1
+    with torch.inference_mode():
+        for size, count in ((512, 2), (640, 3), (1024, 1), (1280, 1)):
+            pixels = torch.randn(count, 3, size, size)
+            sam = model.sam_model(pixels)
+            clip = model.vision_model(pixels, sam)
+            theirs = model.projector(torch.cat((clip[:, 1:], sam.flatten(2).permute(0, 2, 1)), -1))
+            ours = Towers(model)(pixels)
+            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+            assert theirs.std() > 0.05
+print("equal")
+"""
+
+
+def test_our_towers_are_the_models_own_at_every_size_of_view(tmp_path):
+    """In a process of its own: vLLM's linear layers want its distributed state."""
+    script = TOWERS.replace("{folder}", str(tmp_path))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.endswith("equal\n"), done.stderr[-3000:]
+
+
+KERNELS = """
+import os
+os.environ["TRITON_INTERPRET"] = "1"
+import torch
+from worker.engines.deepseek_ocr import encoder_kernels as kernels, encoder_twins as twins
+
+torch.manual_seed(0)
+for side, tilings in ((14, [(64, 4, 16, 4, 1), (64, 1, 16, 4, 1)]), (20, [(128, 2, 32, 4, 1)]), (32, [None])):
+    qkv = torch.randn(2, side * side, 3 * 2 * 64)
+    tables = torch.randn(2, side, side, 64) * 0.3
+    wanted = twins.attention(qkv, *tables, side, side, 2)
+    for tiling in tilings:
+        torch.testing.assert_close(kernels.attention(qkv, *tables, side, side, 2, tiling), wanted, rtol=1e-3, atol=1e-4)
+x = torch.randn(3, 1000)
+torch.testing.assert_close(kernels.quick_gelu_(x.clone()), twins.quick_gelu_(x.clone()), rtol=1e-4, atol=1e-5)
+print("equal")
+"""
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed: it has no backend for CPUs")
+def test_the_kernels_are_their_twins():
+    done = subprocess.run([sys.executable, "-c", KERNELS], capture_output=True, text=True, check=False)
+    assert done.stdout.endswith("equal\n"), done.stderr[-3000:]

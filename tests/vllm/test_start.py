@@ -127,12 +127,20 @@ def test_what_failed_in_vllms_own_process_is_said(model):
 
 def gpu(monkeypatch, used, total=80):
     memory = {"used": used << 30, "total": total << 30}
-    monkeypatch.setattr("worker.engines.vllm_host.stats.Gpu.memory", lambda _: memory)
+    monkeypatch.setattr("worker.engines.vllm_host.gpu.Gpu.memory", lambda _: memory)
 
 
 def test_the_share_of_the_gpus_memory_leaves_room_for_what_vllm_does_not_count(monkeypatch):
     gpu(monkeypatch, used=40)
-    assert config.memory_share(settings()) == pytest.approx(0.5 - 2.5 / 80)
+    assert config.memory_share(settings()) == pytest.approx(0.5 - config.HEADROOM / (80 << 30))
+
+
+@pytest.mark.parametrize(("share", "total", "slots"), [(0.9, 80, 512), (0.5, 80, 256), (0.9, 24, 64), (0.5, 16, 64)])
+def test_as_many_pages_are_read_at_once_as_the_memory_holds(monkeypatch, share, total, slots):
+    gpu(monkeypatch, used=0, total=total)
+    given = settings(max_num_seqs=None, gpu_memory_utilization=share)
+    assert config.slots(given, CARD) == slots
+    assert config.slots(settings(max_num_seqs=100), CARD) == 100
 
 
 def test_a_gpu_whose_memory_others_hold_is_refused(monkeypatch):

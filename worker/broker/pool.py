@@ -42,7 +42,6 @@ _pool: TaskPool | None = None
 
 EXIT_NOT_READY = 70  # sysexits.h: EX_SOFTWARE
 EXIT_DEAD = 71  # the engine, or a loop that must not end
-CLOSE_SECONDS = 20.0
 
 
 def on_init(start: Callable[[], object]) -> None:
@@ -138,6 +137,7 @@ class TaskPool(BasePool):  # type: ignore[misc]
     body_can_be_buffer = True
     signal_safe = False
     task_join_will_block = True
+    close_seconds = 20.0  # a worker that has not closed its engine by then ends without
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -149,7 +149,16 @@ class TaskPool(BasePool):  # type: ignore[misc]
         self._idle = threading.Condition()
         self._closed = False
         self._tracers = ThreadPoolExecutor(max_workers=4096, thread_name_prefix="trace")
-        self._loop_thread = threading.Thread(target=self.loop.run_forever, name="engine-loop", daemon=True)
+        self._loop_thread = threading.Thread(target=self._run_loop, name="engine-loop", daemon=True)
+
+    def _run_loop(self) -> None:
+        """The loop outlives everything but its process: where something ends it (``SystemExit`` does), both end."""
+        try:
+            self.loop.run_forever()
+        finally:
+            if not self._closed:
+                logger.critical("the engine's event loop has ended, and with it this process", exc_info=True)
+                os._exit(EXIT_DEAD)
 
     def register_with_event_loop(self, hub: Any) -> None:
         # Called at every (re)connect. kombu's global get_event_loop() is None after the first reconnect.
@@ -195,7 +204,7 @@ class TaskPool(BasePool):  # type: ignore[misc]
             return
         self._closed = True
         # A hung engine must not keep the process: its threads would block the interpreter's exit.
-        doom = threading.Timer(CLOSE_SECONDS, os._exit, (EXIT_DEAD,))
+        doom = threading.Timer(self.close_seconds, os._exit, (EXIT_DEAD,))
         doom.daemon = True
         doom.start()
         signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=0)

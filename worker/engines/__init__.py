@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from shared.errors import EngineNotReady
 from shared.settings import explain
+from worker.engines import deepseek_ocr
 from worker.engines.base import Engine
 from worker.engines.vllm_host.settings import VllmSettings
 from worker.settings import EngineSettings, WorkerSettings
@@ -60,8 +61,9 @@ def jobs_in_flight(settings: WorkerSettings) -> int:
     """So many jobs of one page each as fill the engine, and never so few that large documents keep small ones out."""
     if settings.jobs_in_flight is not None:
         return settings.jobs_in_flight
-    slots = read_own(VllmSettings, settings).max_num_seqs if choose(settings) == "deepseek-ocr" else 0
-    return max(JOBS_IN_FLIGHT, slots)
+    if choose(settings) != "deepseek-ocr":
+        return JOBS_IN_FLIGHT
+    return max(JOBS_IN_FLIGHT, deepseek_ocr.slots(read_own(VllmSettings, settings)))
 
 
 async def load_engine(settings: WorkerSettings) -> Engine:

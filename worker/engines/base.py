@@ -20,17 +20,26 @@ from shared.contract.worker_status import EngineStatus
 
 
 @dataclass(frozen=True, slots=True)
-class PageImage:
-    """One page as the engine gets it.
+class TextPiece:
+    """A line of a PDF's own text, or a part of one: ``box`` is its place in pixels of the picture."""
 
-    ``image``: RGB, EXIF-upright, alpha on white, at most the pixel cap of the settings; the engine must not change it.
-    ``text_layer``: the text the PDF itself carries for this page (only with ``text_layer=prefer``, else None).
+    text: str
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class PageImage:
+    """One page as the engine gets it, or a part of a page too long or large to be read at once (``engines.parts``).
+
+    ``image``: RGB, EXIF-upright, alpha on paper, at most the pixel cap of the settings; the engine must not change it.
+    ``text_layer``: the text the PDF itself carries for this page, where that was asked for (``text_layer=prefer``) and
+    accounts for what is drawn; else None.
     ``shortfall``: what the picture itself lacks of the page; an engine need not look at it, the worker adds it.
     """
 
     number: int
     image: Image
-    text_layer: str | None = None
+    text_layer: tuple[TextPiece, ...] | None = None
     shortfall: Shortfall | None = None
 
 
@@ -54,7 +63,8 @@ class FigureCrop:
 class PageRead:
     """What the engine made of one page: the last item of the stream.
 
-    ``upright`` is the image the boxes are measured on where the engine had to turn the page (else None: as given).
+    ``upright`` is the image the boxes are measured on where the engine had to turn the page (else None: as given), and
+    ``quarters`` says how often it was turned clockwise.
     ``status`` is ``ok``, ``degraded`` (text kept; ``reason`` says what is wrong, ``missing`` how much) or ``skipped``
     (blank: there is nothing to read in the picture). Text that was seen and not read is never left out in silence.
     ``attempts`` counts the engine's own tries. Failure is an exception: ``InferenceError`` for this page alone,
@@ -69,6 +79,7 @@ class PageRead:
     attempts: int = 1
     usage: Usage = field(default_factory=Usage)
     upright: Image | None = field(default=None, repr=False)
+    quarters: int = 0
     missing: float = 0.0
 
     def admitting(self, shortfall: Shortfall | None) -> PageRead:

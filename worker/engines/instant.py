@@ -59,7 +59,7 @@ class InstantEngine:
         if is_plain(page.image):
             yield PageRead("", status=PageStatus.SKIPPED, reason="blank")
             return
-        text = page.text_layer or answer(page.image)
+        text = "\n\n".join(piece.text for piece in page.text_layer or ()) or answer(page.image)
         paragraphs = text.split("\n\n")
         for i, paragraph in enumerate(paragraphs):
             if self._seconds:

@@ -42,10 +42,8 @@ _STARS = re.compile(r"(?<=[^\s\\*])\*+|(?<![\\*])\*+(?=[^\s*])")
 _DOLLAR = re.compile(r"(?<!\\)\$")
 _EDGE = re.compile(r"(?<![\w\\])_+(?=[^\s_])")
 _BRACKET = re.compile(r"(?<!\\)\\([\[\]()])")
-_TAG = re.compile(
-    r"<(?!/?(?:b|i|u|s|em|strong|sub|sup|br|table|thead|tbody|tr|td|th)\s*/?>|td[ >]|th[ >])(?=[A-Za-z/!?])",
-    re.IGNORECASE,
-)
+_TAG = re.compile(r"<(?!/?(?:b|i|u|s|em|strong|sub|sup|br)\s*/?>)(?=[A-Za-z/!?])", re.IGNORECASE)
+_STRAY_CELLS = re.compile(r"(?:</?(?:table|thead|tbody|tr|td|th)(?:\s[^<>]*)?>\s*)+", re.IGNORECASE)
 _DEFINITION = re.compile(r"^( {0,3}\[[^\]\n]+\])(?=:)")
 _RULE = re.compile(r"^( *)(?=(?:-[ -]*-[ -]*-|=+|_[ _]*_[ _]*_|\*[ *]*\*[ *]*\*)[ -=_*]*$)")
 _NUMBERED = r"(?:[0-9]+(?:[.,][0-9]+)*)"
@@ -132,8 +130,11 @@ def _hyphen(found: re.Match[str]) -> str:
 
 
 def escaped(text: str) -> str:
-    """What the model means as printed signs stays printed: stars and underscores in words, dollars, tags, links."""
-    text = _BRACKET.sub(r"\1", formulas.replaced(text))
+    """What the model means as printed signs stays printed: stars and underscores in words, dollars, tags, links.
+
+    Tags of cells outside any table (its beginning was lost) part words.
+    """
+    text = _BRACKET.sub(r"\1", formulas.replaced(_STRAY_CELLS.sub(" ", text)))
     text = _DOLLAR.sub(r"\\$", text)
     text = _EDGE.sub(lambda found: found[0].replace("_", r"\_"), text)
     text = _TAG.sub(r"\\<", text).replace("](", "]&#40;")

@@ -29,7 +29,8 @@ KEY = 24
 
 _DIGITS = b"0123456789"
 _NUMBER = re.compile(r"[0-9]+")
-_CELLS = re.compile(r"[^<|]{0,40}(?:</?t[dr]>|\|)(?:</?t[dr]>|[|\s0])+")
+_CELLS = re.compile(r"(?:</?t[dr]>|\|)(?:</?t[dr]>|[|\s0])+")
+_CUT = re.compile(r"\A[^<|]*|<[^<>]*\Z")
 _WALL = 4
 _OFTEN = 12
 _RECENT = 400
@@ -68,7 +69,7 @@ def counts(text: str, longer: str | None = None) -> bool:
 
 
 def _only_cells(text: str) -> bool:
-    return _CELLS.fullmatch(_NUMBER.sub("0", text[-LENGTH:])) is not None
+    return _CELLS.fullmatch(_CUT.sub("", _NUMBER.sub("0", text[-LENGTH:]))) is not None
 
 
 def _fills(text: str) -> bool:

@@ -82,7 +82,7 @@ def rectangle(html: str) -> Rows | None:
 
 
 def _cell(html: str, style: MarkdownStyle) -> str:
-    text = " ".join(_BREAK.sub("<br>", _CENTER.sub("", html)).split())
+    text = " ".join(_BREAK.sub("<br>", _CENTER.sub(" ", html)).split())
     return "".join(_cell_pieces(text, style)).strip()
 
 
@@ -107,7 +107,7 @@ def _plain(text: str) -> str:
 
 
 def _as_html(html: str, style: MarkdownStyle) -> str:
-    text = re.sub(r"\n\s*\n", "\n", _CENTER.sub("", html))
+    text = re.sub(r"\n\s*\n", "\n", _CENTER.sub(" ", html))
     pieces: list[str] = []
     for piece, span in _told_apart(text):
         pieces.append(formulas.replaced(piece).replace("$", "&#36;"))

@@ -69,8 +69,9 @@ def first_unit(text: str, *, last: bool, verbatim: bool = False) -> tuple[Unit, 
         elif stop[0].lower() == "<table":
             return _table(text, stop.start(), tuple(spans), last=last)
         else:
-            span = _span(text, stop)
-            if span is None and not (last or _settled(text, stop)):
+            whole = last or _settled(text, stop)
+            span = _span(text, stop, whole=whole)
+            if span is None and not whole:
                 return None
             if span:
                 spans.append(span)
@@ -89,26 +90,29 @@ def _table(text: str, start: int, spans: tuple[Span, ...], *, last: bool) -> tup
     return (Table(text[start:].rstrip()), len(text)) if last else None
 
 
-def _span(text: str, stop: re.Match[str]) -> Span | None:
-    """The formula or code that begins at ``stop``, if it has an end."""
+def _span(text: str, stop: re.Match[str], *, whole: bool) -> Span | None:
+    """The formula or code that begins at ``stop``, if it has an end. ``whole``: later text cannot end it."""
     start = stop.end()
     if stop[0] == "`":
         end = text.find("`", start, _limit(text, start, "\n"))
         return Span(Kind.CODE, stop.start(), end + 1, text[start:end]) if end > start else None
     if stop[0] in _CLOSING:
-        return _bracketed(text, stop)
+        return _bracketed(text, stop, whole=whole)
     closer = re.compile(rf"\\end\{{ *{re.escape(stop[1])} *\}}")
     found = closer.search(text, start, _limit(text, start))
     body = text[stop.start() : found.end()] if found else ""
     return Span(Kind.ENVIRONMENT, stop.start(), found.end(), body) if found else None
 
 
-def _bracketed(text: str, stop: re.Match[str]) -> Span | None:
-    """The model mixes the brackets up: a formula that has no end of its own may have the other one."""
-    kind = Kind.INLINE if stop[0] == r"\(" else Kind.DISPLAY
+def _bracketed(text: str, stop: re.Match[str], *, whole: bool) -> Span | None:
+    """The model mixes the brackets up. An inline formula ends at either kind; a displayed one may hold inline ones, so
+    it ends at the other kind only where its own is nowhere."""
     limit = _limit(text, stop.end())
-    ends = (text.find(closing, stop.end(), limit) for closing in _CLOSING[stop[0]])
-    end = next((end for end in ends if end >= 0), -1)
+    own, other = (text.find(closing, stop.end(), limit) for closing in _CLOSING[stop[0]])
+    if stop[0] == r"\(":
+        kind, end = Kind.INLINE, min((end for end in (own, other) if end >= 0), default=-1)
+    else:
+        kind, end = Kind.DISPLAY, own if own >= 0 or not whole else other
     return Span(kind, stop.start(), end + 2, text[stop.end() : end]) if end >= 0 else None
 
 

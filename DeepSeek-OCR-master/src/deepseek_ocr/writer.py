@@ -150,7 +150,7 @@ class BlockWriter:
         heading = HEADINGS.get(self.kind or "", "") if not self._started else ""
         if heading and not (text.startswith(("#", "|")) or _is_formula(text, spans)):
             text = heading + text
-        shown = clean.escaped(text)
+        shown = clean.escaped(text).rstrip()
         if not is_row:
             shown = clean.line_starts(shown, comments=self.kind == "text", below_text=below_text)
         return clean.put_back(shown, spans, self.style)

@@ -24,3 +24,7 @@ def test_a_callers_own_prompt_is_never_replaced():
 def test_a_page_without_room_is_tried_once_without_markup():
     assert list(after(DOCUMENT, LENGTH)) == [Attempt(FREE_OCR, STRONGER)]
     assert list(after(FREE_OCR, LENGTH)) == []
+
+
+def test_the_stronger_rule_forbids_longer_repeats_only():
+    assert (STRONGER.size, STRONGER.window) == (30, 256)

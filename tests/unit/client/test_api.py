@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
@@ -11,6 +11,8 @@ import pytest
 from ocr_client import Client, Event, JobEnded, Problem, TimedOut, Unreachable
 
 Answer = httpx.Response | Exception
+Sent = tuple[str, str, dict[str, object]]
+"""An event as the service sends it: id, name and data."""
 
 
 def job(status: str = "queued", **more: object) -> dict[str, object]:
@@ -43,11 +45,11 @@ class Service:
         return Client("http://service", patience=patience, transport=httpx.MockTransport(self))
 
 
-def stream(*events: tuple[str, str, dict[str, object]], broken: bool = False) -> httpx.Response:
+def stream(*events: Sent, broken: bool = False) -> httpx.Response:
     text = "retry: 0\n\n: ping\n\n"
     text += "".join(f"id: {i}\nevent: {name}\ndata: {json.dumps(data)}\n\n" for i, name, data in events)
 
-    def pieces():
+    def pieces() -> Iterator[bytes]:
         yield text.encode()
         if broken:
             raise httpx.ReadError("the connection was lost")
@@ -55,7 +57,7 @@ def stream(*events: tuple[str, str, dict[str, object]], broken: bool = False) ->
     return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=pieces())
 
 
-def test_a_submission_that_has_to_be_sent_again_keeps_its_idempotency_key():
+def test_a_submission_that_has_to_be_sent_again_keeps_its_idempotency_key() -> None:
     service = Service(
         problem(503, "store-unavailable", **{"retry-after": "0"}),
         httpx.ConnectError("refused"),
@@ -67,7 +69,7 @@ def test_a_submission_that_has_to_be_sent_again_keeps_its_idempotency_key():
     assert len(keys) == 1
 
 
-def test_options_are_sent_as_form_fields_and_metadata_as_json():
+def test_options_are_sent_as_form_fields_and_metadata_as_json() -> None:
     service = Service(httpx.Response(202, json=job()))
     service.client().submit(b"x", filename="a.pdf", pages="1-2", mode=None, metadata={"a": 1}, deadline=30)
     sent = service.asked[0].content.decode()
@@ -78,7 +80,7 @@ def test_options_are_sent_as_form_fields_and_metadata_as_json():
     assert 'name="file"; filename="a.pdf"' in sent
 
 
-def test_a_refusal_is_raised_at_once_with_its_code():
+def test_a_refusal_is_raised_at_once_with_its_code() -> None:
     service = Service(problem(400, "corrupt-file"))
     with pytest.raises(Problem) as caught:
         service.client().submit(b"x")
@@ -89,7 +91,7 @@ def test_a_refusal_is_raised_at_once_with_its_code():
     )
 
 
-def test_a_refusal_by_something_else_on_the_way_is_a_problem_too():
+def test_a_refusal_by_something_else_on_the_way_is_a_problem_too() -> None:
     with pytest.raises(Problem, match="Not Found"):
         Service(httpx.Response(404, text="<html>")).client().job("01J")
 
@@ -102,24 +104,24 @@ def test_a_refusal_by_something_else_on_the_way_is_a_problem_too():
         (httpx.ConnectError("refused"), Unreachable),
     ],
 )
-def test_without_patience_what_would_pass_is_raised(answer, error):
+def test_without_patience_what_would_pass_is_raised(answer: Answer, error: type[Exception]) -> None:
     with pytest.raises(error):
         Service(answer).client(patience=0).job("01J")
 
 
-def test_waiting_asks_the_service_to_wait_and_ends_with_the_job():
+def test_waiting_asks_the_service_to_wait_and_ends_with_the_job() -> None:
     waited = httpx.Response(200, json=job("processing"), headers={"preference-applied": "wait=30"})
     service = Service(waited, httpx.Response(200, json=job("succeeded")))
     assert service.client().wait("01J").status == "succeeded"
     assert [request.headers["prefer"] for request in service.asked] == ["wait=30", "wait=30"]
 
 
-def test_waiting_ends_when_the_callers_time_is_up():
+def test_waiting_ends_when_the_callers_time_is_up() -> None:
     with pytest.raises(TimedOut, match="job 01J continues"):
         Service(httpx.Response(200, json=job())).client().wait("01J", timeout=0)
 
 
-def test_a_watcher_sees_every_look():
+def test_a_watcher_sees_every_look() -> None:
     seen = list[str]()
     applied = {"preference-applied": "wait=2"}
     service = Service(
@@ -129,46 +131,48 @@ def test_a_watcher_sees_every_look():
     assert seen == ["processing", "partial"]
 
 
-def test_reading_a_file_whose_job_fails_says_why():
+def test_reading_a_file_whose_job_fails_says_why() -> None:
     failed = job("failed", error={"code": "deadline-exceeded", "detail": "Too late."})
     service = Service(httpx.Response(202, json=job()), httpx.Response(200, json=failed))
     with pytest.raises(JobEnded, match=r"a.pdf: Too late. \(deadline-exceeded\)"):
         service.client().read(b"x")
 
 
-def test_a_result_that_is_not_there_yet_is_a_problem():
+def test_a_result_that_is_not_there_yet_is_a_problem() -> None:
     with pytest.raises(Problem) as caught:
         Service(httpx.Response(202, json=job())).client().result("01J")
     assert caught.value.code == "not-finished"
 
 
-FIRST, SECOND, DONE = ("1-0", "status", {"status": "queued"}), ("2-0", "token", {"text": "a"}), ("3-0", "done", {})
+FIRST: Sent = ("1-0", "status", {"status": "queued"})
+SECOND: Sent = ("2-0", "token", {"text": "a"})
+DONE: Sent = ("3-0", "done", {})
 ALL = [Event(*event) for event in (FIRST, SECOND, DONE)]
 
 
 @pytest.mark.parametrize("broken", [True, False], ids=["connection lost", "ended by the service"])
-def test_a_stream_that_breaks_off_is_taken_up_where_it_ended(broken):
+def test_a_stream_that_breaks_off_is_taken_up_where_it_ended(broken: bool) -> None:
     service = Service(stream(FIRST, SECOND, broken=broken), httpx.ConnectError("refused"), stream(DONE))
     assert list(service.client().events("01J")) == ALL
     assert [request.headers.get("last-event-id") for request in service.asked] == [None, "2-0", "2-0"]
 
 
-def test_a_stream_that_was_read_to_its_end_is_over():
+def test_a_stream_that_was_read_to_its_end_is_over() -> None:
     service = Service(stream(FIRST, SECOND), httpx.Response(204))
     assert list(service.client().events("01J")) == ALL[:2]
 
 
-def test_a_stream_of_an_unknown_job_is_a_problem():
+def test_a_stream_of_an_unknown_job_is_a_problem() -> None:
     with pytest.raises(Problem, match="not-found"):
         list(Service(problem(404, "not-found")).client().events("01J"))
 
 
-def test_a_stream_waits_out_a_store_that_is_away():
+def test_a_stream_waits_out_a_store_that_is_away() -> None:
     service = Service(problem(503, "store-unavailable"), stream(FIRST, SECOND, DONE))
     assert list(service.client().events("01J")) == ALL
 
 
-def test_listing_follows_the_cursor_to_its_end():
+def test_listing_follows_the_cursor_to_its_end() -> None:
     service = Service(
         httpx.Response(200, json={"items": [job()], "next_cursor": "c"}),
         httpx.Response(200, json={"items": [job()], "next_cursor": None}),
@@ -177,7 +181,7 @@ def test_listing_follows_the_cursor_to_its_end():
     assert service.asked[1].url.params["cursor"] == "c"
 
 
-def test_a_batch_names_what_was_rejected():
+def test_a_batch_names_what_was_rejected() -> None:
     verdict = {"filename": "b.pdf", "problem": {"code": "file-empty", "detail": "Empty."}}
     body = {"id": "B", "counts": {"queued": 1}, "jobs": [job()], "rejected": [verdict]}
     batch = Service(httpx.Response(202, json=body)).client().submit_batch([b"x", b""])
@@ -185,13 +189,13 @@ def test_a_batch_names_what_was_rejected():
     assert [(one.filename, one.code) for one in batch.rejected] == [("b.pdf", "file-empty")]
 
 
-def test_a_key_travels_as_a_bearer_token():
+def test_a_key_travels_as_a_bearer_token() -> None:
     service = Service(httpx.Response(200, json=job()))
     Client("http://service", "secret", transport=httpx.MockTransport(service)).job("01J")
     assert service.asked[0].headers["authorization"] == "Bearer secret"
 
 
-def test_calls_without_a_body_to_read_succeed():
+def test_calls_without_a_body_to_read_succeed() -> None:
     calls: list[Callable[[Client], object]] = [lambda client: client.cancel("01J"), lambda client: client.delete("01J")]
     service = Service(httpx.Response(202), httpx.Response(204))
     for call in calls:

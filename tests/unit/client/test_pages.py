@@ -11,11 +11,11 @@ def ended(page: int, status: str = "ok") -> Event:
 
 
 @pytest.mark.parametrize(("text", "numbers"), [("1", [1]), ("1-3,7", [1, 2, 3, 7]), ("2,5-6", [2, 5, 6])])
-def test_a_page_range_is_spelled_out(text, numbers):
+def test_a_page_range_is_spelled_out(text: str, numbers: list[int]) -> None:
     assert page_numbers(text) == numbers
 
 
-def test_pages_that_end_out_of_turn_come_in_turn():
+def test_pages_that_end_out_of_turn_come_in_turn() -> None:
     events = [
         ended(3),
         ended(1),
@@ -26,13 +26,13 @@ def test_pages_that_end_out_of_turn_come_in_turn():
     assert list(in_order("1-3", events)) == [(1, "ok"), (2, "failed"), (3, "ok")]
 
 
-def test_a_page_is_given_as_soon_as_those_before_it_have_ended():
+def test_a_page_is_given_as_soon_as_those_before_it_have_ended() -> None:
     events = iter([ended(1), ended(2)])
     pages = in_order("1-2", events)
     assert next(pages) == (1, "ok")
     assert next(events).data["page"] == 2
 
 
-def test_after_a_gap_the_snapshot_tells_which_pages_have_ended():
+def test_after_a_gap_the_snapshot_tells_which_pages_have_ended() -> None:
     snapshot = Event("", "snapshot", {"pages": [{"number": 1, "status": "ok"}, {"number": 2, "status": "degraded"}]})
     assert list(in_order("1-3", [snapshot, ended(3)])) == [(1, "ok"), (2, "degraded"), (3, "ok")]

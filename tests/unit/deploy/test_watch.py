@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from deploy.local.console import Console
 from deploy.local.failure import Failure
 from deploy.local.folder import Folder
+from deploy.local.stack import LocalStack
 from deploy.local.watch import LOOP_EXITS, ProcessWatch, reason
 
 KILLED = "WARN exited: worker (terminated by SIGKILL; not expected)"
@@ -21,7 +23,8 @@ class Log:
 
     def __init__(self, path: Path, *, settled: bool) -> None:
         self.folder = Folder(path, temporary=True)
-        self.watch = ProcessWatch(SimpleNamespace(folder=self.folder, check=lambda: None), Console())
+        stack = SimpleNamespace(folder=self.folder, check=lambda: None)
+        self.watch = ProcessWatch(cast(LocalStack, stack), Console())
         self.watch.settled = settled
 
     def look_at(self, *lines: str) -> None:
@@ -31,17 +34,17 @@ class Log:
 
 
 @pytest.fixture
-def log(tmp_path):
+def log(tmp_path: Path) -> Log:
     return Log(tmp_path, settled=True)
 
 
-def test_a_death_and_a_new_start_are_said(log, capsys):
+def test_a_death_and_a_new_start_are_said(log: Log, capsys: pytest.CaptureFixture[str]) -> None:
     log.look_at("INFO spawned: 'worker' with pid 7")
     log.look_at(KILLED, "INFO spawned: 'worker' with pid 8")
     assert capsys.readouterr().err == "worker has ended: terminated by SIGKILL\nworker was restarted, pid 8\n"
 
 
-def test_a_line_that_is_still_being_written_is_read_later(log, capsys):
+def test_a_line_that_is_still_being_written_is_read_later(log: Log, capsys: pytest.CaptureFixture[str]) -> None:
     log.folder.journal.write_text(KILLED[:20])
     log.watch.poll()
     assert capsys.readouterr().err == ""
@@ -50,7 +53,9 @@ def test_a_line_that_is_still_being_written_is_read_later(log, capsys):
     assert capsys.readouterr().err == "worker has ended: terminated by SIGKILL\n"
 
 
-def test_a_process_that_ends_again_and_again_ends_the_run_with_its_last_lines(log, capsys):
+def test_a_process_that_ends_again_and_again_ends_the_run_with_its_last_lines(
+    log: Log, capsys: pytest.CaptureFixture[str]
+) -> None:
     log.folder.log("worker").write_text(
         "fine\n[2026-01-01 00:00:00,000: CRITICAL/MainProcess] the engine has died: why\n"
     )
@@ -61,22 +66,24 @@ def test_a_process_that_ends_again_and_again_ends_the_run_with_its_last_lines(lo
     assert "  worker: fine\n" in capsys.readouterr().err
 
 
-def test_a_process_that_supervisord_gives_up_ends_the_run(log):
+def test_a_process_that_supervisord_gives_up_ends_the_run(log: Log) -> None:
     with pytest.raises(Failure, match="gateway keeps ending: no output"):
         log.look_at("INFO gave up: gateway entered FATAL state, too many start retries too quickly")
 
 
-def test_before_all_is_ready_one_end_by_itself_is_enough(tmp_path):
+def test_before_all_is_ready_one_end_by_itself_is_enough(tmp_path: Path) -> None:
     with pytest.raises(Failure, match=r"worker could not start \(exit status 71\)"):
         Log(tmp_path, settled=False).look_at(GONE)
 
 
-def test_before_all_is_ready_a_killed_process_is_started_again(tmp_path, capsys):
+def test_before_all_is_ready_a_killed_process_is_started_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     Log(tmp_path, settled=False).look_at(KILLED)
     assert "worker has ended" in capsys.readouterr().err
 
 
-def test_the_reason_is_the_last_line_that_names_an_error():
+def test_the_reason_is_the_last_line_that_names_an_error() -> None:
     assert reason(["ValueError: no", "INFO bye"]) == "ValueError: no"
     assert reason(["one", "two"]) == "two"
     assert reason([]) == "no output"

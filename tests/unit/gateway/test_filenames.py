@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.api.filenames import MAX_BYTES, clean_filename, content_disposition
+from gateway.api.filenames import MAX_FILENAME_BYTES, clean_filename, content_disposition
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_clean(name: str, clean: str) -> None:
 @given(st.text())
 def test_any_name_becomes_a_safe_one(name: str) -> None:
     clean = clean_filename(name)
-    assert 0 < len(clean.encode()) <= MAX_BYTES
+    assert 0 < len(clean.encode()) <= MAX_FILENAME_BYTES
     assert not set(clean) & set("/\\<>\"'&\x00\r\n")
     assert clean == clean_filename(clean)
     assert content_disposition(name).isascii()

@@ -9,7 +9,7 @@ import pytest
 from fastapi import Request
 
 from gateway.api.forms import (
-    MAX_DEPTH,
+    MAX_METADATA_DEPTH,
     idempotency_key,
     parse_options,
     read_flag,
@@ -65,7 +65,7 @@ def test_metadata_comes_back_as_it_was(value: dict[str, Any]) -> None:
     "text",
     [
         "", "1", "null", "[]", '"a"', "{", '{"a": Infinity}', '{"a": 1e999}', '{"a": "\\udc00"}', "[" * 4000,
-        '{"a":' * (MAX_DEPTH + 1) + "1" + "}" * (MAX_DEPTH + 1), '{"a": "' + "x" * 4096 + '"}',
+        '{"a":' * (MAX_METADATA_DEPTH + 1) + "1" + "}" * (MAX_METADATA_DEPTH + 1), '{"a": "' + "x" * 4096 + '"}',
     ],
 )  # fmt: skip
 def test_metadata_that_is_no_small_object_is_refused(text: str) -> None:
@@ -105,7 +105,8 @@ def test_fingerprints_differ_by_every_option() -> None:
     different = [
         {}, {"type": "image"}, {"mode": "base"}, {"prompt": "x"}, {"priority": "high"}, {"text_layer": "prefer"},
         {"pages": "1"}, {"deadline": "5"}, {"metadata": '{"a": 1}'}, {"webhook_url": "http://a.example"},
-        {"webhook_url": "http://a.example", "webhook_events": "job.failed"},
+        {"webhook_url": "http://a.example", "webhook_events": "job.failed"}, {"table": "html"}, {"math": "brackets"},
+        {"clean": "false"}, {"furniture": "false"}, {"page_marks": "true"}, {"join_pages": "1"},
     ]  # fmt: skip
     prints = [parse_options(fields, SETTINGS).fingerprint() for fields in different]
     assert len(set(prints)) == len(different)

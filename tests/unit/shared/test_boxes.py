@@ -22,8 +22,8 @@ def opened(data: bytes) -> Image.Image:
 def test_a_block_is_drawn_at_its_place() -> None:
     drawn = opened(draw(page_picture(Image.new("RGB", (200, 300), "white"), 70), page((50, 100, 150, 200))))
     assert drawn.size == (200, 300)
-    assert min(drawn.getpixel((100, 199))) < 120  # type: ignore[type-var,arg-type]
-    assert min(drawn.getpixel((20, 20))) > 240  # type: ignore[type-var,arg-type]
+    assert min(drawn.getpixel((100, 199))) < 120  # type: ignore[arg-type]
+    assert min(drawn.getpixel((20, 20))) > 240  # type: ignore[arg-type]
 
 
 def test_boxes_outside_or_turned_around_are_no_error() -> None:

@@ -65,6 +65,20 @@ async def test_a_loop_goes_on_whatever_the_store_says(loops: Loops, ends: Ends) 
     assert ends.count == 0
 
 
+async def test_a_loop_outlives_an_outage_of_hours(loops: Loops, ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "LONGEST_PAUSE", 0.0)
+    steps = 0
+
+    async def step() -> None:
+        nonlocal steps
+        steps += 1
+        raise StoreUnavailable
+
+    loops.start("one", step)
+    await until(lambda: steps > 2000)
+    assert ends.count == 0
+
+
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyError("x"), asyncio.CancelledError()])
 async def test_whatever_else_ends_a_loop_ends_the_process_once(
     loops: Loops, ends: Ends, error: BaseException, caplog: pytest.LogCaptureFixture

@@ -12,11 +12,12 @@ import pytest
 from PIL import Image
 
 from gateway.inspector import Inspector
-from shared.errors import CorruptFile, EncryptedPdf, FileEmpty, FileTooLarge, ImageTooLarge, TooManyPages
+from shared.errors import BadPageRange, CorruptFile, EncryptedPdf, FileEmpty, FileTooLarge, ImageTooLarge, TooManyPages
 from shared.errors import UnsupportedMedia as Unsupported
-from shared.sniff import JPEG, PDF, PNG, TIFF, WEBP, allowed_types, media_type
-from shared.upload_check import UploadInfo, UploadLimits, inspect
+from shared.sniff import AVIF, BMP, GIF, HEIC, JP2, JPEG, PDF, PNG, TIFF, WEBP, allowed_types, media_type
+from shared.upload_check import Asked, UploadInfo, UploadLimits, inspect
 from tests.hostile.make import pdf, picture, tiff
+from tests.samples import HEIC_PICTURE, LOCKED_PDF
 from tests.settings import Settings
 
 CORPUS = Path(__file__).parents[3].parent / "shared" / "corpus"
@@ -26,28 +27,32 @@ needs_corpus = pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is not
 
 @pytest.mark.parametrize(("kind", "media"), [("JPEG", JPEG), ("PNG", PNG), ("WEBP", WEBP), ("TIFF", TIFF)])
 def test_a_picture_is_known_by_its_content(kind: str, media: str) -> None:
-    assert inspect(picture(kind), "a.pdf", LIMITS) == UploadInfo(media, 1, 64, 48)
+    assert check(picture(kind), LIMITS) == UploadInfo(media, 1, (1,), 64, 48)
+
+
+def check(data: bytes, limits: UploadLimits) -> UploadInfo:
+    return inspect(data, Asked(), limits)
 
 
 def test_a_pdf_is_counted() -> None:
-    assert inspect(pdf(["", "", ""]), "a.jpg", LIMITS) == UploadInfo(PDF, 3)
+    assert check(pdf(["", "", ""]), LIMITS) == UploadInfo(PDF, 3, (1, 2, 3))
 
 
 def test_an_animation_is_one_page() -> None:
     stills = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     out = BytesIO()
     stills[0].save(out, "WEBP", save_all=True, append_images=stills[1:])
-    assert inspect(out.getvalue(), "", LIMITS).pages == 1
+    assert check(out.getvalue(), LIMITS).pages == 1
 
 
 def test_empty() -> None:
     with pytest.raises(FileEmpty):
-        inspect(b"", "a.png", LIMITS)
+        check(b"", LIMITS)
 
 
 def test_a_type_the_settings_leave_out() -> None:
     with pytest.raises(Unsupported):
-        inspect(picture("PNG"), "a.png", replace(LIMITS, types=allowed_types(("jpg",))))
+        check(picture("PNG"), replace(LIMITS, types=allowed_types(("jpg",))))
 
 
 def test_an_extension_nothing_here_reads_is_refused_at_the_start() -> None:
@@ -59,30 +64,97 @@ def test_sizes_of_pictures_and_documents_have_their_own_limits() -> None:
     small = replace(LIMITS, max_file_size=100)
     for kind in ("PNG", "TIFF"):
         with pytest.raises(FileTooLarge):
-            inspect(picture(kind), "", small)
-    assert inspect(tiff([(4, 2), (4, 2)]), "", small).pages == 2
-    assert inspect(pdf([""]), "", small).pages == 1
+            check(picture(kind), small)
+    assert check(tiff([(4, 2), (4, 2)]), small).pages == 2
+    assert check(pdf([""]), small).pages == 1
     with pytest.raises(FileTooLarge):
-        inspect(pdf([""]), "", replace(LIMITS, max_pdf_size=100))
+        check(pdf([""]), replace(LIMITS, max_pdf_size=100))
 
 
 @pytest.mark.parametrize("data", [pdf([""] * 4), tiff([(4, 2)] * 4)])
 def test_too_many_pages(data: bytes) -> None:
-    assert inspect(data, "", replace(LIMITS, max_pages=4)).pages == 4
+    assert check(data, replace(LIMITS, max_pages=4)).pages == 4
     with pytest.raises(TooManyPages):
-        inspect(data, "", replace(LIMITS, max_pages=3))
+        check(data, replace(LIMITS, max_pages=3))
 
 
-def test_the_longest_side_is_accepted_and_one_more_pixel_is_not() -> None:
-    assert inspect(picture("PNG", (30, 2)), "", replace(LIMITS, max_image_side=30)).width == 30
-    with pytest.raises(ImageTooLarge):
-        inspect(picture("PNG", (31, 2)), "", replace(LIMITS, max_image_side=30))
+def test_the_largest_area_is_accepted_whatever_its_shape_and_one_more_pixel_is_not() -> None:
+    limits = replace(LIMITS, max_image_pixels=60)
+    for size in ((30, 2), (2, 30), (60, 1), (7, 8)):
+        assert check(picture("PNG", size), limits).width == size[0]
+    with pytest.raises(ImageTooLarge, match="MAX_IMAGE_PIXELS"):
+        check(picture("PNG", (61, 1)), limits)
+
+
+def test_a_picture_that_is_too_large_is_told_which_limit_is_its_own() -> None:
+    with pytest.raises(FileTooLarge, match="MAX_FILE_SIZE"):
+        check(picture("PNG"), replace(LIMITS, max_file_size=100))
+
+
+@pytest.mark.parametrize("data", [pdf([""] * 9), tiff([(4, 2)] * 9)])
+def test_the_limit_counts_the_pages_that_are_asked_for(data: bytes) -> None:
+    limits = replace(LIMITS, max_pages=4)
+    info = inspect(data, Asked(pages="2-4,9"), limits)
+    assert (info.pages, info.numbers) == (9, (2, 3, 4, 9))
+    with pytest.raises(TooManyPages):
+        inspect(data, Asked(pages="1-5"), limits)
+    with pytest.raises(BadPageRange):
+        inspect(data, Asked(pages="10"), limits)
+
+
+def frames_of(*kinds: int) -> bytes:
+    """A TIFF with a frame for each NewSubfileType, ten pixels wide, twenty, ..."""
+    out = BytesIO()
+    stills = [Image.new("L", (10 * (i + 1), 8)) for i in range(len(kinds))]
+    for still, kind in zip(stills, kinds, strict=True):
+        still.encoderinfo = {"tiffinfo": {254: kind}}
+    stills[0].save(out, "TIFF", save_all=True, append_images=stills[1:], tiffinfo={254: kinds[0]})
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "pages", "width"),
+    [((1, 0), 1, 20), ((0, 1), 1, 10), ((0, 4, 0), 2, 10), ((2, 2), 2, 10), ((1, 1), 1, 10)],
+)
+def test_previews_and_masks_of_a_tiff_are_no_pages(kinds: tuple[int, ...], pages: int, width: int) -> None:
+    info = check(frames_of(*kinds), LIMITS)
+    assert (info.pages, info.width) == (pages, width)
+
+
+@pytest.mark.parametrize(
+    ("kind", "media"), [("GIF", GIF), ("BMP", BMP), ("AVIF", AVIF), ("JPEG2000", JP2), ("HEIF", HEIC)]
+)
+def test_further_kinds_of_pictures_are_read(kind: str, media: str) -> None:
+    data = HEIC_PICTURE if media == HEIC else picture(kind)
+    assert check(data, LIMITS).media_type == media
+
+
+def test_without_its_decoder_a_heic_picture_is_refused_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.upload_check.can_read", lambda kind: kind != HEIC)
+    with pytest.raises(Unsupported, match="export it as JPEG"):
+        check(HEIC_PICTURE, LIMITS)
+
+
+@pytest.mark.parametrize(("password", "opens"), [("open sesame", True), ("wrong", False), (None, False)])
+def test_a_pdf_is_opened_with_its_password(password: str | None, opens: bool) -> None:
+    asked = Asked(password=password)
+    if opens:
+        assert inspect(LOCKED_PDF, asked, LIMITS).pages == 1
+        return
+    with pytest.raises(EncryptedPdf) as refused:
+        inspect(LOCKED_PDF, asked, LIMITS)
+    assert "password" in refused.value.detail
+    assert "wrong" not in refused.value.detail
+
+
+def test_a_password_is_in_no_text_of_what_was_asked() -> None:
+    assert "sesame" not in repr(Asked(password="open sesame"))
 
 
 def test_a_picture_cut_short_is_refused_though_its_header_is_whole() -> None:
     whole = picture("JPEG", (300, 300))
     with pytest.raises(CorruptFile):
-        inspect(whole[: len(whole) // 2], "", LIMITS)
+        check(whole[: len(whole) // 2], LIMITS)
 
 
 @needs_corpus
@@ -91,28 +163,39 @@ async def test_the_corpus_through_a_helper() -> None:
     inspector = Inspector(Settings(_env_file=None))
     pages = {"fhs-3.0.pdf": 50, "linn.png": 1, "borderless.jpg": 1, "cardinal.pdf": 4, "hugemono.pdf": 1}
     for name, count in pages.items():
-        assert (await inspector.inspect((CORPUS / name).read_bytes(), name)).pages == count
+        assert (await inspector.inspect((CORPUS / name).read_bytes(), Asked(name))).pages == count
     for name, error in {"invalid.pdf": CorruptFile, "graph-encrypted.pdf": EncryptedPdf}.items():
         with pytest.raises(error):
-            await inspector.inspect((CORPUS / name).read_bytes(), name)
+            await inspector.inspect((CORPUS / name).read_bytes(), Asked(name))
     await inspector.close()
 
 
 async def test_an_upload_that_takes_long_holds_up_no_other() -> None:
     inspector = Inspector(Settings(_env_file=None))
     before = set(psutil.Process().children())
-    await inspector.inspect(picture("PNG", (4, 4)), "a.png")
+    await inspector.inspect(picture("PNG", (4, 4)), Asked("a.png"))
     child = next(new for new in set(psutil.Process().children()) - before if "spawn_main" in " ".join(new.cmdline()))
     child.suspend()
-    held = asyncio.create_task(inspector.inspect(picture("PNG", (5, 5)), "b.png"))
+    held = asyncio.create_task(inspector.inspect(picture("PNG", (5, 5)), Asked("b.png")))
     await asyncio.sleep(0)
-    assert (await inspector.inspect(picture("PNG", (6, 6)), "c.png")).width == 6
+    assert (await inspector.inspect(picture("PNG", (6, 6)), Asked("c.png"))).width == 6
     assert not held.done()
     child.resume()
     assert (await held).width == 5
     await inspector.close()
 
 
-@pytest.mark.parametrize("head", [b"", b"\x89PNG", b"RIFF....WAVE", b"GIF89a", b"%!PS", b"\x00" * 2000 + b"%PDF-"])
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"",
+        b"\x89PNG",
+        b"RIFF....WAVE",
+        b"BM are two letters",
+        b"\0\0\0\x18ftypmp42",
+        b"%!PS",
+        b"\x00" * 2000 + b"%PDF-",
+    ],
+)
 def test_nothing_else_is_known(head: bytes) -> None:
     assert media_type(head) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import AsyncIterator
 from contextlib import closing
 from io import BytesIO
@@ -14,11 +15,15 @@ import pytest
 from PIL import Image
 
 from shared.errors import CorruptFile, EncryptedPdf, PreprocessingError, RenderTimeout
-from shared.sniff import JPEG, PDF, PNG, TIFF, WEBP
-from tests.hostile.make import pdf, stroke_pdf
+from shared.sniff import HEIC, JPEG, PDF, PNG, TIFF, WEBP
+from tests.hostile.make import pages_of_one, pdf, pdf_of, stroke_pdf
+from tests.samples import HEIC_PICTURE, LOCKED_PDF
 from tests.settings import Settings
-from worker.render import Renderer, Size, pages_of, picture, scale
+from worker.pdf_page import Sheet, scale
+from worker.pictures import Size, picture
+from worker.render import Renderer, pages_of
 
+SIZE = Size(dpi=144, side=4000, pixels=48_000_000, image_pixels=200_000_000)
 CORPUS = Path(__file__).parents[3].parent / "shared" / "corpus"
 needs_corpus = pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is not beside this checkout")
 
@@ -44,39 +49,178 @@ def test_sixteen_bit_grey_is_scaled_not_clipped() -> None:
     image = Image.new("I;16", (2, 1))
     image.putpixel((0, 0), 257 * 100)
     image.putpixel((1, 0), 65535)
-    read = picture(saved(image, "PNG"), PNG, 1, 100)
+    read = picture(saved(image, "PNG"), PNG, 1, SIZE)
     assert [read.getpixel((x, 0)) for x in (0, 1)] == [(100, 100, 100), (255, 255, 255)]
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_transparency_lies_on_white(mode: str) -> None:
     image = Image.new(mode, (4, 4), (0, 0, 0, 0) if mode == "RGBA" else (0, 0))
-    assert picture(saved(image, "PNG"), PNG, 1, 100).getpixel((0, 0)) == (255, 255, 255)
+    assert picture(saved(image, "PNG"), PNG, 1, SIZE).getpixel((0, 0)) == (255, 255, 255)
 
 
 def test_a_palette_with_a_transparent_colour_lies_on_white() -> None:
     image = Image.new("P", (4, 4), 0)
     image.putpalette([0, 0, 0, 200, 0, 0])
     image.putpixel((1, 1), 1)
-    read = picture(saved(image, "PNG", transparency=0), PNG, 1, 100)
+    read = picture(saved(image, "PNG", transparency=0), PNG, 1, SIZE)
     assert (read.getpixel((0, 0)), read.getpixel((1, 1))) == ((255, 255, 255), (200, 0, 0))
 
 
 @pytest.mark.parametrize(("mode", "kind", "media"), [("CMYK", "JPEG", JPEG), ("1", "TIFF", TIFF), ("L", "WEBP", WEBP)])
 def test_other_modes_become_rgb(mode: str, kind: str, media: str) -> None:
-    assert picture(saved(Image.new(mode, (8, 8)), kind), media, 1, 100).mode == "RGB"
+    assert picture(saved(Image.new(mode, (8, 8)), kind), media, 1, SIZE).mode == "RGB"
 
 
 def test_exif_orientation_is_applied() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    assert picture(saved(Image.new("RGB", (30, 10)), "JPEG", exif=exif), JPEG, 1, 100).size == (10, 30)
+    assert picture(saved(Image.new("RGB", (30, 10)), "JPEG", exif=exif), JPEG, 1, SIZE).size == (10, 30)
 
 
-def test_scale_is_capped_in_side_and_area() -> None:
-    size = Size(dpi=144, side=4000, image_side=6400)
-    assert scale(612, 792, size) == 2
-    assert max(8400 * scale(8400, 8400, size), 1e6 * scale(1e6, 1, size)) <= 4000.001
+@pytest.mark.parametrize(
+    ("size", "drawn"),
+    [
+        ((4960, 7016), (2828, 4000)),  # A4 at 600 dpi
+        ((8000, 6000), (4000, 3000)),  # a phone of 48 megapixels
+        ((1080, 9000), (1080, 9000)),  # a screenshot that was scrolled
+        ((3000, 30000), (1600, 16000)),
+        ((100, 60), (100, 60)),
+    ],
+)
+def test_pictures_are_reduced_to_what_an_engine_can_use(size: tuple[int, int], drawn: tuple[int, int]) -> None:
+    read = picture(saved(Image.new("L", size, 255), "PNG"), PNG, 1, SIZE)
+    assert read.size == drawn
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF", "PNG"])
+def test_a_large_picture_is_turned_upright_after_it_was_reduced(kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = Image.new("RGB", (6000, 4500), "white")
+    image.paste("red", (0, 0, 3000, 2250))
+    read = picture(saved(image, kind, exif=exif), {"JPEG": JPEG, "TIFF": TIFF, "PNG": PNG}[kind], 1, SIZE)
+    assert read.size == (3000, 4000)
+    red, white = read.getpixel((2900, 100)), read.getpixel((100, 100))
+    assert (red[0] > 250, red[1] < 5, min(white) > 250) == (True, True, True)  # type: ignore[index, arg-type]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "I;16", "RGBA", "CMYK"])
+def test_large_pictures_of_any_mode_are_reduced(mode: str) -> None:
+    kind = "TIFF" if mode == "CMYK" else "PNG"
+    image = Image.new(mode, (5000, 4500), "white" if mode not in ("I;16", "P") else 0)
+    read = picture(saved(image, kind), {"PNG": PNG, "TIFF": TIFF}[kind], 1, SIZE)
+    assert (read.mode, read.size) == ("RGB", (4000, 3600))
+
+
+@pytest.mark.parametrize(("ink", "paper"), [("white", 0), ("#ffe0a0", 0), ("black", 255), ("#c00000", 255)])
+def test_light_writing_on_nothing_lies_on_black_and_dark_on_white(ink: str, paper: int) -> None:
+    image = Image.new("RGBA", (60, 40), (0, 0, 0, 0))
+    image.paste(ink, (20, 10, 30, 20))
+    read = picture(saved(image, "PNG"), PNG, 1, SIZE)
+    assert read.getpixel((0, 0)) == (paper,) * 3
+
+
+def test_a_heic_picture_is_upright_rgb() -> None:
+    read = picture(HEIC_PICTURE, HEIC, 1, SIZE)
+    assert (read.size, read.mode) == ((64, 48), "RGB")
+    assert read.getpixel((16, 20))[0] > 200 > 100 > read.getpixel((16, 20))[1]  # type: ignore[index]
+
+
+A4 = (595.0, 842.0)
+
+
+@pytest.mark.parametrize(
+    ("sheet", "per_point"),
+    [
+        (Sheet(*A4), 2.0),
+        (Sheet(*A4, letters=12), 2.0),
+        (Sheet(*A4, letters=5), 2.8),  # small print
+        (Sheet(*A4, picture=200 / 72), 200 / 72),
+        (Sheet(*A4, picture=1200 / 72), 2600 / 842),
+        (Sheet(842, 1191, picture=300 / 72), 220 / 72),
+        (Sheet(60, 78, picture=21.25), 21.25),  # a scan of a whole page on a stamp
+        (Sheet(76.5, 99, letters=1.5), 1000 / 99),  # measured in units of eight points
+        (Sheet(612, 9700, letters=12), 2.0),  # a web page saved as one
+        (Sheet(2384, 3370, letters=9), 2.0),  # A0
+        (Sheet(4000, 3000, picture=1.0), 1.0),  # a photo whose pixels were taken for points
+        (Sheet(8400, 8400, picture=300 / 72), math.sqrt(48e6) / 8400),
+    ],
+)
+def test_a_page_is_drawn_by_what_is_on_it(sheet: Sheet, per_point: float) -> None:
+    assert scale(sheet, SIZE) == pytest.approx(per_point)
+
+
+@pytest.mark.parametrize("box", [(1e6, 1e6), (8400, 8400), (1e6, 1), (0.001, 1e5), (14400, 14400)])
+def test_whatever_its_box_a_page_is_bounded(box: tuple[float, float]) -> None:
+    drawn = scale(Sheet(*box), SIZE)
+    assert box[0] * box[1] * drawn**2 <= 48_000_001
+    assert max(box) * drawn <= 32_001
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        "0 0 612 792] /CropBox [900 900 950 950",
+        "0 0 612 792] /CropBox [9 9 9 9",
+        "0 0 0 0",
+        "5 5 5 5] /CropBox [0 0 0 0",
+    ],
+)
+async def test_a_page_whose_box_is_empty_or_off_the_sheet_is_drawn_by_the_next_better_one(
+    renderer: Renderer, box: str
+) -> None:
+    upload = await renderer.open(pdf(["BT /F 24 Tf 50 700 Td (Hello) Tj ET"], fonts=True, box=box), PDF)
+    page = await renderer.page(upload, 1)
+    assert page.image.size == (1224, 1584)
+    assert page.image.getextrema()[0] == (0, 255)
+    upload.close()
+
+
+async def test_the_values_of_a_form_are_drawn(renderer: Renderer) -> None:
+    with closing(await renderer.open(form(), PDF)) as upload:
+        page = await renderer.page(upload, 1, text_layer=True)
+    assert page.image.crop((100, 100, 500, 300)).convert("L").getextrema()[0] < 100
+    assert page.text_layer is not None
+    assert "Maria" in " ".join(piece.text for piece in page.text_layer)
+
+
+async def test_a_form_that_a_program_in_the_file_draws_says_so(renderer: Renderer) -> None:
+    xfa = "<< /Type /Catalog /Pages 2 0 R /NeedsRendering true /AcroForm << /Fields [] /XFA (x) >> >>"
+    upload = await renderer.open(pdf_of([xfa, *pages_of_one()[1:]]), PDF)
+    page = await renderer.page(upload, 1)
+    assert page.shortfall is not None
+    assert (page.shortfall.reason, page.shortfall.missing) == ("xfa-form", 1.0)
+    upload.close()
+
+
+async def test_a_locked_pdf_is_drawn_with_its_password(renderer: Renderer) -> None:
+    with closing(await renderer.open(LOCKED_PDF, PDF, "open sesame")) as upload:
+        assert (await renderer.page(upload, 1)).image.size == (1000, 500)
+        assert "sesame" not in repr(upload)
+
+
+async def test_any_fault_of_the_child_is_the_pages(renderer: Renderer, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload = await renderer.open(pdf([""]), PDF)
+    monkeypatch.setattr("worker.render.render", int)  # fails in the child with a TypeError
+    with pytest.raises(PreprocessingError) as failure:
+        await renderer.page(upload, 1)
+    assert failure.value.code == "render-failed"
+    upload.close()
+
+
+def form() -> bytes:
+    """A page with one filled field and no appearance for it."""
+    return pdf_of(
+        [
+            "<< /Type /Catalog /Pages 2 0 R /AcroForm << /Fields [4 0 R] /DA (/F 12 Tf 0 g) /NeedAppearances true"
+            " /DR << /Font << /F << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >> >> >>",
+            "<< /Type /Pages /Count 1 /Kids [3 0 R] >>",
+            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Annots [4 0 R] >>",
+            "<< /Type /Annot /Subtype /Widget /FT /Tx /T (name) /V (Maria Lindqvist) /Rect [72 700 250 720] /P 3 0 R"
+            " /F 4 /DA (/F 12 Tf 0 g) >>",
+        ]
+    )
 
 
 @pytest.mark.parametrize("turned", [False, True], ids=["upright", "turned"])
@@ -104,7 +248,10 @@ async def test_frames_of_a_tiff_are_pages(renderer: Renderer) -> None:
 async def test_a_pdf_page_is_rendered_at_the_set_resolution_with_its_text(renderer: Renderer) -> None:
     upload = await renderer.open(pdf(["BT /F 24 Tf 50 700 Td (Hello) Tj ET"], fonts=True), PDF)
     page = await renderer.page(upload, 1, text_layer=True)
-    assert (page.image.size, page.image.mode, page.text_layer) == ((1224, 1584), "RGB", "Hello")
+    assert (page.image.size, page.image.mode) == ((1224, 1584), "RGB")
+    (piece,) = page.text_layer or ()
+    assert piece.text == "Hello"
+    assert [round(side) for side in piece.box] == pytest.approx([104, 140, 209, 193], abs=6)
     assert page.image.getextrema()[0] == (0, 255)
     upload.close()
 
@@ -161,7 +308,10 @@ async def test_bytes_of_uploads_are_given_back(renderer: Renderer) -> None:
 @pytest.mark.corpus
 async def test_a_huge_bitonal_page_is_bounded(renderer: Renderer) -> None:
     upload = await renderer.open((CORPUS / "hugemono.pdf").read_bytes(), PDF)
-    assert max((await renderer.page(upload, 1)).image.size) <= 4000
+    page = await renderer.page(upload, 1)
+    assert page.image.width * page.image.height <= 48_100_000
+    assert page.shortfall is not None
+    assert page.shortfall.reason == "too-small"
     upload.close()
 
 

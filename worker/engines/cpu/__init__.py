@@ -7,24 +7,32 @@ from __future__ import annotations
 
 import asyncio
 import os
+from typing import TYPE_CHECKING
+
+from worker.engines.cpu.settings import CpuSettings
+
+if TYPE_CHECKING:
+    from worker.engines.cpu.engine import CpuEngine
+    from worker.engines.cpu.reader import Reader
 
 # onnxruntime's wheels report home unless they are told not to before they are imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-
-from worker.engines.cpu.engine import CpuEngine
-from worker.engines.cpu.layout import LayoutModel
-from worker.engines.cpu.reader import Reader
-from worker.engines.cpu.recognition import TextModels
-from worker.engines.cpu.settings import CpuSettings
 
 SETTINGS = CpuSettings
 
 
 def build_reader() -> Reader:
     """Load all models; raises ``EngineNotReady`` where one is missing or not the one expected."""
+    # Not at the top: what puts text in order is in this package too, and other engines' workers have no onnxruntime.
+    from worker.engines.cpu.layout import LayoutModel
+    from worker.engines.cpu.reader import Reader
+    from worker.engines.cpu.recognition import TextModels
+
     return Reader(TextModels(), LayoutModel())
 
 
 async def load(settings: CpuSettings) -> CpuEngine:
-    slots = settings.cpu_threads or len(os.sched_getaffinity(0))
-    return CpuEngine(await asyncio.to_thread(build_reader), slots)
+    from worker.engines.cpu.capacity import slots
+    from worker.engines.cpu.engine import CpuEngine
+
+    return CpuEngine(await asyncio.to_thread(build_reader), slots(settings.cpu_threads))

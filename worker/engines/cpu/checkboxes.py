@@ -20,6 +20,7 @@ RIM, INSET = 0.85, 0.25
 TICKED = 0.07
 """Share of the inside that is ink, from which a box is ticked."""
 
+COMB, NARROWEST = 1.8, 0.9
 REACH = 15
 """Sides of a box between it and the words on its left."""
 
@@ -113,9 +114,9 @@ def checkbox(marks: Pixels, x: int, y: int, width: int, height: int) -> Checkbox
 
 
 def in_comb(box: Checkbox, others: Sequence[Checkbox]) -> bool:
-    """Whether a box is one of many side by side, each for a letter."""
-    near = [o for o in others if o is not box and abs(o.middle - box.middle) < box.side / 2]
-    return sum(abs(o.x0 - box.x0) < 3.5 * box.side for o in near) >= 3
+    """Whether a box is one of a row without words between, each for a letter."""
+    level = [other for other in others if other is not box and abs(other.middle - box.middle) < box.side / 2]
+    return any(abs(other.x0 - box.x0) < COMB * box.side for other in level)
 
 
 def level(box: Checkbox, quad: Quads) -> bool:
@@ -142,10 +143,11 @@ def cut(quad: Quads, boxes: Sequence[Checkbox]) -> list[Quads]:
     if not within:
         return [quad]
     edges = [x0, *(edge for box in within for edge in (box.x0 - 2.0, box.x1 + 2.0)), x1]
-    parts = [
-        part(quad, a, b, x0, x1) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a > 0.4 * within[0].side
+    return [
+        part(quad, a, b, x0, x1)
+        for a, b in zip(edges[::2], edges[1::2], strict=True)
+        if b - a > NARROWEST * within[0].side
     ]
-    return parts
 
 
 def part(quad: Quads, a: float, b: float, x0: float, x1: float) -> Quads:

@@ -26,8 +26,11 @@ LEAST_DENSITY = 0.6
 SURE, HOPELESS = 0.88, 0.45
 """A line of this confidence is taken to be right, or to be wrong throughout; between them in proportion."""
 
+SPARSE, HALF_KNOWN = 1.3, 0.5
+"""Few letters and some doubt: a script of which the recogniser has half the letters, such as Greek."""
+
 TOLERATED = 0.03
-LONG, LOST = 6.0, 0.6
+LONG, LOST = 6.0, 0.5
 """A single line so many heights long, with so much of it lost, is told even if the page has many others."""
 
 SHORT, SHORT_WEIGHT = 1.7, 0.3
@@ -81,6 +84,8 @@ def loss(length: float, text: Text, least: float) -> float:
     density = letters / length
     dropped = 1 - density / LEAST_DENSITY if density < LEAST_DENSITY else 0.0
     doubt = (SURE - text.score) / (SURE - HOPELESS)
+    if density < SPARSE and doubt > 0:
+        doubt = max(doubt, HALF_KNOWN)
     return max(0.0, dropped, min(1.0, doubt))
 
 
@@ -94,7 +99,7 @@ def shortfall(pieces: Sequence[Seen], dropped: int, unseen: float) -> Shortfall 
     lost = sum(piece.lost for piece in pieces) + unseen
     vietnamese = is_vietnamese(" ".join(piece.text.text for piece in pieces))
     missing = min(1.0, max(lost / total, VIETNAMESE_LOSS if vietnamese else 0.0))
-    small = sum(piece.length for piece in pieces if piece.height < SMALL) / total
+    small = sum(piece.length for piece in pieces if piece.height < SMALL and piece.length >= SHORT) / total
     if small > SMALL_SHARE:
         return Shortfall(reason=Reason.TOO_SMALL, missing=round(missing, 3))
     whole_line = any(piece.length >= LONG and piece.loss >= LOST for piece in pieces)

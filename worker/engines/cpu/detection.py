@@ -33,7 +33,11 @@ FINE = 13.0
 """Where a quarter of the lines are lower than this in what the detector saw, it looks closer."""
 
 MOST_PIECES = 40
+BENT_SHARE = 0.2
 SCORE = 0.5
+LINE = 3
+"""A patch so much wider than high is a line, however it bends."""
+
 MOST_LINES = 4000
 """Lines of one page. Their recognition takes minutes; what is beyond is lost, and the page says so."""
 
@@ -187,12 +191,19 @@ class Detector:
         contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
         for contour in contours:
             box, side = self._geometry.get_mini_boxes(contour)
-            if side < self._geometry.min_size or self._geometry.box_score_slow(probability, contour) < SCORE:
+            if side < self._geometry.min_size or not self._is_text(probability, contour, box):
                 continue
             corners, side = self._geometry.get_mini_boxes(self._geometry.unclip(box))
             corners = self._geometry.order_points_clockwise(np.array(corners))
             if side >= self._geometry.min_size + 2:
                 yield np.asarray(corners, np.float64), bend_of(contour, box)
+
+    def _is_text(self, probability: NDArray[np.float32], contour: NDArray[np.int32], box: NDArray[np.float32]) -> bool:
+        """By the straight box around a patch; around a bent line that is mostly paper, and the patch itself counts."""
+        if self._geometry.box_score_fast(probability, box.reshape(-1, 2)) >= SCORE:
+            return True
+        _, _, width, height = cv2.boundingRect(contour)
+        return bool(width > LINE * height and self._geometry.box_score_slow(probability, contour) >= SCORE)
 
 
 def bend_of(contour: NDArray[np.int32], box: NDArray[np.float32]) -> Bend | None:
@@ -248,7 +259,9 @@ def moved(found: Detected, factor: float, x: float, y: float) -> Detected:
 
 
 def limited(found: Detected) -> Detected:
-    kept = {i: bend for i, bend in found.bends.items() if i < MOST_LINES}
+    """At most ``MOST_LINES``; and bends only of a page that is bent: a line or two (stamps, brackets) say nothing."""
+    bent = len(found.bends) >= max(3, BENT_SHARE * len(found))
+    kept = {i: bend for i, bend in found.bends.items() if bent and i < MOST_LINES}
     return Detected(found.quads[:MOST_LINES], kept, max(0, len(found) - MOST_LINES))
 
 

@@ -11,6 +11,7 @@ from shared.contract.options import Options
 from shared.contract.worker_status import EngineStatus
 from shared.errors import EngineDead, OCRError
 from worker.engines.base import PageImage, PageRead, Piece
+from worker.engines.cpu.languages import LANGUAGES
 from worker.engines.cpu.reader import Reader, Stopped
 from worker.engines.cpu.recognition import failure
 from worker.engines.cpu.threads import Threads
@@ -74,6 +75,7 @@ class CpuEngine:
             name="cpu",
             model=MODEL,
             slots=self._threads.count,
+            languages=tuple(sorted(LANGUAGES)),
             version=self._version,
             state="busy" if self._reading >= self._threads.count else "ready",
             metrics={"reading": self._reading, "pages": self._pages},

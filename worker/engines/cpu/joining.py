@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from worker.engines.cpu.lines import Row
+from worker.engines.escape import escaped as escaped
 
 CJK = r"\u2e80-\u303f\u3040-\u30ff\u3100-\u312f\u31a0-\u31bf\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef"
 _CJK = re.compile(f"[{CJK}]")

@@ -47,7 +47,7 @@ def as_column(lines: list[Line]) -> list[Column]:
 def split(lines: list[Line], height: float, depth: int) -> list[Column]:
     x = gutter(lines, height) if depth < DEPTH else None
     if depth < DEPTH and (parts := headed(lines, height)):
-        return [column for part in parts for column in split(part, height, depth + 1)]
+        return as_column(parts[0]) + split(parts[1], height, depth)
     if depth < DEPTH and (parts := shifted(lines, x, height)):
         return [column for part in parts for column in split(part, height, depth + 1)]
     if x is None:

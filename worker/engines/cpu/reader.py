@@ -30,7 +30,6 @@ WORK_PIXELS = 32_000_000
 """Beyond so many a picture is made smaller before anything looks at it."""
 
 MIN_SCORE = 0.4
-BENT_SHARE = 0.2
 Checkpoint = Callable[[], None]
 Each = Callable[[Callable[[int], Text], int], list[Text]]
 """Calls a function with 0, 1, ... and gives all results: in one thread, or in several."""
@@ -63,11 +62,8 @@ def line_of(level: Quads, corners: Quads, text: Text) -> Line:
 
 
 def unbent(found: Detected, level: Quads) -> Quads:
-    """The corners as they would lie if bent lines were straight; their common bend is the page's.
-
-    A bent line or two (a headline, a stamp) say nothing of the page.
-    """
-    if len(found.bends) < max(3, BENT_SHARE * len(found)):
+    """The corners as they would lie if bent lines were straight; their common bend is the page's."""
+    if not found.bends:
         return level
     bends = list(found.bends.values())
     widths = np.array([bend.x1 - bend.x0 for bend in bends])
@@ -140,4 +136,4 @@ class Reader:
         lines = text_lines(moved(found, 1 / scale, 0, 0), texts, size)
         scene = Scene(page.number, image or page.image, lines, [scaled(hint, scale) for hint in hints])
         read = compose(scene) if lines else picture_only(scene)
-        return replace(read.admitting(lost or (None if lines else NOTHING_READ)), upright=image)
+        return replace(read.admitting(lost or (None if lines else NOTHING_READ)), upright=image, quarters=quarters)

@@ -10,4 +10,6 @@ from worker.settings import EngineSettings
 class CpuSettings(EngineSettings):
     """Read by the CPU engine."""
 
-    cpu_threads: int | None = Field(None, ge=1, description="threads of the CPU engine; default: all cores")
+    cpu_threads: int | None = Field(
+        None, ge=1, description="pages the CPU engine reads at once, a thread each; default: by cores and memory"
+    )

@@ -41,9 +41,10 @@ class Threads:
         shared = _Shared(work, count)
         helpers: list[Future[None]] = []
         try:
-            while shared.one():
-                if shared.left() and self._join():
+            while shared.left() and not shared.stopped:
+                while shared.left() > 1 and self._join():
                     helpers.append(self._executor.submit(self._help, shared))
+                shared.one()
         finally:
             shared.stopped = shared.stopped or shared.left() > 0  # an error here ends the helpers' work too
             errors = [error for helper in helpers if (error := self._ended(helper))]

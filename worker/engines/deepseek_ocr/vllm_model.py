@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,23 +22,26 @@ class OcrDeepseekForCausalLM(NGramRuled, DeepseekOCRForCausalLM):  # type: ignor
         super().__init__(vllm_config=vllm_config, prefix=prefix)
         self._pages_at_once = int(vllm_config.additional_config["encoder_pages"])
         self._towers = Towers(self)
+        self._compiled = False
 
     def embed_multimodal(self, **kwargs: object) -> list[torch.Tensor] | None:
+        """What vLLM calls for the pictures of a step, and first of all to measure the memory that takes."""
+        if not self._compiled:
+            self._compiled = True
+            self._for_every_size(self._towers.run)
         return encoder.embed(self, self._towers, self._pages_at_once, **kwargs)
 
-    @torch.inference_mode()  # type: ignore[untyped-decorator,unused-ignore]
     def warm_up(self) -> None:
-        """Compile the encoder's kernels for every size of view, and record what a page alone needs as CUDA graphs.
+        """Record what a page alone needs as CUDA graphs. Called by the host before the first page."""
+        if self.image_newline.is_cuda:
+            self._for_every_size(self._towers.capture)
 
-        Called by the host before the first page, with the KV cache in place.
-        """
+    @torch.inference_mode()  # type: ignore[untyped-decorator,unused-ignore]
+    def _for_every_size(self, take: Callable[[torch.Tensor], object]) -> None:
+        """Black views, as many as are encoded together for a page alone, of every mode and grid."""
         vector = self.image_newline
         for size, count in encoder.shapes_of_one_page():
-            pixels = torch.zeros((count, 3, size, size), dtype=vector.dtype, device=vector.device)
-            if vector.is_cuda:
-                self._towers.capture(pixels)
-            else:
-                self._towers(pixels)
+            take(torch.zeros((count, 3, size, size), dtype=vector.dtype, device=vector.device))
 
 
 def register() -> None:

@@ -11,13 +11,14 @@ from typing import Any
 
 from shared.errors import EngineNotReady
 from worker.engines.vllm_host import model_runner
+from worker.engines.vllm_host.gpu import Gpu
 from worker.engines.vllm_host.model import ModelCard
 from worker.engines.vllm_host.settings import VllmSettings
 
 EXTENSION = "worker.engines.vllm_host.core.Extension"
 
-HEADROOM = 5 << 29
-"""Bytes in use beyond vLLM's own account: 1.8 GiB measured on an H200 with all shapes of page, and some room."""
+HEADROOM = 13 << 28
+"""Bytes in use beyond vLLM's own account: 3.1 GiB on an H100 with all shapes of page and the encoder's graphs."""
 
 STREAM_INTERVAL = 4
 """Tokens of a page between two looks at it (its first comes at once): about 100 ms when the engine is full."""
@@ -25,6 +26,9 @@ STREAM_INTERVAL = 4
 
 ADMISSION_SECONDS = 0.4
 """What a page waits at most for others to be encoded with, while the engine is busy: see ``scheduler``."""
+
+MOST_SLOTS, FEWEST_SLOTS = 512, 64
+"""On an H100 more than 512 pages gain nothing: attention of the decoder is at the memory's bandwidth by then."""
 
 PLUGINS = Path(__file__).parent / "entry_point"
 """Holds the distribution's metadata that names ``plugin.register`` to vLLM, wherever the code itself lies."""
@@ -91,8 +95,6 @@ def memory_share(settings: VllmSettings) -> float:
     vLLM fills its share with the KV cache after a trial with pictures of one size; contexts, graphs and batches of
     other sizes come on top. Raises EngineNotReady if others hold too much of it.
     """
-    from worker.engines.vllm_host.stats import Gpu
-
     memory, share = Gpu(settings.cuda_device).memory(), settings.gpu_memory_utilization
     if not memory:
         return share
@@ -103,6 +105,20 @@ def memory_share(settings: VllmSettings) -> float:
             f"GPU_MEMORY_UTILIZATION={share:g} asks for {wanted / 2**30:.1f}: lower it, or end what holds the rest"
         )
     return share - HEADROOM / memory["total"]
+
+
+def slots(settings: VllmSettings, card: ModelCard) -> int:
+    """Pages in the engine at once: ``max_num_seqs``, else as many as the share of the GPU's memory holds, up to 512.
+
+    More than fit would be thrown out of the KV cache half read, and read again.
+    """
+    if settings.max_num_seqs is not None:
+        return settings.max_num_seqs
+    total = Gpu(settings.cuda_device).memory().get("total")
+    if total is None:
+        return FEWEST_SLOTS
+    room = settings.gpu_memory_utilization * total - card.fixed_bytes
+    return min(MOST_SLOTS, max(FEWEST_SLOTS, int(room / card.page_bytes) // 64 * 64))
 
 
 def dummy_weights(settings: VllmSettings) -> bool:
@@ -118,6 +134,7 @@ def graph_sizes(most: int) -> list[int]:
 
 def engine_args(settings: VllmSettings, card: ModelCard) -> dict[str, Any]:
     """Of ``AsyncEngineArgs``; ``vllm_args`` of the settings has the last word."""
+    seqs = slots(settings, card)
     return {
         **card.engine_args,
         "model": settings.model_path,
@@ -125,12 +142,12 @@ def engine_args(settings: VllmSettings, card: ModelCard) -> dict[str, Any]:
         "dtype": "bfloat16",
         "gpu_memory_utilization": memory_share(settings),
         "max_model_len": settings.max_model_len,
-        "max_num_seqs": settings.max_num_seqs,
+        "max_num_seqs": seqs,
         "max_num_batched_tokens": settings.max_num_batched_tokens,
         "distributed_executor_backend": "uni",
         "worker_extension_cls": EXTENSION,
         "stream_interval": STREAM_INTERVAL,
-        "compilation_config": {"cudagraph_capture_sizes": graph_sizes(settings.max_num_seqs)},
+        "compilation_config": {"cudagraph_capture_sizes": graph_sizes(seqs)},
         **({"hf_overrides": {"architectures": [card.architecture]}} if card.architecture else {}),
         "additional_config": {
             **card.additional_config,

@@ -30,8 +30,8 @@ from worker.engines.base import PageImage, PageRead, Piece, Restarted
 from worker.engines.figures import cut_out
 from worker.engines.ink import shortfall_of, unread
 from worker.engines.text_layer import from_text_layer
-from worker.engines.vllm_host import self_test
-from worker.engines.vllm_host.config import remove_sockets_folder
+from worker.engines.vllm_host import config, self_test
+from worker.engines.vllm_host.gpu import Gpu
 from worker.engines.vllm_host.launch import launch
 from worker.engines.vllm_host.liveness import Liveness
 from worker.engines.vllm_host.model import (
@@ -49,7 +49,7 @@ from worker.engines.vllm_host.model import (
 )
 from worker.engines.vllm_host.preprocessor import Preprocessor
 from worker.engines.vllm_host.settings import VllmSettings
-from worker.engines.vllm_host.stats import Gpu, Stats
+from worker.engines.vllm_host.stats import Stats
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ class VllmEngine:
         liveness: Liveness,
         stats: Stats,
     ) -> None:
-        self._settings, self._vllm, self._liveness, self._stats = settings, vllm, liveness, stats
+        self.max_model_len, self._vllm, self._liveness, self._stats = settings.max_model_len, vllm, liveness, stats
         self.model, self.preprocessor = model, preprocessor
         self._gpu = Gpu(settings.cuda_device)
         self._info = _info(settings, card)
@@ -204,11 +204,15 @@ class VllmEngine:
         return SamplingParams(
             **{
                 **self.model.sampling(attempt),
-                "max_tokens": self._settings.max_model_len - prompt_tokens,
+                "max_tokens": self.max_model_len - prompt_tokens,
                 "output_kind": RequestOutputKind.DELTA,
                 **more,
             }
         )
+
+    def plain_sampling(self, **more: Any) -> Any:
+        """Greedy, without any rule of the model's."""
+        return SamplingParams(temperature=0.0, output_kind=RequestOutputKind.DELTA, **more)
 
     async def _page(self, page: PageImage, request: Request, reading: Reading, spent: Spent) -> PageRead:
         if reading.ended == BLANK:
@@ -244,7 +248,7 @@ class VllmEngine:
             return "dead"
         if self.starting:
             return "starting"
-        return "busy" if self._liveness.reading >= self._settings.max_num_seqs else "ready"
+        return "busy" if self._liveness.reading >= self._info.slots else "ready"
 
     async def check(self) -> None:
         await self._liveness.check()
@@ -253,18 +257,17 @@ class VllmEngine:
         self._liveness.close()
         self.preprocessor.close()
         self._vllm.shutdown()  # not in a thread: its own tasks would take the end for a crash
-        remove_sockets_folder()
+        config.remove_sockets_folder()
 
 
 def _info(settings: VllmSettings, card: ModelCard) -> EngineStatus:
     return EngineStatus(
         name=card.engine,
         model=card.model,
-        slots=settings.max_num_seqs,
+        slots=config.slots(settings, card),
         modes=card.modes,
         prompts=card.prompts,
         max_prompt_chars=settings.max_prompt_length if card.prompts else 0,
-        max_image_size=(settings.max_image_side, settings.max_image_side),
         version=f"vllm {vllm.__version__}",
     )
 
@@ -279,6 +282,7 @@ async def load(settings: VllmSettings, card: ModelCard, bind: Bind) -> VllmEngin
     Raises EngineNotReady, with one line that says what is wrong. The thread must live as long as the engine.
     ``config.environment`` must have been called before vLLM was imported.
     """
+    settings = settings.model_copy(update={"max_num_seqs": config.slots(settings, card)})
     stats = Stats()
     preprocessor = Preprocessor(settings.preprocess_processes)
     try:
@@ -287,7 +291,7 @@ async def load(settings: VllmSettings, card: ModelCard, bind: Bind) -> VllmEngin
         return await _tested(settings, card, bind, async_llm, processes, preprocessor, stats)
     except BaseException:
         preprocessor.close()
-        remove_sockets_folder()
+        config.remove_sockets_folder()
         raise
 
 

@@ -31,6 +31,7 @@ class ModelCard:
     that every process of vLLM calls, with vLLM imported, to register the model's class; may be called twice.
     ``architecture``: the class's name in vLLM's registry, None for the one the checkpoint names. ``engine_args``: of
     ``AsyncEngineArgs``, below the settings'. ``additional_config``: for the model's own class, vLLM passes it on.
+    ``fixed_bytes``: GPU memory beside the KV cache; ``page_bytes``: a page's share of the cache, halfway through.
     """
 
     engine: str
@@ -41,6 +42,8 @@ class ModelCard:
     architecture: str | None = None
     engine_args: Mapping[str, Any] = field(default_factory=dict)
     additional_config: Mapping[str, Any] = field(default_factory=dict)
+    fixed_bytes: int = 16 << 30
+    page_bytes: int = 256 << 20
 
 
 class PageLayout(Protocol):

@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 LOOP_TOKENS = 64
 TIMEOUT_SECONDS = 600.0
 
+BATCHES = (17, 49, 81, 301, 4001)
+"""Tokens of prompts: one for each range in which vLLM tiles the experts' product alike, none a multiple of eight."""
+
 
 async def run(engine: VllmEngine) -> None:
     """Raises EngineNotReady."""
@@ -30,6 +33,7 @@ async def run(engine: VllmEngine) -> None:
         engine.model.check_tokenizer()
         async with asyncio.timeout(TIMEOUT_SECONDS):
             await engine.warm_up()
+            await compile_for_batches(engine)
             await read_one(engine, pages[0])
             others = (read_one(engine, page) for page in pages[1:])
             await asyncio.gather(break_a_loop(engine, pages[0]), stop_a_loop(engine, pages[0]), *others)
@@ -40,6 +44,19 @@ async def run(engine: VllmEngine) -> None:
     except OCRError as error:
         raise EngineNotReady(f"the engine failed its first page: {error}") from error
     logger.info("the engine has read %s shapes of page in %.1f s", len(pages), monotonic() - began)
+
+
+async def compile_for_batches(engine: VllmEngine) -> None:
+    """Prompts of text alone, so that no kernel is compiled under a later page.
+
+    The kernel of the experts is compiled anew at some sizes of batch, and again where a size is no multiple of eight.
+    """
+    for tokens in BATCHES:
+        if tokens < engine.max_model_len:
+            given = {"prompt_token_ids": [engine.model.loop_token()] * tokens}
+            async with aclosing(engine.generate(given, engine.plain_sampling(max_tokens=1))) as outputs:
+                async for _ in outputs:
+                    pass
 
 
 async def read_one(engine: VllmEngine, page: SamplePage) -> None:

@@ -23,7 +23,9 @@ class VllmSettings(EngineSettings):
     cuda_device: str = Field("0", description="CUDA_VISIBLE_DEVICES of the engine")
     gpu_memory_utilization: float = Field(0.5, gt=0, le=1, description="share of the GPU's memory the engine may take")
     max_model_len: int = Field(8192, ge=1024, description="tokens of prompt and answer together")
-    max_num_seqs: int = Field(256, ge=1, description="pages the engine decodes at once")
+    max_num_seqs: int | None = Field(
+        None, ge=1, description="pages the engine decodes at once; default: what its memory holds, up to 512"
+    )
     max_num_batched_tokens: int = Field(16384, ge=1024, description="tokens of one engine step")
     preprocess_processes: int = Field(4, ge=1, description="processes that turn pictures into the engine's input")
     encoder_pages: int = Field(8, ge=1, le=64, description="pages whose pictures the GPU encodes together")

@@ -185,6 +185,15 @@ def test_tags_in_which_engines_write_tables_are_tags() -> None:
     assert "<math" in shown
 
 
+def test_amounts_are_no_formulas() -> None:
+    assert "<math" not in fragment("from US$5 to US$10, $5-$10")
+    assert "<math" not in fragment("<table><tr><td>US$5 to US$10</td></tr></table>")
+
+
+def test_numbers_of_a_list_are_the_pages_own() -> None:
+    assert [number for tag, found in Tags(fragment("3. a\n7. b")).found if (number := found.get("value"))] == ["3", "7"]
+
+
 def test_the_page_needs_no_more_than_its_policy_allows() -> None:
     page = html(DOCUMENT)
     assert f"<style>{CSS}</style>" in page
@@ -212,8 +221,23 @@ def test_many_unclosed_formulas_are_text() -> None:
         ("**a** _b_ [c](d)", "a b c"),
         ("<table><tr><td>1</td><td>2</td></tr></table>", "1\t2"),
         ("a<br>b", "a\nb"),
-        ("1. one\n2. two\n\n- three", "1. one\n2. two\n\nthree"),
+        ("1. one\n2. two\n\n- three", "1. one\n2. two\n\n- three"),
+        ("- one\n- two\n\n5. five\n9. nine", "- one\n- two\n\n5. five\n9. nine"),
         ("```\ncode\n```", "code"),
+        ("from US$5 to US$10, $5-$10 and $x$", "from US$5 to US$10, $5-$10 and x"),
+        ("2150\\*2150\\*1130 mm", "2150*2150*1130 mm"),
+        ("H<sup>2</sup>", "H^2"),
+        ("| a | b |\n|---|---|\n| 1<br>2 | 3 |", "a\tb\n1 2\t3"),
+        ("<table><tr><td>1<br/>2</td><td>t<sup>a</sup></td></tr></table>", "1 2\tt^a"),
+        (
+            '<table><tr><td rowspan="2">a</td><td colspan="2">b</td><td>c</td></tr>'
+            "<tr><td>d</td><td>e</td><td>f</td></tr></table>",
+            "a\tb\t\tc\n\td\te\tf",
+        ),
+        ("<table><tr><tr><td>a<td>b</td>c</tr></table>", "a\tb c"),
+        ("<table><tr><td>a<table><tr><td>b</td></tr></table></td></tr></table>after", "a\nb\nafter"),
+        ("<table>before<tr><td>a</td></tr>", "before\na"),
+        ("0</td><td>1", "0\t\t1"),
         ("x &amp; y", "x & y"),
         ("<script>alert(1)</script>", "<script>alert(1)</script>"),
         ("<p>one</p>two<br/>three", "one\ntwo\nthree"),

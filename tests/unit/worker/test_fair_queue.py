@@ -18,7 +18,9 @@ class Crowd:
     """Tasks that want into a gate, and the order in which they got in."""
 
     def __init__(self, gate: FairQueue) -> None:
-        self.gate, self.order, self.tasks = gate, [], []
+        self.gate = gate
+        self.order: list[str] = []
+        self.tasks: list[asyncio.Task[None]] = []
 
     def wants(self, key: str, times: int = 1, weight: int = 1) -> None:
         self.tasks += [asyncio.create_task(self._enter(key, weight)) for _ in range(times)]

@@ -1,0 +1,81 @@
+"""What a caller may leave out of a document, or have in it."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.formats.html import html
+from gateway.formats.layout import Layout
+from gateway.formats.markdown import markdown
+from gateway.formats.text import text
+from shared.contract.document import Block, Document, Page, PageStatus
+
+
+def page(number: int, *blocks: tuple[str, str], status: PageStatus = PageStatus.OK) -> Page:
+    made = tuple(Block(type=kind, bbox=(0, 0, 9, 9), text=said) for kind, said in blocks)
+    return Page(number=number, status=status, markdown="\n\n".join(said for _, said in blocks), blocks=made)
+
+
+def document(*pages: Page) -> Document:
+    return Document(job_id="1", engine="instant", pages=pages)
+
+
+def test_running_heads_and_page_numbers_can_be_left_out() -> None:
+    one = page(1, ("header", "Report"), ("text", "Report"), ("text", "A\n\nB"), ("footer", "B"), ("page_number", "1"))
+    layout = Layout(furniture=False)
+    assert markdown(document(one), layout) == "Report\n\nA\n\nB\n"
+    assert text(document(one), layout) == "Report\n\nA\n\nB\n"
+    assert html(document(one), layout=layout).count("Report") == 1
+    assert markdown(document(one)) == "Report\n\nReport\n\nA\n\nB\n\nB\n\n1\n"
+
+
+def test_a_block_that_is_no_paragraph_of_the_text_is_left_alone() -> None:
+    one = Page(number=1, status=PageStatus.OK, markdown="Reports are long", blocks=page(1, ("header", "Report")).blocks)
+    assert markdown(document(one), Layout(furniture=False)) == "Reports are long\n"
+
+
+def test_pages_can_be_marked() -> None:
+    pages = document(page(3, ("text", "A")), Page(number=4, status=PageStatus.FAILED, reason="timeout"))
+    assert markdown(pages, Layout(page_marks=True)) == (
+        "<!-- page 3 -->\n\nA\n\n<!-- page 4 -->\n\n<!-- page 4: failed (timeout) -->\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "joined"),
+    [
+        ("It goes on over", "the break.", "It goes on over the break."),
+        ("one, two,", "three", "one, two, three"),
+        ("the unbe-", "kannte Größe", "the unbekannte Größe"),
+        ("# Title\n\nIt goes", "on\n\nNew", "# Title\n\nIt goes on\n\nNew"),
+        ("It ends.", "but begins small", None),
+        ("It goes on", "Here", None),
+        ("# A title", "and text", None),
+        ("| a |", "and text", None),
+        ("- an item", "and text", None),
+        ("1. an item", "and text", None),
+        ("text", "- an item", None),
+        ("$$\nx\n$$", "is", None),
+        ("", "is", None),
+        ("text", "", None),
+    ],
+)
+def test_paragraphs_can_be_joined_over_a_page_break(before: str, after: str, joined: str | None) -> None:
+    pages = document(page(1, ("text", before)), page(2, ("text", after)))
+    apart = "\n\n".join(part for part in (before, after) if part)
+    assert markdown(pages, Layout(join_pages=True)) == f"{apart if joined is None else joined}\n"
+    assert markdown(pages) == f"{apart}\n"
+
+
+def test_a_mark_stands_in_the_paragraph_that_goes_on() -> None:
+    layout = Layout(join_pages=True, page_marks=True)
+    pages = [page(1, ("text", "goes")), page(2, ("text", "on and un-")), page(3, ("text", "der it"))]
+    assert markdown(document(*pages), layout) == (
+        "<!-- page 1 -->\n\ngoes <!-- page 2 --> on and under <!-- page 3 --> it\n"
+    )
+
+
+def test_a_page_that_is_not_whole_is_joined_to_none() -> None:
+    broken = page(2, ("text", "on and"), status=PageStatus.DEGRADED)
+    pages = document(page(1, ("text", "goes")), broken, page(3, ("text", "on")))
+    assert markdown(pages, Layout(join_pages=True)) == ("goes\n\n<!-- page 2: degraded (unknown) -->\n\non and\n\non\n")

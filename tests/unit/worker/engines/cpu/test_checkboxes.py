@@ -1,0 +1,54 @@
+"""Boxes to tick, drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from worker.engines.cpu.checkboxes import checkboxes, with_checkboxes
+from worker.engines.cpu.detection import Detected
+
+LINES = [True, False, True]
+
+
+def form() -> Image.Image:
+    image = Image.new("RGB", (600, 400), "white")
+    pen, font = ImageDraw.Draw(image), ImageFont.load_default(26)
+    for i, ticked in enumerate(LINES):
+        y = 60 + 80 * i
+        pen.rectangle((60, y, 84, y + 24), outline="black", width=2)
+        if ticked:
+            pen.line((62, y + 2, 82, y + 22), fill="black", width=3)
+            pen.line((82, y + 2, 62, y + 22), fill="black", width=3)
+        pen.text((110, y - 4), "BOOKED", fill="black", font=font)
+    return image
+
+
+def lines(x0: float, x1: float) -> Detected:
+    quads = [[[x0, y], [x1, y], [x1, y + 36], [x0, y + 36]] for y in (54 + 80 * i for i in range(3))]
+    return Detected(np.asarray(quads, np.float32))
+
+
+def test_boxes_are_found_and_letters_are_not() -> None:
+    assert [box.ticked for box in checkboxes(np.asarray(form()), lines(50, 250))] == LINES
+
+
+def test_a_box_beside_its_words_becomes_a_piece_of_its_own() -> None:
+    found, texts = with_checkboxes(np.asarray(form()), lines(100, 250))
+    assert list(texts.values()) == ["[x]", "[ ]", "[x]"]
+    assert len(found) == 6
+
+
+def test_a_box_inside_a_piece_is_cut_out_of_it() -> None:
+    found, texts = with_checkboxes(np.asarray(form()), lines(50, 250))
+    assert len(texts) == 3
+    words = [quad for i, quad in enumerate(found.quads) if i not in texts and quad[:, 0].max() > 200]
+    assert all(quad[:, 0].min() > 84 for quad in words)
+
+
+def test_a_row_of_boxes_for_letters_is_left_alone() -> None:
+    image = Image.new("RGB", (600, 200), "white")
+    pen = ImageDraw.Draw(image)
+    for i in range(8):
+        pen.rectangle((60 + 34 * i, 60, 84 + 34 * i, 84), outline="black", width=2)
+    assert checkboxes(np.asarray(image), lines(50, 250)) == []

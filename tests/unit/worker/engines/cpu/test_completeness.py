@@ -1,0 +1,112 @@
+"""What was seen against what was read: the check at the end of a page."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from shared.contract.document import Reason
+from worker.engines.cpu.completeness import Seen, loss, seen, shortfall, unseen_writing
+from worker.engines.cpu.detection import Detected
+from worker.engines.cpu.recognition import Text
+
+GOOD = Text("The harbour committee met on Monday", 0.99)
+
+
+def piece(text: str, score: float, length: float = 16.0, height: float = 30.0) -> Seen:
+    read = Text(text, score)
+    return Seen(length, height, read, loss(length, read, 0.4))
+
+
+def page(*odd: Seen, good: int = 20, height: float = 30.0) -> list[Seen]:
+    return [*[Seen(16.0, height, GOOD, 0.0)] * good, *odd]
+
+
+def test_a_page_that_was_read_lacks_nothing() -> None:
+    assert shortfall(page(), 0, 0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("odd", "reason"),
+    [
+        (piece("   ,       .", 0.93), Reason.UNSUPPORTED_SCRIPT),  # Russian: the letters are dropped with confidence
+        (piece("ιλι τ λιανι νιε ξν", 0.80), Reason.UNSUPPORTED_SCRIPT),  # Greek
+        (piece("", 0.0), Reason.UNREADABLE),  # Korean, Hindi
+        (piece("annneucy nulnneinsuuvpie", 0.5), Reason.LOW_CONFIDENCE),  # Thai, a hand
+    ],
+)
+def test_one_line_that_is_lost_is_told(odd: Seen, reason: Reason) -> None:
+    found = shortfall(page(*[odd] * 3), 0, 0.0)
+    assert found is not None
+    assert found.reason == reason
+    assert found.missing > 0.03
+    assert shortfall([odd], 0, 0.0) is not None
+
+
+def test_a_single_line_among_many_is_told_too() -> None:
+    found = shortfall(page(piece("  .", 0.93), good=200), 0, 0.0)
+    assert found is not None
+    assert 0 < found.missing < 0.01
+
+
+def test_a_tick_that_was_misread_is_no_loss() -> None:
+    assert shortfall(page(piece("", 0.0, length=1.0)), 0, 0.0) is None
+
+
+def test_vietnamese_is_told_by_its_own_letters_and_words_without_vowels() -> None:
+    lines = [
+        piece("Hi đồng cng quyt đnh sa cha câu tàu phía", 0.97),
+        piece("bc trưc mùa đông. Tin sa cha đưc ly tù", 0.98),
+    ]
+    found = shortfall(lines, 0, 0.0)
+    assert found is not None
+    assert (found.reason, found.missing) == (Reason.UNSUPPORTED_SCRIPT, 0.16)
+    polish = [piece("czterdzieści miejsc oraz katalog kartkowy; żółta łódź", 0.98)]
+    assert shortfall(polish, 0, 0.0) is None
+
+
+def test_letters_of_few_pixels_are_told() -> None:
+    found = shortfall(page(height=9.0), 0, 0.0)
+    assert found is not None
+    assert found.reason == Reason.TOO_SMALL
+
+
+def test_pieces_beyond_the_limit_are_told() -> None:
+    found = shortfall(page(), 20, 0.0)
+    assert found is not None
+    assert (found.reason, found.missing) == (Reason.DETECTOR_LIMIT, 0.5)
+
+
+def test_every_piece_is_measured_along_its_longer_side() -> None:
+    quads = np.asarray([[[0, 0], [300, 0], [300, 30], [0, 30]], [[0, 0], [30, 0], [30, 300], [0, 300]]], np.float32)
+    found = seen(Detected(quads), [GOOD, GOOD], 0.4)
+    assert [(one.length, one.height) for one in found] == [(10.0, 30.0), (10.0, 30.0)]
+
+
+def written() -> Image.Image:
+    image = Image.new("RGB", (1000, 600), "white")
+    pen, font = ImageDraw.Draw(image), ImageFont.load_default(28)
+    for i in range(6):
+        pen.text((60, 60 + 80 * i), "the lamp was lit and the log was kept by the keeper", fill="black", font=font)
+    return image
+
+
+def boxes(*rows: int) -> Detected:
+    quads = [[[50, y], [760, y], [760, y + 45], [50, y + 45]] for y in (50 + 80 * i for i in rows)]
+    return Detected(np.asarray(quads, np.float32).reshape(-1, 4, 2))
+
+
+def test_writing_that_no_piece_covers_is_seen() -> None:
+    pixels = np.asarray(written())
+    assert unseen_writing(pixels, boxes(*range(6)), []) == 0
+    assert unseen_writing(pixels, boxes(0, 1, 2, 4, 5), []) > 10
+
+
+def test_rules_and_hatching_are_no_writing() -> None:
+    image = Image.new("RGB", (1000, 600), "white")
+    pen = ImageDraw.Draw(image)
+    for i in range(40):
+        pen.rectangle((60 + 20 * i, 100, 68 + 20 * i, 120), fill="black")
+        pen.line((60, 200 + 8 * i, 900, 200 + 8 * i), fill="black")
+    assert unseen_writing(np.asarray(image), boxes(), []) == 0

@@ -1,0 +1,204 @@
+"""One delivery by the sender itself: the rules are read for each try, and the log says in a word what happened."""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import httpcore
+import pytest
+
+from shared.contract.job import WebhookTarget
+from shared.ssrf_guard import Blocked, Unresolved
+from shared.store.jobs import Store
+from shared.store.webhook_secrets import WebhookSecrets
+from shared.store.webhooks import Delivery, Lease, Outcome, WebhookStore
+from tests.conftest import make_settings
+from tests.settings import Settings, settings_of
+from tools.receiver import OK, Answer, ReceivedCall, Receiver, verifies
+from tools.uploads import submit
+from tools.valkey import Valkey
+from worker.webhooks.sender import AGENT, WebhookSender, explain, judge, read_retry_after
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    made = Receiver()
+    yield made
+    made.close()
+
+
+class Sending:
+    """A sender with these settings, over the store of a job that was cancelled: one webhook is due."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self.store = store
+        self.webhooks = WebhookStore(store.redis, settings)
+        self.sender = WebhookSender(settings, store.redis, self.webhooks)
+
+    async def due(self, url: str, **more: Any) -> Lease:
+        target = WebhookTarget(url=url, events=("job.cancelled",))
+        self.job_id = await submit(self.store, b"upload", "application/pdf", webhook=target, **more)
+        await self.store.cancel(self.job_id)
+        (lease,) = await self.webhooks.take()
+        return lease
+
+    async def log(self) -> list[Delivery]:
+        return await self.webhooks.deliveries(self.job_id)
+
+
+def local(valkey: Valkey, **more: Any) -> Settings:
+    """Settings that allow a receiver on this machine."""
+    return make_settings(
+        valkey.url, **{"webhook_allow": ("127.0.0.1",), "webhook_allow_http": True, "webhook_ports": (), **more}
+    )
+
+
+@pytest.fixture
+async def sending(store: Store, valkey: Valkey) -> AsyncIterator[Sending]:
+    made = Sending(store, local(valkey))
+    yield made
+    await made.sender.close()
+
+
+async def test_a_delivery_is_signed_sent_and_logged(sending: Sending, receiver: Receiver, store: Store) -> None:
+    lease = await sending.due(f"{receiver.url}/hook")
+    assert await sending.sender.send(lease) == "delivered"
+    (call,) = receiver.calls
+    secrets = await WebhookSecrets(store.redis, settings_of(store)).secrets("anonymous")
+    assert verifies(call, secrets.current)
+    assert (call.id, call.path, call.headers["content-type"]) == (lease.webhook_id, "/hook", "application/json")
+    assert (call.headers["user-agent"], call.headers["accept"]) == (AGENT, "*/*")
+    assert (call.json["type"], call.json["data"]["id"]) == ("job.cancelled", sending.job_id)
+    (delivery,) = await sending.log()
+    assert (delivery.number, delivery.status_code, delivery.error) == (1, 204, None)
+    assert delivery.seconds is not None
+    assert 0 <= delivery.seconds < 10
+
+
+async def test_every_try_sends_the_same_bytes(sending: Sending, receiver: Receiver, store: Store) -> None:
+    receiver.answer = lambda _call, number: (500, {}) if number == 1 else OK
+    lease = await sending.due(f"{receiver.url}/hook")
+    assert await sending.sender.send(lease) == "pending"
+    await store.delete(sending.job_id)
+    await store.redis.zadd("hooks:due", {lease.webhook_id: 1})
+    (again,) = await sending.webhooks.take()
+    assert await sending.sender.send(again) == "delivered"
+    assert receiver.calls[0].body == receiver.calls[1].body
+
+
+async def test_a_lease_that_is_no_longer_held_sends_nothing(sending: Sending, receiver: Receiver) -> None:
+    lease = await sending.due(f"{receiver.url}/hook")
+    assert await sending.sender.send(Lease(lease.webhook_id, lease.token + 1)) == "is not to be sent"
+    assert receiver.calls == []
+
+
+@pytest.mark.parametrize(
+    ("rules", "error"),
+    [
+        ({"webhook_allow_http": False}, "refused: only https URLs are called"),
+        ({"webhook_ports": (1,)}, r"refused: port \d+ is not called"),
+        ({"webhook_allow": ()}, "refused: its address is not a public one"),
+    ],
+    ids=["scheme", "port", "address"],
+)
+async def test_a_receiver_that_was_allowed_at_submission_is_refused_once_it_no_longer_is(
+    store: Store, valkey: Valkey, receiver: Receiver, rules: dict[str, Any], error: str
+) -> None:
+    sending = Sending(store, local(valkey, **rules))
+    assert await sending.sender.send(await sending.due(f"{receiver.url}/hook")) == "pending"
+    (delivery,) = await sending.log()
+    assert delivery.status_code is None
+    assert re.fullmatch(error, delivery.error or "")
+    assert receiver.calls == []
+    await sending.sender.close()
+
+
+async def test_a_receiver_that_takes_too_long_has_failed(store: Store, valkey: Valkey, receiver: Receiver) -> None:
+    def slow(_call: ReceivedCall, _number: int) -> Answer:
+        time.sleep(1)
+        return OK
+
+    receiver.answer = slow
+    sending = Sending(store, local(valkey, webhook_timeout=0.2))
+    assert await sending.sender.send(await sending.due(f"{receiver.url}/hook")) == "pending"
+    (delivery,) = await sending.log()
+    assert (delivery.status_code, delivery.error) == (None, "the receiver took too long")
+    await sending.sender.close()
+
+
+async def test_what_the_receiver_asks_for_moves_the_next_try(sending: Sending, receiver: Receiver) -> None:
+    receiver.answer = lambda _call, _number: (503, {"Retry-After": "900"})
+    await sending.sender.send(await sending.due(f"{receiver.url}/hook"))
+    (webhook,) = await sending.webhooks.webhooks(sending.job_id)
+    assert webhook.next_at is not None
+    assert 890 < webhook.next_at - time.time() <= 901
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "error"),
+    [
+        (199, Outcome.FAILED, None), (200, Outcome.DELIVERED, None), (204, Outcome.DELIVERED, None),
+        (299, Outcome.DELIVERED, None), (300, Outcome.FAILED, "redirects are not followed"),
+        (307, Outcome.FAILED, "redirects are not followed"), (399, Outcome.FAILED, "redirects are not followed"),
+        (400, Outcome.FAILED, None), (404, Outcome.FAILED, None), (410, Outcome.GONE, None),
+        (429, Outcome.FAILED, None), (500, Outcome.FAILED, None),
+    ],
+)  # fmt: skip
+def test_a_status_decides_what_became_of_a_delivery(status: int, outcome: Outcome, error: str | None) -> None:
+    ended = judge(status, "7", 1.5)
+    assert (ended.outcome, ended.seconds, ended.status_code, ended.error) == (outcome, 1.5, status, error)
+    assert ended.retry_after == (7.0 if outcome is Outcome.FAILED else None)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("", None), ("0", 0.0), (" 120 ", 120.0), ("soon", None), ("-5", None), ("1.5", None), ("٣", None),
+     ("9" * 30, 999_999_999_999.0), ("Mon, 01 Jan 2001 00:00:00 GMT", 0.0), ("Mon, 01 Jan 2001 00:00:00", 0.0)],
+)  # fmt: skip
+def test_retry_after_is_a_number_a_date_or_nonsense(text: str, seconds: float | None) -> None:
+    assert read_retry_after(text) == seconds
+
+
+@pytest.mark.parametrize("zone", [UTC, None], ids=["with a zone", "without one"])
+def test_a_retry_after_date_counts_from_now(zone: Any) -> None:
+    when = datetime.now(UTC) + timedelta(seconds=600)
+    text = format_datetime(when if zone else when.replace(tzinfo=None))
+    assert 590 < (read_retry_after(text) or 0) <= 600
+
+
+def after(context: BaseException) -> httpcore.ConnectError:
+    """A ConnectError as httpcore raises it: its cause dropped, its context kept."""
+    try:
+        try:
+            raise context
+        except type(context):
+            raise httpcore.ConnectError("failed") from None
+    except httpcore.ConnectError as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (Blocked("its address is not a public one"), "refused: its address is not a public one"),
+        (Unresolved("its name cannot be looked up just now"), "its name cannot be looked up just now"),
+        (TimeoutError(), "the receiver took too long"),
+        (httpcore.ReadTimeout("10.0.0.5"), "the receiver took too long"),
+        (httpcore.ConnectError("10.0.0.5"), "no connection"),
+        (after(OSError("10.0.0.5")), "no connection"),
+        (after(ssl.SSLError("10.0.0.5")), "the receiver's certificate cannot be trusted"),
+        (httpcore.ReadError("10.0.0.5"), "the receiver broke off or did not speak HTTP"),
+        (httpcore.RemoteProtocolError("10.0.0.5"), "the receiver broke off or did not speak HTTP"),
+        (RuntimeError("/etc/passwd"), "the delivery failed"),
+    ],
+)
+def test_a_failure_is_told_in_words_that_name_no_address_and_no_path(error: Exception, words: str) -> None:
+    assert explain(error) == words
+    assert "10.0.0.5" not in json.dumps(words)
