@@ -102,7 +102,7 @@ async def under(home: ServiceProcesses, name: str, opening: Callable[[], Awaitab
 
 
 def get(path: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+    return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
 
 
 async def main() -> None:
@@ -112,7 +112,7 @@ async def main() -> None:
         await waits(home)
         before, most = await waits(home)
         print(f"  {'without load':38} {resident(home):7.1f} MiB,  1.00 x the time, p90 {most:.3f} s")
-        post = b"POST /api/v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        post = b"POST /api/v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=b\r\n"
         stopped = (
             post
             + b'Content-Length: 1000000\r\n\r\n--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'

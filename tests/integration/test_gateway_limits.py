@@ -20,7 +20,7 @@ from tests.conftest import make_settings
 from tools.valkey import Valkey
 
 Address = tuple[str, int]
-GOOD = b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n"
+GOOD = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 
 @asynccontextmanager
@@ -67,7 +67,7 @@ async def read_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, Any]
 
 
 def head(*lines: bytes) -> bytes:
-    return b"\r\n".join((b"GET /livez HTTP/1.1", b"Host: a", *lines, b"", b""))
+    return b"\r\n".join((b"GET /livez HTTP/1.1", b"Host: 127.0.0.1", *lines, b"", b""))
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def head(*lines: bytes) -> bytes:
         (head(*[b"X-%d: y" % n for n in range(MAX_HEADERS)]), 431, "head-too-large"),
         (head(b"X: " + b"y" * (MAX_HEAD_BYTES - 1000)), 200, None),
         (head(b"X: " + b"y" * MAX_HEAD_BYTES), 431, "head-too-large"),
-        (b"GET /livez?" + b"y" * (MAX_URL_BYTES - 100) + b" HTTP/1.1\r\nHost: a\r\n\r\n", 200, None),
-        (b"GET /livez?" + b"y" * MAX_URL_BYTES + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414, "url-too-long"),
+        (b"GET /livez?" + b"y" * (MAX_URL_BYTES - 100) + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 200, None),
+        (b"GET /livez?" + b"y" * MAX_URL_BYTES + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 414, "url-too-long"),
         (b"this is not HTTP\r\n\r\n", 400, "bad-option"),
     ],
 )
@@ -89,7 +89,7 @@ async def test_heads_have_a_size(gateway_address: Address, request_head: bytes, 
     assert (await answer(gateway_address, GOOD))[0] == 200
 
 
-@pytest.mark.parametrize("start", [b"GET /livez HTTP/1.1\r\nX: ", b"GET /", b"GET /livez HTTP/1.1\r\nHost: a\r\n"])
+@pytest.mark.parametrize("start", [b"GET /livez HTTP/1.1\r\nX: ", b"GET /", b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n"])
 async def test_a_head_without_end_is_refused_before_it_is_kept(gateway_address: Address, start: bytes) -> None:
     """40 MB of one header, of a URL, or of many headers: no more than a few chunks are ever held."""
     piece = (b"X: y\r\n" if start.endswith(b"\n") else b"y") * 40_000
@@ -99,7 +99,7 @@ async def test_a_head_without_end_is_refused_before_it_is_kept(gateway_address: 
 
 
 async def test_trailers_have_a_size_too(gateway_address: Address) -> None:
-    start = b"POST /api/v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+    start = b"POST /api/v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=b\r\n"
     start += b"Transfer-Encoding: chunked\r\n\r\n2\r\n--\r\n0\r\nX: "
     status, _ = await answer(gateway_address, start, *[b"y" * 40_000] * 500)
     assert status == 431
@@ -107,7 +107,7 @@ async def test_trailers_have_a_size_too(gateway_address: Address) -> None:
 
 async def test_many_small_chunks_are_no_flood(gateway_address: Address) -> None:
     body = b'--b\r\nContent-Disposition: form-data; name="type"\r\n\r\n' + b"x" * 30_000 + b"\r\n--b--\r\n"
-    start = b"POST /api/v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+    start = b"POST /api/v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=b\r\n"
     start += b"Transfer-Encoding: chunked\r\n\r\n"
     chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
     status, problem = await answer(gateway_address, start, chunks)
@@ -115,14 +115,14 @@ async def test_many_small_chunks_are_no_flood(gateway_address: Address) -> None:
 
 
 async def test_an_upload_that_stops_in_the_middle_is_refused(gateway_address: Address) -> None:
-    start = b"POST /api/v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+    start = b"POST /api/v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=b\r\n"
     status, problem = await answer(gateway_address, start + b"Content-Length: 100000\r\n\r\n--b\r\n")
     assert (status, problem["code"]) == (408, "body-timeout")
 
 
 async def test_an_upload_that_drips_is_refused(gateway_address: Address) -> None:
     reader, writer = await asyncio.open_connection(*gateway_address)
-    start = b"POST /api/v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+    start = b"POST /api/v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=b\r\n"
     writer.write(start + b"Content-Length: 100000\r\n\r\n--b\r\n")
     answered = asyncio.create_task(reader.readuntil(b"\r\n\r\n"))
     async with asyncio.timeout(20):
