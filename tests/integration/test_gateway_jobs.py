@@ -421,7 +421,7 @@ async def test_pages_asked_for_are_counted_and_not_the_document(valkey: Valkey) 
 
 @pytest.mark.parametrize("path", [JOBS, "/api/v1/batches", "/api/v1/ocr"])
 async def test_options_in_the_query_are_refused(api: httpx.AsyncClient, script: Script, path: str) -> None:
-    await script.announce()
+    await script.report()
     refused = await api.post(path, params={"stream": "false"}, files={"file": ("a.png", png(1))})
     assert "stream" in problem(refused, 400, "bad-option")["detail"]
 
