@@ -7,10 +7,12 @@ PY := $(VENV)/bin/python
 RUN_READY := $(VENV)/.ready-run
 DEV_READY := $(VENV)/.ready-dev
 GPU_VENV := .venv-gpu
+MUTANTS_VENV := .venv-mutants
+MUTANTS_READY := $(MUTANTS_VENV)/.ready
 GPU_READY := $(GPU_VENV)/.ready
 INSTALL := -m pip install --quiet --disable-pip-version-check --progress-bar off --no-deps
 PIP := $(PY) $(INSTALL)
-THIS := $(PIP) --no-build-isolation -e . -e ./DeepSeek-OCR-master -e ./ocr-client
+THIS := $(PIP) --no-build-isolation -e . -e ./DeepSeek-OCR-master -e ./client
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -35,6 +37,15 @@ $(GPU_READY): requirements-worker-vllm.lock | $(PY)
 	@echo "installing vLLM for the worker into $(GPU_VENV) (once, several minutes: torch and CUDA are 5 GB)" >&2
 	@$(PYTHON) -m venv $(GPU_VENV)
 	@$(GPU_VENV)/bin/python $(INSTALL) --require-hashes -r $< >&2
+	@touch $@
+
+# Beside the packages of the tests' environment it has mutmut, which must not be among them: it brings setproctitle.
+$(MUTANTS_READY): requirements-mutants.lock | $(DEV_READY)
+	@echo "installing mutmut into $(MUTANTS_VENV) (once)" >&2
+	@$(PYTHON) -m venv $(MUTANTS_VENV)
+	@$(MUTANTS_VENV)/bin/python $(INSTALL) --require-hashes -r $< >&2
+	@echo "import site; site.addsitedir('$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')')" \
+		> "$$($(MUTANTS_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tests.pth"
 	@touch $@
 
 # As it was typed: a file's name may hold anything.
@@ -77,6 +88,10 @@ bench-gpu: ## DeepSeek-OCR on this machine's GPU: kernels, levers, in process, s
 			| tee $(BUILD)/4-queue.jsonl \
 		&& python3 -m benchmarks.gpu_report $(BUILD)
 
+mutants: $(MUTANTS_READY) ## change the code one thing at a time and see whether a test notices  [SAMPLE=100]
+	@$(MUTANTS_VENV)/bin/mutmut run; $(PY) -m tools.mutant_report
+	@$(PY) -m tools.lua_mutants $(if $(SAMPLE),--sample $(SAMPLE))
+
 images: $(DEV_READY) ## build both container images for real and read a page through them (root, buildah)
 	@bash deploy/images/build.sh
 
@@ -84,6 +99,6 @@ lock: $(DEV_READY) ## resolve every lock anew from pyproject.toml
 	@bash deploy/lock.sh
 
 clean: ## remove what was built and every local run's data
-	rm -rf $(VENV) $(GPU_VENV) .venv-vllm* data build dist
+	rm -rf $(VENV) $(GPU_VENV) $(MUTANTS_VENV) .venv-vllm* data build dist mutants
 
-.PHONY: help run test lint test-engine chaos soak bench bench-quality bench-gpu images lock clean
+.PHONY: help run test lint test-engine chaos soak mutants bench bench-quality bench-gpu images lock clean

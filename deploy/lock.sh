@@ -27,6 +27,7 @@ same="--constraint requirements-dev.lock"
   compile requirements-gateway.lock $anywhere $same --extra gateway
   compile requirements-worker-cpu.lock $anywhere $same $(extras worker cpu)
   compile requirements-flower.lock $anywhere $same --extra flower
+  compile requirements-mutants.lock $anywhere $same --extra mutants
   # Of the GPU image and of make run GPU=1. Its own versions, for vLLM pins what others leave open.
   compile requirements-worker-vllm.lock $anywhere --constraint deploy/vllm-constraints.txt \
     --no-emit-package deepseek-ocr $(extras worker vllm) "$@"

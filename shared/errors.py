@@ -9,7 +9,7 @@ OCRError
 ├── AccessError
 │   ├── Unauthorized (401)  Forbidden (403)  NotFound (404)
 ├── StateError               the job is not in the state the call needs
-│   ├── NotFinished (409)  AlreadyFinished (409)  JobFailed (409)  ResultExpired (410)  IdempotencyMismatch (422)
+│   ├── AlreadyFinished (409)  JobFailed (409)  ResultExpired (410)  IdempotencyMismatch (422)
 ├── BodyTooLarge (413)  HeadTooLarge (431)  UrlTooLong (414)  BodyTimeout  HeadTimeout (408)
 ├── UnsupportedEncoding (415)
 ├── LimitError               a limit was reached; retry later (429)
@@ -153,6 +153,18 @@ class Forbidden(AccessError):
     code = "forbidden"
 
 
+class CrossSite(AccessError):
+    """Another web site may not do that"""
+
+    code = "cross-site"
+
+
+class MisdirectedRequest(AccessError):
+    """This service does not answer for that host"""
+
+    code = "misdirected-request"
+
+
 class NotFound(AccessError):
     """Not found"""
 
@@ -161,12 +173,6 @@ class NotFound(AccessError):
 
 class StateError(OCRError):
     """The job is not in the state that this call needs"""
-
-    code = "not-finished"
-
-
-class NotFinished(StateError):
-    """The job has not finished yet"""
 
     code = "not-finished"
 

@@ -128,11 +128,6 @@ def _taken(memory: mmap, done: Rendered) -> Image.Image:
         return pixels.read(memory, done.begin, done.width, done.height, done.stride)
 
 
-def pages_of(upload: Upload) -> int:
-    """How many pages the upload has."""
-    return upload.pages
-
-
 def render(work: Work) -> Rendered:
     """In a child: the page, written as raw RGB. Raises ``PreprocessingError`` or ``MemoryError``, nothing else."""
     try:

@@ -12,7 +12,7 @@ from worker.settings import WorkerSettings
 
 
 def test_secrets_do_not_enter_processes_that_have_no_use_for_them(tmp_path: Path) -> None:
-    settings = Settings(GatewaySettings(_env_file=None), WorkerSettings(_env_file=None))  # type: ignore[call-arg]
+    settings = Settings(GatewaySettings(_env_file=None), WorkerSettings(_env_file=None))
     folder = Folder(tmp_path, temporary=False)
     try:
         plan = make_plan(settings, folder, LOOPBACK, 8000, once=False)

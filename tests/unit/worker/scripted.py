@@ -68,7 +68,7 @@ class UnrenderedPages(Renderer):
     """Gives a small picture for every page, without a child process."""
 
     async def page(self, upload: Upload, number: int, text_layer: bool = False) -> PageImage:
-        return PageImage(number, picture(number), "text" if text_layer else None)
+        return PageImage(number, picture(number), () if text_layer else None)
 
 
 class RecordingClaims(Claims):

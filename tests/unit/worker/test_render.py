@@ -21,7 +21,7 @@ from tests.samples import HEIC_PICTURE, LOCKED_PDF
 from tests.settings import Settings
 from worker.pdf_page import Sheet, scale
 from worker.pictures import Size, picture
-from worker.render import Renderer, pages_of
+from worker.render import Renderer
 
 SIZE = Size(dpi=144, side=4000, pixels=48_000_000, image_pixels=200_000_000)
 CORPUS = Path(__file__).parents[3].parent / "shared" / "corpus"
@@ -180,7 +180,7 @@ async def test_a_page_whose_box_is_empty_or_off_the_sheet_is_drawn_by_the_next_b
 async def test_the_values_of_a_form_are_drawn(renderer: Renderer) -> None:
     with closing(await renderer.open(form(), PDF)) as upload:
         page = await renderer.page(upload, 1, text_layer=True)
-    assert page.image.crop((100, 100, 500, 300)).convert("L").getextrema()[0] < 100
+    assert min(page.image.crop((100, 100, 500, 300)).convert("L").tobytes()) < 100
     assert page.text_layer is not None
     assert "Maria" in " ".join(piece.text for piece in page.text_layer)
 
@@ -240,7 +240,7 @@ async def test_frames_of_a_tiff_are_pages(renderer: Renderer) -> None:
     colours = ["red", "green", "blue"]
     images = [Image.new("RGB", (8, 8), colour) for colour in colours]
     upload = await renderer.open(saved(images[0], "TIFF", save_all=True, append_images=images[1:]), TIFF)
-    assert pages_of(upload) == 3
+    assert upload.pages == 3
     assert (await renderer.page(upload, 3)).image.getpixel((0, 0)) == (0, 0, 255)
     upload.close()
 

@@ -28,8 +28,8 @@ def bars(image: Image.Image) -> list[Box]:
     """Where the black bars of a picture are, from top to bottom: separate runs of rows in separate runs of columns."""
     dark = np.asarray(image.convert("L")) < 60
     found: list[Box] = []
-    for left, right in runs(dark.any(axis=0)):
-        found += [(left, top, right, bottom) for top, bottom in runs(dark[:, left:right].any(axis=1))]
+    for left, right in runs(np.asarray(dark.any(axis=0))):
+        found += [(left, top, right, bottom) for top, bottom in runs(np.asarray(dark[:, left:right].any(axis=1)))]
     return sorted(found, key=lambda box: (box[1], box[0]))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 
 import pytest
 
@@ -42,7 +43,8 @@ def test_pages_are_read_side_by_side(threads: Threads) -> None:
 
 
 def test_a_helper_leaves_when_a_page_needs_its_thread(threads: Threads) -> None:
-    came, others = threading.Event(), []
+    came = threading.Event()
+    others: list[Future[None]] = []
 
     def line(i: int) -> int:
         if i == 3:
