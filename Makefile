@@ -12,7 +12,7 @@ MUTANTS_READY := $(MUTANTS_VENV)/.ready
 GPU_READY := $(GPU_VENV)/.ready
 INSTALL := -m pip install --quiet --disable-pip-version-check --progress-bar off --no-deps
 PIP := $(PY) $(INSTALL)
-THIS := $(PIP) --no-build-isolation -e . -e ./DeepSeek-OCR-master -e ./ocr-client
+THIS := $(PIP) --no-build-isolation -e . -e ./DeepSeek-OCR-master -e ./client
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'

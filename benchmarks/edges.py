@@ -38,7 +38,7 @@ async def connections(home: ServiceProcesses, count: int, request: bytes = b"") 
 
 async def long_job(home: ServiceProcesses) -> str:
     """A job that is read for half a minute, at the least priority."""
-    async with httpx.AsyncClient(timeout=30) as client:
+    async with httpx.AsyncClient(timeout=300) as client:
         answer = await client.post(
             f"{home.url}/api/v1/jobs", files={"file": ("a.tiff", tiff(range(PAGES)))}, data={"priority": "low"}
         )
@@ -68,7 +68,7 @@ async def flood(home: ServiceProcesses, start: bytes, piece: bytes, megabytes: i
 async def waits(home: ServiceProcesses) -> tuple[float, float]:
     """Median and ninth decile of the seconds that ``/livez`` and a small job take together."""
     took = []
-    async with httpx.AsyncClient(timeout=60) as client:
+    async with httpx.AsyncClient(timeout=300) as client:
         for seed in range(PROBES):
             began = time.perf_counter()
             assert (await client.get(f"{home.url}/livez")).is_success

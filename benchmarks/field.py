@@ -11,7 +11,7 @@ import asyncio
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,8 @@ from shared.contract.document import PageStatus
 from shared.contract.options import Options, TextLayer
 from shared.errors import OCRError
 from shared.upload_check import Asked, UploadLimits, inspect
-from worker.engines.base import Engine, PageRead
+from worker.engines import parts
+from worker.engines.base import Engine, PageRead, Piece
 from worker.render import Renderer
 from worker.settings import WorkerSettings
 
@@ -105,7 +106,7 @@ async def read_file(
                     case.pages.append(f"{PageStatus.FAILED} {error.code}")
                     continue
                 picture = picture or page.image
-                read = await last(engine.read(page, options))
+                read = await last(parts.read(engine, page, options))
                 read = read.admitting(page.shortfall)
                 case.pages.append(" ".join(filter(None, (read.status, read.reason, f"{read.missing:.2f}"))))
                 case.text += read.markdown + "\n\n"
@@ -114,8 +115,8 @@ async def read_file(
     return case, picture
 
 
-async def last(pieces: object) -> PageRead:
-    async for piece in pieces:  # type: ignore[attr-defined]
+async def last(pieces: AsyncIterator[Piece]) -> PageRead:
+    async for piece in pieces:
         if isinstance(piece, PageRead):
             return piece
     raise RuntimeError("the engine gave no page")

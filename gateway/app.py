@@ -14,14 +14,30 @@ from typing import Any
 from fastapi import Depends, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from gateway.api import batches, events, health, jobs, ocr, openapi, problems, results, tokens, webhooks
+from gateway.api import (
+    batches,
+    corrections,
+    events,
+    health,
+    jobs,
+    ocr,
+    openapi,
+    problems,
+    results,
+    search,
+    service,
+    shares,
+    tokens,
+    webhooks,
+)
 from gateway.auth import openapi_security as security
 from gateway.connections import limit_connections
 from gateway.dependencies import no_store
 from gateway.middleware import Middleware
+from gateway.request_origin import RequestOrigin
 from gateway.services import Services
 from gateway.settings import GatewaySettings
-from gateway.web import docs
+from gateway.web import docs, page
 
 EXPOSED_HEADERS = (
     "Location",
@@ -54,14 +70,32 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     )  # fmt: skip
     app.state.services = services
     app.openapi = lambda: security.guarded(openapi.describe(app, settings))  # type: ignore[method-assign]
+    app.add_middleware(RequestOrigin, settings=settings)
     app.add_middleware(Middleware, settings=settings, metrics=services.metrics)
-    origins = ["*"] if settings.environment == "development" else list(settings.cors_origins)
-    app.add_middleware(
-        CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"], expose_headers=EXPOSED_HEADERS
-    )
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=list(settings.cors_origins), allow_methods=["*"], allow_headers=["*"],
+            expose_headers=EXPOSED_HEADERS,
+        )  # fmt: skip
     problems.add_handlers(app)
-    for routes in (jobs, results, events, tokens, webhooks, batches, ocr, health, docs):
+    for routes in (
+        jobs,
+        results,
+        events,
+        tokens,
+        webhooks,
+        batches,
+        ocr,
+        health,
+        docs,
+        shares,
+        corrections,
+        search,
+        service,
+        page,
+    ):
         app.include_router(routes.router)
+    app.mount("/web", page.PageFiles(directory=page.FILES), name="web")
     app.mount("/static", docs.assets(), name="static")
     return app
 

@@ -13,6 +13,11 @@ API_PAGE: Final = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 )
 """For Swagger UI, which writes its own start into the page."""
+WEB_PAGE: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""For the web page: its own files, and pictures that it fetched with the key."""
 PROBLEM_PAGE: Final = "default-src 'none'; style-src 'unsafe-inline'"
 
 

@@ -9,14 +9,18 @@ from fastapi import Depends, Request, Response
 from gateway.api.long_poll import LongPoll
 from gateway.api.responses import NO_STORE, JobAnswer
 from gateway.api.submission import Submissions
+from gateway.auth.api_keys import Scope
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.authenticator import Caller as Caller
 from gateway.background import Background
+from gateway.corrections import Corrections
 from gateway.inspector import Inspector
 from gateway.metrics import Metrics
 from gateway.services import Services
 from gateway.settings import GatewaySettings
+from gateway.shares import Shares
 from gateway.streaming.event_hub import Hub
+from shared.errors import Forbidden
 from shared.sandbox import SandboxPool
 from shared.ssrf_guard import SsrfGuard
 from shared.store.jobs import Store
@@ -77,6 +81,14 @@ async def _metrics(services: _Services) -> Metrics:
     return services.metrics
 
 
+async def _shares(services: _Services) -> Shares:
+    return services.shares
+
+
+async def _corrections(services: _Services) -> Corrections:
+    return services.corrections
+
+
 async def _background(services: _Services) -> Background:
     return services.background
 
@@ -91,12 +103,31 @@ GuardDep = Annotated[SsrfGuard, Depends(_guard)]
 InspectorDep = Annotated[Inspector, Depends(_inspector)]
 DrawingDep = Annotated[SandboxPool, Depends(_drawing)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
+SharesDep = Annotated[Shares, Depends(_shares)]
+CorrectionsDep = Annotated[Corrections, Depends(_corrections)]
 BackgroundDep = Annotated[Background, Depends(_background)]
 
 
 async def _caller(request: Request, authenticator: AuthenticatorDep) -> Caller:
     """Identify the caller; without keys everyone is the same one. Raises ``Unauthorized`` and ``RateLimited``."""
-    return await authenticator.authenticate(request)
+    caller = await authenticator.authenticate(request)
+    if (needed := needed_scope(request)) not in caller.scopes:
+        raise Forbidden(f"This needs a key with the scope {needed}")
+    return caller
+
+
+def needed_scope(request: Request) -> Scope:
+    """Reading takes ``read``, and so does making a token, which can do no more; everything else takes ``submit``."""
+    reads = request.method in {"GET", "HEAD"} or request.url.path.endswith("/token")
+    return Scope.READ if reads else Scope.SUBMIT
+
+
+async def _admin(request: Request, authenticator: AuthenticatorDep) -> Caller:
+    """A caller who may see the whole service. Raises ``Forbidden``."""
+    caller = await authenticator.authenticate(request)
+    if Scope.ADMIN not in caller.scopes:
+        raise Forbidden("This needs a key with the scope admin")
+    return caller
 
 
 async def _base_url(request: Request, settings: SettingsDep) -> str:
@@ -105,6 +136,7 @@ async def _base_url(request: Request, settings: SettingsDep) -> str:
 
 
 CallerDep = Annotated[Caller, Depends(_caller)]
+AdminDep = Annotated[Caller, Depends(_admin)]
 BaseUrlDep = Annotated[str, Depends(_base_url)]
 
 

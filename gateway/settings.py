@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from shared.settings import MIB, DeliverySettings, StoreSettings, Words
 
@@ -15,8 +15,11 @@ class GatewaySettings(StoreSettings, DeliverySettings):
     workers: int = Field(1, ge=1, description="gateway processes; they share nothing but Redis")
     max_connections: int = Field(4096, gt=0, description="of one process; one more closes the one idle longest")
     body_timeout: float = Field(30.0, gt=0, description="seconds in which nothing of a request's body may come")
-    environment: Literal["development", "production"] = Field("development", description="CORS: all or listed origins")
-    cors_origins: Words = Field((), description="origins allowed in production")
+    environment: Literal["development", "production"] = Field(
+        "development", description="production refuses CORS_ORIGINS=*"
+    )
+    cors_origins: Words = Field((), description="web sites that may call the API, https://app.example; *: all")
+    allowed_hosts: Words = Field((), description="host names answered on loopback beside localhost; *: any")
 
     max_batch_files: int = Field(100, gt=0, description="files in one batch")
     max_batch_size: int = Field(500 * MIB, gt=0, description="bytes of one batch request")
@@ -32,3 +35,9 @@ class GatewaySettings(StoreSettings, DeliverySettings):
     rate_burst: int = Field(100, gt=0, description="requests of one key at once")
     page_quota: int | None = Field(None, gt=0, description="pages a day (UTC) of one key; default: no limit")
     token_ttl: int = Field(600, gt=0, le=3600, description="seconds a token for a job's URLs is valid")
+
+    @model_validator(mode="after")
+    def _no_open_cors_in_production(self) -> GatewaySettings:
+        if self.environment == "production" and "*" in self.cors_origins:
+            raise ValueError("CORS_ORIGINS=* lets every web site read all documents: list the sites")
+        return self

@@ -54,9 +54,21 @@ def _block(
     ink: str,
 ) -> None:
     pen.rectangle(box, outline=ink, width=3)
-    left, top, right, bottom = pen.textbbox((box[0], box[1]), label, font=font)
+    # Above the box, so that the block's first word can be read; inside it at the top of the page.
+    height = pen.textbbox((0, 0), label, font=font)[3] + 4
+    place = (box[0], box[1] - height if box[1] >= height else box[1])
+    left, top, right, bottom = pen.textbbox(place, label, font=font)
     pen.rectangle((left - 2, top - 2, right + 2, bottom + 2), fill=ink)
-    pen.text((box[0], box[1]), label, fill="white", font=font)
+    pen.text(place, label, fill="white", font=font)
+
+
+def shrink(image: bytes, width: int) -> bytes:
+    """A page's picture (bytes of any kind we keep) ``width`` pixels wide, never wider than it is: WebP bytes."""
+    with Image.open(BytesIO(image), formats=["WEBP", "JPEG", "PNG"]) as opened:
+        opened.draft("RGB", (width, WEBP_MAX_SIDE))
+        picture = opened.convert("RGB")
+    picture.thumbnail((width, WEBP_MAX_SIDE))
+    return page_picture(picture, QUALITY)
 
 
 def page_picture(image: Image.Image, quality: int) -> bytes:

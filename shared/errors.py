@@ -153,6 +153,18 @@ class Forbidden(AccessError):
     code = "forbidden"
 
 
+class CrossSite(AccessError):
+    """Another web site may not do that"""
+
+    code = "cross-site"
+
+
+class MisdirectedRequest(AccessError):
+    """This service does not answer for that host"""
+
+    code = "misdirected-request"
+
+
 class NotFound(AccessError):
     """Not found"""
 

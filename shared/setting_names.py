@@ -4,6 +4,7 @@ NAMES = frozenset(
     {
         "allow_anonymous",
         "allowed_extensions",
+        "allowed_hosts",
         "api_keys",
         "body_timeout",
         "cors_origins",

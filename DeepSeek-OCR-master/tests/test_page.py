@@ -124,6 +124,10 @@ def test_captions_lose_their_centering():
     assert markdown(block("image_caption", "<center>Figure 1. A cat </center>  ")) == "Figure 1. A cat"
 
 
+def test_centred_text_is_a_paragraph_of_its_own():
+    assert markdown("Above\n<center>A</center> B <center>C</center>\nBelow") == "Above\n\nA\n\nB\n\nC\n\nBelow"
+
+
 def test_the_style_of_a_page_is_told_by_the_end_of_its_first_block():
     items = "2.1 References 11  2.2 Definitions 11"
     assert markdown(block("text", "A  "), block("text", items)) == "A\n\n2.1 References 11  \n2.2 Definitions 11"

@@ -16,6 +16,7 @@ from gateway.api.responses import NoStoreResponse
 from gateway.dependencies import BaseUrlDep, CallerDep, HubDep, StoreDep
 from gateway.streaming import sse
 from gateway.streaming.event_hub import EventReader, Hub, moment
+from gateway.streaming.owner_feed import OwnerFeed
 from shared.contract import view
 from shared.contract.events import EventName, JobEnded, StatusChanged
 from shared.contract.job import Job, Queue
@@ -23,13 +24,14 @@ from shared.contract.states import JobStatus
 from shared.errors import BadOption, NotFound, ResultExpired, StoreUnavailable
 from shared.store.jobs import Store, StoredEvent
 
-router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
+router = APIRouter(prefix="/api/v1", tags=["jobs"])
 
 QUEUE_POLL_SECONDS: Final = 1.0  # a waiting job's place in the queue is looked up this often
 EVENT_ID: Final = re.compile(r"(\d{1,20})(?:-(\d{1,20}))?", re.ASCII)
 
 
 EVENT_ID_SCHEMA: Final[dict[str, Any]] = {"pattern": r"^([0-9]{1,19}(-[0-9]{1,19})?)?$"}
+FEED: Final[Responses] = {200: {"description": "events of every job", "content": content("text/event-stream")}}
 STREAM: Final[Responses] = {
     200: {
         "description": "events, from the first or from the one after the id",
@@ -39,8 +41,14 @@ STREAM: Final[Responses] = {
 }
 
 
+@router.get("/events", response_class=Response, summary="Follow all jobs", responses=FEED | answers())
+async def follow_all(caller: CallerDep, store: StoreDep, hub: HubDep) -> Response:
+    """The events of all the caller's jobs from now on, in one connection, as `{job, event, data}` and without text."""
+    return sse.EventStream(OwnerFeed(store, hub, caller.owner).messages())
+
+
 @router.get(
-    "/{job_id}/events", response_class=Response, summary="Follow a job",
+    "/jobs/{job_id}/events", response_class=Response, summary="Follow a job",
     responses=STREAM | answers(400, 404, 410),
 )  # fmt: skip
 async def follow(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
 from gateway.api.forms import FIELDS, idempotency_key, read_form
+from gateway.api.job_filter import JobFilter, metadata_of
 from gateway.api.long_poll import Prefers, Waits
 from gateway.api.openapi import JOB_FORM, created, etagged
 from gateway.api.problems import answers
@@ -65,16 +67,26 @@ async def _submitted(store: Store, job_id: str, owner: str) -> Job:
 
 @router.get("", summary="List jobs", responses=answers(400))
 async def list_jobs(
+    request: Request,
     caller: CallerDep,
     store: StoreDep,
     base_url: BaseUrlDep,
     status: Annotated[JobStatus | None, Query(description="only jobs in this state")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     cursor: Annotated[str | None, Query(max_length=64, description="``next_cursor`` of the page before")] = None,
+    q: Annotated[str | None, Query(max_length=200, description="part of the file's name; letter case aside")] = None,
+    batch: Annotated[str | None, Query(max_length=64, description="only jobs of this batch")] = None,
+    since: Annotated[datetime | None, Query(description="submitted at or after this time (RFC 3339)")] = None,
+    until: Annotated[datetime | None, Query(description="submitted before this time (RFC 3339)")] = None,
 ) -> JobList:
-    """The caller's own jobs, newest first, each without its list of pages."""
+    """The caller's own jobs, newest first, each without its list of pages.
+
+    `metadata.NAME=VALUE` finds jobs by their metadata. A list with filters may end a page early: go on by the cursor.
+    """
+    wanted = JobFilter(q, batch, since, until, metadata_of(request))
+    keep = wanted.keeps if wanted.any else None
     try:
-        jobs, cursor = await store.jobs(caller.owner, status=status, limit=limit, cursor=cursor)
+        jobs, cursor = await store.jobs(caller.owner, status=status, limit=limit, cursor=cursor, keep=keep)
     except NotFound:
         raise BadOption("cursor is not valid: pass next_cursor of the page before") from None
     return JobList(items=[view.brief(job, base_url) for job in jobs], next_cursor=cursor)

@@ -37,6 +37,8 @@ STATUS: Final[Mapping[str, int]] = {
     "bad-webhook-url": 400,
     "unauthorized": 401,
     "forbidden": 403,
+    "cross-site": 403,
+    "misdirected-request": 421,
     "not-found": 404,
     "method-not-allowed": 405,
     "body-timeout": 408,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -12,11 +13,12 @@ from gateway.api.openapi import FORMATS_HERE, RETRY_AFTER, Responses, content
 from gateway.api.outcomes import find_page, refuse_without_result
 from gateway.api.problems import answers
 from gateway.api.responses import NoStoreResponse
-from gateway.dependencies import CallerDep, DrawingDep, JobAnswerDep, StoreDep
+from gateway.dependencies import CallerDep, CorrectionsDep, DrawingDep, JobAnswerDep, StoreDep
+from gateway.formats.html import fragment
 from gateway.formats.layout import Layout
 from gateway.formats.negotiation import negotiate
 from gateway.formats.registry import Need, ResultFormat, Source
-from shared.boxes import draw
+from shared.boxes import draw, shrink
 from shared.contract import view
 from shared.contract.document import Document, Page
 from shared.contract.job import Job
@@ -78,6 +80,7 @@ async def get_result(
     store: StoreDep,
     answer: JobAnswerDep,
     layout: LayoutDep,
+    corrections: CorrectionsDep,
     wanted: FormatQuery = None,
 ) -> Response:
     """Markdown unless ``Accept`` or ``format`` say otherwise; 202 with the job while there is more to come."""
@@ -86,7 +89,8 @@ async def get_result(
     refuse_without_result(job)
     if not job.finished:
         return answer.not_yet(job)
-    return await rendered(store, job, await store.pages(job.id), result_format, layout.of(job), whole=True)
+    pages = await corrections.applied(job.id, await store.pages(job.id))
+    return await rendered(store, job, pages, result_format, layout.of(job), whole=True)
 
 
 @router.get(
@@ -104,7 +108,10 @@ async def get_page(
     store: StoreDep,
     answer: JobAnswerDep,
     layout: LayoutDep,
+    corrections: CorrectionsDep,
     wanted: FormatQuery = None,
+    html: Annotated[bool, Query(description="JSON only: sanitised HTML of each block beside its text")] = False,
+    original: Annotated[bool, Query(description="the engine's own text, without corrections")] = False,
 ) -> Response:
     """One page as soon as it has been read, by the document's own page number; JSON unless asked otherwise."""
     result_format = negotiate(request.headers.get("accept"), wanted, default="json")
@@ -112,8 +119,11 @@ async def get_page(
     page = await find_page(store, job, number)
     if page is None:
         return answer.not_yet(job)
+    if not original:
+        (page,) = await corrections.applied(job.id, [page])
     if result_format.name == "json":  # the page itself, not a document of one page
-        return NoStoreResponse(page.model_dump_json(), media_type=result_format.content_type)
+        body = await asyncio.to_thread(with_html, page, job.id) if html else page.model_dump_json()
+        return NoStoreResponse(body, media_type=result_format.content_type)
     return await rendered(store, job, [page], result_format, layout.of(job), whole=False)
 
 
@@ -131,6 +141,7 @@ async def get_page_image(
     drawing: DrawingDep,
     answer: JobAnswerDep,
     boxes: Annotated[bool, Query(description="draw the page's blocks on it")] = False,
+    width: Annotated[int | None, Query(ge=16, le=2000, description="pixels; never wider than it is")] = None,
 ) -> Response:
     """The page as the engine saw it (WebP). 404 where the service keeps no pictures."""
     job = await store.job(job_id, caller.owner)
@@ -142,6 +153,8 @@ async def get_page_image(
         raise NotFound("No picture of this page was kept")
     if boxes:
         image = await drawing.run(draw, image, page, timeout=DRAW_SECONDS, failures=DRAWING)
+    if width is not None:
+        image = await drawing.run(shrink, image, width, timeout=DRAW_SECONDS, failures=DRAWING)
     return NoStoreResponse(image, media_type="image/webp")
 
 
@@ -157,6 +170,17 @@ async def get_figure(job_id: str, name: str, caller: CallerDep, store: StoreDep)
     if figure is None:
         raise NotFound("There is no figure of this name")
     return NoStoreResponse(figure, media_type="image/jpeg")
+
+
+def with_html(page: Page, job_id: str) -> str:
+    """The page as JSON, each block with its text as sanitised ``html``; figures by their URL on this gateway."""
+    images = f"/api/v1/jobs/{job_id}/images/"
+    body = page.model_dump(mode="json")
+    for block in body["blocks"]:
+        block["html"] = fragment(block["text"], images)
+    if not body["blocks"]:
+        body["html"] = fragment(page.markdown, images)
+    return json.dumps(body, ensure_ascii=False)
 
 
 async def rendered(

@@ -13,6 +13,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from pydantic import Field
@@ -30,9 +31,23 @@ MIN_GIVEN_KEY_CHARS: Final = 24  # of a key that the settings bring
 NO_DIGEST: Final = "0" * 64  # compared with where no key has the id, so that it takes equally long
 
 
+class Scope(StrEnum):
+    """What a key may do. A key that names none may submit and read."""
+
+    SUBMIT = "submit"  #: create, cancel, correct and delete jobs
+    READ = "read"  #: see its owner's jobs and results
+    ADMIN = "admin"  #: see the whole service
+
+
+DEFAULT_SCOPES: Final = frozenset({Scope.SUBMIT, Scope.READ})
+
+
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """``rate``: requests a minute, ``burst``: at once, ``pages``: a day; None for what the settings say."""
+    """``rate``: requests a minute, ``burst``: at once, ``pages``: a day; None for what the settings say.
+
+    ``scopes``: what it may do. ``expires_at``: seconds since the epoch; None: never.
+    """
 
     id: str
     name: str
@@ -42,6 +57,8 @@ class ApiKey:
     rate: int | None = None
     burst: int | None = None
     pages: int | None = None
+    scopes: frozenset[Scope] = DEFAULT_SCOPES
+    expires_at: float | None = None
 
 
 def digest(text: str) -> str:
@@ -73,16 +90,21 @@ class ApiKeys:
 
     async def create(
         self, name: str, *, owner: str | None = None, rate: int | None = None, burst: int | None = None,
-        pages: int | None = None,
+        pages: int | None = None, scopes: frozenset[Scope] = DEFAULT_SCOPES, expires_at: float | None = None,
     ) -> tuple[ApiKey, str]:  # fmt: skip
         """The key's record and the key itself, which cannot be shown again. Raises ``ValueError`` for a bad name."""
         if not NAME.fullmatch(name) or (owner is not None and not NAME.fullmatch(owner)):
             raise ValueError("names and owners have letters, digits, dots, dashes and underscores, at most 64")
         key_id = secrets.token_hex(6)
         text = f"ocr_{key_id}_{secrets.token_urlsafe(32)}"
-        key = ApiKey(key_id, name, owner or key_id, time.time(), None, rate, burst, pages)
+        key = ApiKey(key_id, name, owner or key_id, time.time(), None, rate, burst, pages, scopes, expires_at)
         fields = {"name": name, "owner": key.owner, "created": key.created_at, "digest": digest(text)}
-        fields |= {what: value for what, value in (("rate", rate), ("burst", burst), ("pages", pages)) if value}
+        fields |= {
+            what: value
+            for what, value in (("rate", rate), ("burst", burst), ("pages", pages), ("expires", expires_at))
+            if value
+        }
+        fields["scopes"] = ",".join(sorted(scopes))
         with store_errors():
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.hset(keyspace.API_KEY(key_id), mapping=fields)
@@ -112,7 +134,7 @@ class ApiKeys:
             with store_errors():
                 record = _record(await self._redis.hgetall(keyspace.API_KEY(key_id)))
             known = record.digest if record is not None else NO_DIGEST
-            if hmac.compare_digest(known, digest(text)) and record is not None and record.revoked_at is None:
+            if hmac.compare_digest(known, digest(text)) and record is not None and record.is_valid(time.time()):
                 return _key(key_id, record)
         return self._find_given(digest(text))
 
@@ -132,6 +154,11 @@ class KeyRecord(Frozen):
     rate: int | None = None
     burst: int | None = None
     pages: int | None = None
+    scopes: str = ""
+    expires_at: float | None = Field(None, alias="expires")
+
+    def is_valid(self, now: float) -> bool:
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
 def _record(stored: Mapping[bytes, bytes]) -> KeyRecord | None:
@@ -142,5 +169,8 @@ def _record(stored: Mapping[bytes, bytes]) -> KeyRecord | None:
 
 def _key(key_id: str, record: KeyRecord) -> ApiKey:
     return ApiKey(
-        key_id, record.name, record.owner, record.created_at, record.revoked_at, record.rate, record.burst, record.pages
+        key_id, record.name, record.owner, record.created_at, record.revoked_at, record.rate, record.burst,
+        record.pages,
+        frozenset(Scope(scope) for scope in record.scopes.split(",")) if record.scopes else DEFAULT_SCOPES,
+        record.expires_at,
     )  # fmt: skip

@@ -11,9 +11,11 @@ from typing import Final
 
 from fastapi import Request
 
-from gateway.auth.api_keys import ApiKey, ApiKeys
+from gateway.auth.api_keys import DEFAULT_SCOPES, ApiKey, ApiKeys, Scope
 from gateway.auth.url_tokens import Tokens
 from gateway.settings import GatewaySettings
+from gateway.shares import PREFIX as SHARE_PREFIX
+from gateway.shares import Shares
 from shared.contract.job import ANONYMOUS
 from shared.errors import RateLimited, StoreUnavailable, Unauthorized
 from shared.store.connect import Client, connect
@@ -29,6 +31,7 @@ class Caller:
 
     owner: str = ANONYMOUS
     page_quota: int | None = None
+    scopes: frozenset[Scope] = DEFAULT_SCOPES
 
 
 def is_loopback(host: str) -> bool:
@@ -42,6 +45,7 @@ class Authenticator:
     def __init__(self, redis: Client, settings: GatewaySettings) -> None:
         self.keys = ApiKeys(redis, settings)
         self.tokens = Tokens(redis)
+        self.shares = Shares(redis)
         self._settings = settings
         self._scripts = Scripts(redis)
         self._requires_key = not (is_loopback(settings.host) or settings.allow_anonymous)
@@ -50,9 +54,9 @@ class Authenticator:
         """Identify the caller. Raises ``Unauthorized`` and ``RateLimited``; sets the response's rate limit headers."""
         text = given_key(request)
         if text is None and (owner := await self._token_owner(request)) is not None:
-            return await self._limit(request, ApiKey(owner, owner, owner, 0.0))
+            return await self._limit(request, ApiKey(owner, owner, owner, 0.0, scopes=frozenset({Scope.READ})))
         if not await self.requires_key():
-            return Caller()
+            return Caller(scopes=frozenset(Scope) if is_loopback(self._settings.host) else DEFAULT_SCOPES)
         key = await self.keys.find(text) if text is not None else None
         if key is None:
             raise Unauthorized()
@@ -67,10 +71,16 @@ class Authenticator:
         token, job_id = request.query_params.get("token"), request.path_params.get("job_id")
         if not token or job_id is None or request.method != "GET":
             return None
-        owner = await self.tokens.owner(token, job_id)
+        owner = await self._owner_of(token, job_id)
         if owner is None:
             raise Unauthorized("The token is not for this job, or no longer valid")
         return owner
+
+    async def _owner_of(self, token: str, job_id: str) -> str | None:
+        if token.startswith(SHARE_PREFIX):
+            share = await self.shares.find(token)
+            return share.owner if share is not None and share.job_id == job_id else None
+        return await self.tokens.owner(token, job_id)
 
     async def _limit(self, request: Request, key: ApiKey) -> Caller:
         settings = self._settings
@@ -91,7 +101,7 @@ class Authenticator:
         request.scope["limits"].update({"RateLimit-Policy": ", ".join(policy), "RateLimit": ", ".join(state)})
         if not allowed:
             raise RateLimited(f"This key may send {rate} requests a minute", retry_after=float(wait))
-        return Caller(key.owner, quota)
+        return Caller(key.owner, quota, key.scopes)
 
 
 def given_key(request: Request) -> str | None:

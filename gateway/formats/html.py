@@ -117,6 +117,8 @@ def _section(page: Page, images: str, layout: Layout) -> str:
     note = ""
     if page.status in {PageStatus.FAILED, PageStatus.DEGRADED}:
         note = f'<p class="note">Page {page.number}: {page.status} ({escape(page.reason or "unknown")})</p>\n'
+    if corrections := sum(block.edited for block in page.blocks):
+        note += f'<p class="note">Page {page.number}: {corrections} corrected by hand</p>\n'
     opening = f'<section id="page-{page.number}" aria-label="Page {page.number}">'
     return f"{opening}\n{note}{fragment(text_of(page, layout), images)}</section>"
 

@@ -30,6 +30,8 @@ def _notes(page: Page, layout: Layout) -> Iterator[str]:
         yield mark_of(page)
     if _is_noted(page):
         yield comment(page)
+    if corrections := sum(block.edited for block in page.blocks):
+        yield f"<!-- page {page.number}: {corrections} corrected by hand -->"
 
 
 def _is_noted(page: Page) -> bool:

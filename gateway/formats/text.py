@@ -11,7 +11,7 @@ from markdown_it.token import Token
 from gateway.formats.cells import Grid
 from gateway.formats.layout import Layout, text_of
 from gateway.formats.parsing import only_markup, parser
-from shared.contract.document import Document
+from shared.contract.document import Document, Page
 
 _ENDS = {"paragraph_close": "\n\n", "heading_close": "\n\n", "tr_close": "\n", "table_close": "\n", "hr": "\n"}
 _CELLS = {"th_close": "\t", "td_close": "\t"}
@@ -21,8 +21,13 @@ _MARK = re.compile(r"<(sup|td|th|tr)\b", re.IGNORECASE)
 
 def text(document: Document, layout: Layout | None = None) -> str:
     """Cells are parted by tabs (spanned ones are empty), rows by lines; formulas are left as LaTeX."""
-    pages = (plain(text_of(page, layout or Layout())) for page in document.pages)
+    pages = (_noted(page, plain(text_of(page, layout or Layout()))) for page in document.pages)
     return "\n\n".join(page for page in pages if page) + "\n"
+
+
+def _noted(page: Page, text: str) -> str:
+    corrections = sum(block.edited for block in page.blocks)
+    return f"{text}\n\n[page {page.number}: {corrections} corrected by hand]" if corrections else text
 
 
 def plain(markdown: str) -> str:

@@ -49,12 +49,15 @@ class Block(Frozen):
     ``type`` is an open vocabulary; the words in use are DeepSeek-OCR's labels: ``title``, ``sub_title``, ``text``,
     ``list``, ``table``, ``image``, ``equation``, ``image_caption``, ``table_caption``, ``table_footnote``, ``header``,
     ``footer``, ``page_number``. ``text`` is Markdown (tables as Markdown or HTML).
-    ``confidence``: how sure the engine is of the text, where it can say.
+    ``confidence``: how sure the engine is of the text, where it can say. ``edited``: a person corrected the text;
+    ``original`` is then the engine's. Both are left out where nobody did.
     """
 
     type: str
     bbox: Box
     text: str
+    edited: bool = Field(False, exclude_if=lambda value: not value)
+    original: str | None = Field(None, exclude_if=lambda value: value is None)
     confidence: Share | None = None
 
 

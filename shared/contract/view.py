@@ -68,7 +68,7 @@ def urls(job_id: str, base: str) -> Urls:
         result=f"{here}/result",
         events=f"{here}/events",
         cancel=f"{here}/cancel",
-        web=f"{here}/result?format=html",
+        web=f"{base}/?job={job_id}",
     )
 
 

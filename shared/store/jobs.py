@@ -13,7 +13,7 @@ import math
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -36,6 +36,8 @@ from shared.store.scripts import Scripts, pairs
 LIST_CHUNK = 500
 """Ids of a list that are looked at in one step."""
 CURSOR = re.compile(r"([0-9]{1,12}\.[0-9]{1,9})-([0-9A-HJKMNP-TV-Z]{26})")
+MAX_SCAN = 2000
+"""Jobs that one page of a filtered list looks at."""
 LOOKUPS = 20
 """Jobs that are looked up side by side: a list must not take every connection of a gateway."""
 
@@ -133,18 +135,22 @@ class Store:
         return job
 
     async def jobs(
-        self, owner: str, *, status: str | None = None, limit: int = 50, cursor: str | None = None
-    ) -> tuple[list[Job], str | None]:
+        self, owner: str, *, status: str | None = None, limit: int = 50, cursor: str | None = None,
+        keep: Callable[[Job], bool] | None = None,
+    ) -> tuple[list[Job], str | None]:  # fmt: skip
         """Newest first, without ``pages``, and the cursor of the next page (None at the end).
 
+        ``keep`` leaves jobs out; after looking at ``MAX_SCAN`` jobs the list ends early, with a cursor to go on.
         Raises ``NotFound`` for a cursor that is none of ours.
         """
         found: list[Job] = []
-        last = ListPosition.of(cursor)
+        last, seen = ListPosition.of(cursor), 0
         async for place, job in self._listed(owner, status, last):
-            if len(found) == limit:
+            if len(found) == limit or seen == MAX_SCAN:
                 return found, str(last)
-            found.append(job)
+            seen += 1
+            if keep is None or keep(job):
+                found.append(job)
             last = place
         return found, None
 
@@ -206,6 +212,13 @@ class Store:
     async def jobs_of(self, batch: Batch) -> list[Job]:
         """Those that are still there, without ``pages``."""
         return [job async for job in self._looked_up(batch.job_ids, batch.owner)]
+
+    async def ended_jobs(self, count: int) -> list[Job]:
+        """The jobs of all owners that ended last, the latest first, each with what became of its pages."""
+        with store_errors():
+            found = await self.redis.zrevrange(keyspace.ENDED_JOBS(), 0, count - 1)
+        jobs = (self.job(name.decode().rpartition(" ")[2]) for name in found)
+        return [job for job in await asyncio.gather(*jobs, return_exceptions=True) if isinstance(job, Job)]
 
     # -- results
 

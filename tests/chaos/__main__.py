@@ -18,7 +18,7 @@ from shared.store.jobs import Store
 from tests.chaos.checker import verdict
 from tests.chaos.clients import Clients
 from tests.chaos.faults import Breaker
-from tests.chaos.plan import Planned, plan
+from tests.chaos.plan import Planned, learn, plan
 from tests.chaos.stack import ChaosStack
 
 CALLERS = 6
@@ -107,6 +107,7 @@ async def run(seed: int, jobs: int, poison: int, faults: int, folder: Path, befo
             for task in late:
                 task.cancel()
                 clients.wrong.append("a stream of events did not end")
+        await learn(planned, stack.settings)
         counts, findings = await verdict(store, planned)
         dead = await dead_loops(stack, clients)
         for kind, found in (

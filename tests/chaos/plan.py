@@ -5,14 +5,15 @@ from __future__ import annotations
 import io
 import random
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 
-from shared.upload_check import open_pdf
 from tools.uploads import picture, tiff
 from worker.engines.instant import answer
+from worker.render import Renderer
+from worker.settings import WorkerSettings
 
 FOLLOWS = ("poll", "poll", "events", "call", "cancel")
-PDF_SCALE = 2  # 144 dpi, the setting's default
 
 
 @dataclass(slots=True)
@@ -31,6 +32,7 @@ class Planned:
     follow: str = "poll"
     webhook: bool = False
     pdf: bool = False
+    known: list[str] = field(default_factory=list)  # of a PDF: the text of each page
     tries: int = 0
     ids: list[str] = field(default_factory=list)  # every id a 2xx answer named
     given_up: list[str] = field(default_factory=list)  # jobs of calls that broke off
@@ -50,7 +52,7 @@ class Planned:
     def texts(self) -> list[str | None]:
         """The Markdown of each page; None where it must fail as poison."""
         if self.pdf:
-            return list(rendered(self.data()))
+            return list(self.known)
         return [None if seed in self.poison else answer(picture(seed)) for seed in self.seeds]
 
 
@@ -62,11 +64,16 @@ def pdf(seeds: tuple[int, ...]) -> bytes:
     return buffer.getvalue()
 
 
-def rendered(data: bytes) -> list[str]:
-    """What the instant engine reads in each page of a PDF."""
-    with open_pdf(data) as document:
-        pages = [page.render(scale=PDF_SCALE, rev_byteorder=True).to_pil().convert("RGB") for page in document]
-        return [answer(page) for page in pages]
+async def learn(planned: list[Planned], settings: WorkerSettings) -> None:
+    """Draw the pages of every PDF, as a worker does, to know what the instant engine reads in them."""
+    renderer = Renderer(settings)
+    try:
+        for job in (job for job in planned if job.pdf):
+            with closing(await renderer.open(job.data(), "application/pdf")) as upload:
+                pages = [await renderer.page(upload, number) for number in range(1, len(job.seeds) + 1)]
+            job.known = [answer(page.image) for page in pages]
+    finally:
+        await renderer.close()
 
 
 def plan(rng: random.Random, jobs: int, poison: int) -> list[Planned]:

@@ -104,7 +104,7 @@ class client_of:  # noqa: N801 - used like a function
         self._life = self.app.router.lifespan_context(self.app)
         await self._life.__aenter__()
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
-        self._client = httpx.AsyncClient(transport=transport, base_url="http://gateway", timeout=30)
+        self._client = httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=30)
         return self._client
 
     async def __aexit__(self, *error: object) -> None:

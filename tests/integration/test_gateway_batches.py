@@ -27,7 +27,7 @@ async def test_every_file_gets_its_verdict(api: httpx.AsyncClient, script: Scrip
     )
     batch = answer.json()
     assert answer.status_code == 202
-    assert answer.headers["location"] == f"http://gateway{BATCHES}/{batch['id']}"
+    assert answer.headers["location"] == f"http://localhost{BATCHES}/{batch['id']}"
     assert [job["input"]["filename"] for job in batch["jobs"]] == ["a.png", "c.tiff"]
     assert {job["batch"] for job in batch["jobs"]} == {batch["id"]}
     assert [(no["filename"], no["problem"]["code"]) for no in batch["rejected"]] == [

@@ -152,6 +152,7 @@ async def test_a_page_begins_once_whatever_has_become_of_it(store: Store, claims
     assert await again("page_start") == 2
     assert await again("page_end") == 1
     assert sum(isinstance(event, PageStarted) for event in await events(store, claim.job.id)) == 2
+    await claims.page_start(claim, 2)
     await claims.release(claim)
     second = await claims.claim(claim.job.id, "t2")
     assert second is not None

@@ -324,7 +324,8 @@ async def test_a_long_page_is_read_in_parts_and_stored_as_one(
     heads = [block for block in page.blocks if block.type == "title"]
     assert len(heads) > 2
     assert [block.bbox[1] for block in heads] == sorted({block.bbox[1] for block in heads})
-    text = "".join(event.event.payload()["text"] for event in await store.events(job.id) if event.name == "token")
+    streamed = [stored.event for stored in await store.events(job.id)]
+    text = "".join(event.text for event in streamed if isinstance(event, PageText))
     assert text == page.markdown
 
 

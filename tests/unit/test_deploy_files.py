@@ -353,7 +353,7 @@ def test_the_example_of_settings_has_settings_only() -> None:
 @pytest.mark.parametrize("name", TEXTS)
 def test_paths_that_are_named_exist(name: str) -> None:
     found = re.findall(
-        r"(?<![\w/.-])((?:deploy|docs|gateway|worker|shared|tests|DeepSeek-OCR-master|ocr-client)/[\w./-]*\w"
+        r"(?<![\w/.-])((?:deploy|docs|gateway|worker|shared|tests|DeepSeek-OCR-master|client)/[\w./-]*\w"
         r"|requirements[\w-]*\.(?:lock|txt)|Dockerfile\.\w+|docker-compose\.yml)",
         text(name),
     )

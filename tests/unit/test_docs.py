@@ -83,7 +83,7 @@ def test_every_test_that_the_reliability_page_names_exists() -> None:
 def test_every_file_and_link_that_is_named_exists(text: Path) -> None:
     words = text.read_text()
     links = [link for link in re.findall(r"\]\(([^)#\s]+)", words) if "://" not in link]
-    paths = re.findall(r"`((?:gateway|worker|shared|tests|docs|deploy|benchmarks|ocr-client)/[\w./-]+)`", words)
+    paths = re.findall(r"`((?:gateway|worker|shared|tests|docs|deploy|benchmarks|client)/[\w./-]+)`", words)
     assert [link for link in links if not (text.parent / link).exists()] == []
     assert [path for path in paths if not (ROOT / path).exists() and not path.endswith(".env")] == []
 

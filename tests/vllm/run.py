@@ -47,7 +47,9 @@ def main() -> int:
         return cannot(f"{' '.join(map(str, error.cmd[:4]))} … ended with {error.returncode}")
     if "--setup-only" in arguments:
         return 0
-    command = [PYTHON, "-m", "pytest", "-p", "no:cacheprovider", "-m", "engine or not engine", *arguments]
+    # torch and vLLM warn of themselves while they are imported: what is an error elsewhere is shown here.
+    warnings = ["-W", "default", "-W", "error::pytest.PytestUnraisableExceptionWarning"]
+    command = [PYTHON, "-m", "pytest", "-p", "no:cacheprovider", *warnings, "-m", "engine or not engine", *arguments]
     where = [] if any((ROOT / a.split("::")[0]).exists() for a in arguments) else [HERE]
     return subprocess.run([*command, *where], cwd=ROOT, env=environment(), check=False).returncode
 

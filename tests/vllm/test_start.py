@@ -16,7 +16,7 @@ from shared.errors import EngineNotReady
 from tests.vllm import make_model
 from tests.vllm.conftest import TEST_ARGS, hosted, page, settings
 from worker.engines.deepseek_ocr import CARD, checkpoint
-from worker.engines.vllm_host import config, launch, model_runner, self_test
+from worker.engines.vllm_host import config, model_runner, self_test
 
 
 def one_line(raised):
@@ -173,6 +173,8 @@ def test_our_arguments_are_the_ones_that_matter():
 
 
 def test_the_processor_and_the_extension_are_where_vllm_will_look():
+    from worker.engines.vllm_host import launch  # with vLLM, which wants its environment first
+
     for name in (
         model_runner.V1_PROCESSOR,
         model_runner.V2_PROCESSOR,

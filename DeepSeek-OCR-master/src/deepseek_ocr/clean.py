@@ -83,6 +83,10 @@ def _between(line: Line) -> Iterator[str]:
     yield line.text[at:]
 
 
+def is_centred(text: str) -> bool:
+    return _CENTER.search(text) is not None
+
+
 def paragraphs(text: str) -> list[str]:
     """A line in the parts that its ``<center>`` tags make of it."""
     return [part for part in _CENTER.split(text) if part.strip()]

@@ -16,6 +16,7 @@ from deepseek_ocr.units import Kind, Line, Span, Table, first_unit
 
 PARAGRAPH, LINE = "\n\n", "\n"
 FENCE = "```"
+TABLE_END = "table>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class BlockWriter:
     spaced: bool = False
     _text: str = ""
     _new: list[str] = field(default_factory=list)
+    _ending: str = ""
     _gap: str = PARAGRAPH
     _started: bool = False
     _in_list: bool = False
@@ -45,8 +47,10 @@ class BlockWriter:
 
     def feed(self, text: str) -> Iterator[Written]:
         """What is final after ``text``."""
-        self._new.append(clean.without_marks(text))
-        if "\n" in text or ">" in text:
+        self._new.append(text)
+        ending = self._ending + text
+        self._ending = ending[-len(TABLE_END) :]
+        if "\n" in text or (">" in text and TABLE_END in ending.lower()):
             yield from self._units(last=False)
 
     def finish(self) -> Iterator[Written]:
@@ -56,7 +60,7 @@ class BlockWriter:
             yield Written(LINE, FENCE)
 
     def _units(self, *, last: bool) -> Iterator[Written]:
-        self._text += "".join(self._new)
+        self._text += clean.without_marks("".join(self._new))
         self._new.clear()
         at = 0
         while found := first_unit(self._text[at:], last=last, verbatim=self._in_code):
@@ -102,12 +106,13 @@ class BlockWriter:
     def _written(self, line: Line) -> Iterator[Written]:
         own_lines = not (self._is_heading(line.text) or line.text.lstrip().startswith("|"))
         text, spans = clean.set_aside(line, own_lines=own_lines)
+        centred = clean.is_centred(text)
         for part in clean.paragraphs(text):
+            self._gap = PARAGRAPH if centred else self._gap
             count = part.count(clean.INLINE) + part.count(clean.DISPLAY)
             yield from self._part(part, spans[:count], line)
             spans = spans[count:]
-        if "<" in text and len(clean.paragraphs(text + " ")) != 1:
-            self._gap = PARAGRAPH
+        self._gap = PARAGRAPH if centred else self._gap
 
     def _part(self, text: str, spans: list[Span], line: Line) -> Iterator[Written]:
         """One paragraph of a line: text and the displayed formulas in it, in turn."""

@@ -53,7 +53,7 @@ class SameTokenGuard:
     def __init__(self, tokens: int = 200) -> None:
         self._tokens, self._ids = tokens, list[int]()
 
-    def feed(self, ids: Sequence[int]) -> bool:
+    def feed(self, ids: Sequence[int], text: str) -> bool:
         self._ids = [*self._ids, *ids][-self._tokens :]
         return len(self._ids) == self._tokens and len(set(self._ids)) == 1
 
@@ -84,8 +84,11 @@ class SecondModel:
     def sampling(self, attempt: str) -> dict[str, Any]:
         return {"temperature": 0.0}
 
-    def reader(self, page: PageImage) -> PlainText:
+    def reader(self, page: PageImage, request: str, attempt: str) -> PlainText:
         return PlainText()
+
+    def covers_page(self, request: str) -> bool:
+        return False
 
     def guard(self, **limits: Any) -> SameTokenGuard:
         return SameTokenGuard(**limits)

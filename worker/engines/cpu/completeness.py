@@ -30,7 +30,7 @@ SPARSE, HALF_KNOWN = 1.3, 0.5
 """Few letters and some doubt: a script of which the recogniser has half the letters, such as Greek."""
 
 TOLERATED = 0.03
-LONG, LOST = 6.0, 0.5
+LONG, LOST = 6.0, 0.4
 """A single line so many heights long, with so much of it lost, is told even if the page has many others."""
 
 SHORT, SHORT_WEIGHT = 1.7, 0.3
@@ -44,6 +44,7 @@ VIETNAMESE_LOSS = 0.16
 """Share of the letters of Vietnamese that the recogniser does not have: vowels with two marks, or a dot below."""
 
 _VIETNAMESE = re.compile(r"\b\w*[ươƯƠ]\w*\b")
+_GREEK = re.compile(r"[\u0370-\u03ff]{3,}")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _VOWEL = re.compile(r"[aeiouyæœøıáàâäãåāăąéèêëēėęěíìîïīįóòôöõōőúùûüūůűųýÿơư]", re.I)
 
@@ -86,7 +87,9 @@ def loss(length: float, text: Text, least: float) -> float:
     doubt = (SURE - text.score) / (SURE - HOPELESS)
     if density < SPARSE and doubt > 0:
         doubt = max(doubt, HALF_KNOWN)
-    return max(0.0, dropped, min(1.0, doubt))
+    # Formulas have Greek letters one by one; of Greek words the accented vowels are dropped, with confidence.
+    greek = HALF_KNOWN * sum(map(len, _GREEK.findall(text.text))) / letters
+    return max(0.0, dropped, greek, min(1.0, doubt))
 
 
 def shortfall(pieces: Sequence[Seen], dropped: int, unseen: float) -> Shortfall | None:
@@ -121,6 +124,8 @@ def reason_of(pieces: Sequence[Seen], unseen: float) -> Reason:
 def kind_of(piece: Seen) -> Reason:
     """Letters dropped with a clear conscience: another script. None, or wild ones: nobody can say what it is."""
     letters = len("".join(piece.text.text.split()))
+    if _GREEK.search(piece.text.text):
+        return Reason.UNSUPPORTED_SCRIPT
     if piece.text.score >= 0.7 and letters / piece.length < 2 * LEAST_DENSITY:
         return Reason.UNSUPPORTED_SCRIPT
     return Reason.LOW_CONFIDENCE if letters / piece.length >= LEAST_DENSITY else Reason.UNREADABLE

@@ -81,6 +81,11 @@ class TextModels:
         """The text lines of a BGR image."""
         return self._detector.find(image, checkpoint)
 
+    @property
+    def letters(self) -> frozenset[str]:
+        """Every character that the recogniser can answer with."""
+        return frozenset(self._recogniser.postprocess_op.character)
+
     def upside_down(self, lines: Sequence[Pixels]) -> float:
         """From -1 (all lines are upright) to 1 (all stand on their heads)."""
         votes = self._classifier(list(lines)).cls_res

@@ -34,7 +34,9 @@ class Extension:
 def set_up(parent: int) -> None:
     die_with_parent(parent)
     core_failure.keep()
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    if threads.isdigit():  # it may also be a list, one number for each level of nesting
+        torch.set_num_threads(int(threads))
     gc.set_threshold(*GC_THRESHOLDS)
 
 

@@ -32,6 +32,7 @@ def test_a_page_that_was_read_lacks_nothing() -> None:
     [
         (piece("   ,       .", 0.93), Reason.UNSUPPORTED_SCRIPT),  # Russian: the letters are dropped with confidence
         (piece("ιλι τ λιανι νιε ξν", 0.80), Reason.UNSUPPORTED_SCRIPT),  # Greek
+        (piece("Ο φλακας ανβει τη λμπα", 0.97), Reason.UNSUPPORTED_SCRIPT),  # Greek, all but its accents
         (piece("", 0.0), Reason.UNREADABLE),  # Korean, Hindi
         (piece("annneucy nulnneinsuuvpie", 0.5), Reason.LOW_CONFIDENCE),  # Thai, a hand
     ],

@@ -72,3 +72,38 @@ def test_columns_in_one_part_of_a_page_are_found_there() -> None:
         stack(["an address line"] * 4, 700, 300),
     )
     assert read([*table, *note, *address])[-8:] == [line.text for line in note + address]
+
+
+DISHES = [
+    "Clear soup with herbs",
+    "Smoked herring on toast",
+    "Potato salad, warm",
+    "Roast chicken, half",
+    "Apple strudel",
+]
+
+
+def test_values_stay_beside_their_words() -> None:
+    words = stack(DISHES * 2, 100, 100, step=42)
+    prices = [line(f"{i}.20", 840, 103 + 42 * i, height=17) for i in range(10)]
+    assert read([*words, *prices])[:4] == [DISHES[0], "0.20", DISHES[1], "1.20"]
+
+
+def test_a_gutter_that_shifts_down_the_page() -> None:
+    upper = [stack(PROSE, 100, 100), stack(PROSE, 600, 100)]
+    heading = line("A heading", 100, 400)
+    lower = [stack([f"{t} that is a good deal wider" for t in PROSE], 100, 480), stack(PROSE, 760, 480)]
+    found = read([*upper[0], *upper[1], heading, *lower[0], *lower[1]])
+    assert found == [*PROSE, *PROSE, "A heading", *[each.text for each in lower[0]], *PROSE]
+
+
+def test_a_sidebar_is_read_apart_from_the_text_beside_it() -> None:
+    side = stack(["Contact", "anna@example.org", "+44 20 7946", "Skills", "Lamp repair"], 100, 100, step=57)
+    body = stack([f"Responsible for the lamp and the log, {i}" for i in range(8)], 600, 88, step=40)
+    assert read([*side, *body]) == [each.text for each in side + body]
+
+
+def test_a_heading_over_some_of_the_columns_comes_first() -> None:
+    heading = line("The Aldmouth Herald", 450, 20, height=50, width=560)
+    three = [stack(PROSE, x, 120) for x in (100, 500, 900)]
+    assert read([heading, *three[0], *three[1], *three[2]]) == [heading.text, *PROSE * 3]

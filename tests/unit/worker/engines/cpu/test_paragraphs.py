@@ -149,3 +149,81 @@ def test_prose_of_a_typewriter_is_no_code() -> None:
 def test_prose_that_names_functions_is_no_code() -> None:
     uneven = [Row((line(t, 100, 100 + 26 * i, width=430 + 40 * i),)) for i, t in enumerate([LONG + " f(x);"] * 4)]
     assert not code.is_code(uneven)
+
+
+def test_numbered_paragraphs_with_ragged_lines_stay_whole() -> None:
+    rows = rows_of(
+        [
+            "1. The keeper shall light the lamp at sunset and shall",
+            "keep it burning until sunrise.",
+            "2. The log is written every morning, giving the ships that",
+            "were sighted. Extraordinary occurrences",
+            "Are reported to the committee at once.",
+        ]
+    )
+    ((kind, text),) = texts(rows)
+    assert kind == "list"
+    assert [item[:2] for item in text.splitlines()] == ["1.", "2."]
+
+
+@pytest.mark.parametrize(
+    ("printed", "shown"),
+    [("- 5 °C were measured", r"\- 5 °C were measured"), ("1986. A great year it was.", r"1986. A great year it was.")],
+)
+def test_a_minus_or_a_year_begins_no_list(printed: str, shown: str) -> None:
+    assert texts(rows_of([printed])) == [("text", shown if printed[0] == "-" else r"1986\. A great year it was.")]
+
+
+def test_a_lone_number_is_no_list() -> None:
+    assert texts(rows_of(["12. March 2024"])) == [("text", r"12\. March 2024")]
+
+
+def test_lines_that_fill_little_of_their_column_stay_lines() -> None:
+    short = ["Lamp clean", "Railings painted", "Oil filled up"]
+    assert [text for _, text in texts(rows_of(short))] != ["  \n".join(short)]
+    assert [part.text for part in parts(rows_of(short), NOTHING, 1000.0)] == ["  \n".join(short)]
+
+
+def test_checkboxes_are_items() -> None:
+    assert texts(rows_of(["[x] Lamp clean", "[ ] Railings painted"])) == [
+        ("list", "- [x] Lamp clean\n- [ ] Railings painted")
+    ]
+
+
+def cells_at(y: float, *cells: str) -> Row:
+    return Row(tuple(line(text, 100 + 300 * i, y) for i, text in enumerate(cells) if text))
+
+
+def test_cells_of_several_lines_are_one_cell() -> None:
+    rows = [
+        cells_at(100, "Part", "Material", "Remark"),
+        cells_at(146, "Lamp", "Brass, from", "weekly"),
+        cells_at(172, "", "The works", ""),
+        cells_at(218, "Wick", "Cotton", "daily"),
+    ]
+    assert tables.table_cells(rows, 20.0)[1] == ["Lamp", "Brass, from The works", "weekly"]
+    assert len(tables.table_cells(rows, 20.0)) == 3
+
+
+def test_numbers_under_an_empty_cell_are_a_row_of_their_own() -> None:
+    rows = [cells_at(100, "Oil", "1", "2"), cells_at(126, "", "3", ""), cells_at(152, "Wick", "4", "5")]
+    assert len(tables.table_cells(rows, 20.0)) == 3
+
+
+def test_leaders_of_a_table_of_contents_go() -> None:
+    assert tables.without_leaders([["1 Scope....", "1"], ["2 Terms...", "4"], ["3 The log.", "9"]]) == [
+        ["1 Scope", "1"],
+        ["2 Terms", "4"],
+        ["3 The log", "9"],
+    ]
+
+
+def test_columns_of_prose_are_no_table() -> None:
+    left = [
+        "groups and single persons refuse",
+        "being drawn into the public",
+        "ambitions of the oil trade as it",
+        "looks",
+    ]
+    assert not tables.is_table([[a, b] for a, b in zip(left, reversed(left), strict=True)])
+    assert tables.is_table([["Customer", "Maria Lindqvist"], ["Order date", "12 May 2024"], ["Payment", "by invoice"]])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import Any
+from concurrent.futures import Future
 
 import pytest
 
@@ -44,7 +44,7 @@ def test_pages_are_read_side_by_side(threads: Threads) -> None:
 
 def test_a_helper_leaves_when_a_page_needs_its_thread(threads: Threads) -> None:
     came = threading.Event()
-    others: list[Any] = []
+    others: list[Future[None]] = []
 
     def line(i: int) -> int:
         if i == 3:

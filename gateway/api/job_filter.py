@@ -1,0 +1,55 @@
+"""Filters of the list of jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from fastapi import Request
+
+from shared.contract.job import Job
+from shared.errors import BadOption
+
+METADATA: Final = "metadata."
+NAMES: Final = frozenset({"status", "limit", "cursor", "q", "batch", "since", "until"})
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Every condition that is given must hold. ``metadata``: name -> value, compared as text."""
+
+    q: str | None = None
+    batch: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def any(self) -> bool:
+        return any((self.q, self.batch, self.since, self.until, self.metadata))
+
+    def keeps(self, job: Job) -> bool:
+        created = datetime.fromtimestamp(job.created_at, UTC)
+        return (
+            (self.q is None or self.q.casefold() in job.input.filename.casefold())
+            and (self.batch is None or job.batch == self.batch)
+            and (self.since is None or created >= in_utc(self.since))
+            and (self.until is None or created < in_utc(self.until))
+            and all(name in job.metadata and str(job.metadata[name]) == value for name, value in self.metadata.items())
+        )
+
+
+def in_utc(moment: datetime) -> datetime:
+    """A time without a zone is UTC."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def metadata_of(request: Request) -> dict[str, str]:
+    """The ``metadata.NAME`` parameters. Raises ``BadOption`` for a name that no filter has."""
+    given = request.query_params
+    unknown = sorted(name for name in given if name not in NAMES and not name.startswith(METADATA))
+    if unknown:
+        raise BadOption(f"There is no filter {', '.join(unknown)[:200]}; there are {', '.join(sorted(NAMES))}")
+    return {name.removeprefix(METADATA): value for name, value in given.items() if name.startswith(METADATA)}

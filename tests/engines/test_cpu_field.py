@@ -1,0 +1,87 @@
+"""The CPU engine on pages that used to lose text in silence, drawn here so that the right text is known."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from PIL import Image, ImageDraw, ImageFont
+
+from shared.contract.document import PageStatus, Reason
+from shared.contract.options import Options
+from tests.settings import Settings
+from worker.engines import loader
+from worker.engines.base import Engine, PageImage, PageRead
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+LINES = ["The lamp was lit at sunset.", "The log was written by the keeper.", "A letter was read and filed."]
+OTHER = Path("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def engine() -> AsyncIterator[Engine]:
+    engine = await loader("cpu")(Settings(_env_file=None))  # type: ignore[call-arg]
+    yield engine
+    await engine.close()
+
+
+def page(lines: list[str], size: int = 28, font: Path | None = None) -> Image.Image:
+    image = Image.new("RGB", (900, 60 + 60 * len(lines)), "white")
+    face = ImageFont.truetype(font, size) if font else ImageFont.load_default(size)
+    pen = ImageDraw.Draw(image)
+    for i, line in enumerate(lines):
+        pen.text((60, 40 + 60 * i), line, fill="black", font=face)
+    return image
+
+
+async def read(engine: Engine, image: Image.Image) -> PageRead:
+    found = [piece async for piece in engine.read(PageImage(1, image), Options())]
+    assert isinstance(found[-1], PageRead)
+    return found[-1]
+
+
+async def test_a_page_that_is_read_is_ok_and_says_how_sure_it_is(engine: Engine) -> None:
+    found = await read(engine, page(LINES))
+    assert (found.status, found.missing) == (PageStatus.OK, 0.0)
+    assert all(block.confidence and block.confidence > 0.9 for block in found.blocks)
+
+
+@pytest.mark.skipif(not OTHER.exists(), reason="fonts-dejavu is not installed")
+@pytest.mark.parametrize(
+    "other", ["Смотритель зажигает лампу", "Ο φύλακας ανάβει τη λάμπα", "Thư viện cảng được mở lại vào"]
+)
+async def test_another_script_is_never_passed_over_in_silence(engine: Engine, other: str) -> None:
+    found = await read(engine, page([*LINES, other, other], font=OTHER))
+    assert (found.status, found.reason) == (PageStatus.DEGRADED, Reason.UNSUPPORTED_SCRIPT)
+    assert found.missing > 0
+    assert "The lamp was lit" in found.markdown
+
+
+async def test_a_picture_without_writing_is_not_called_blank(engine: Engine) -> None:
+    image = Image.new("RGB", (600, 600), "white")
+    ImageDraw.Draw(image).ellipse((150, 150, 450, 450), fill="navy")
+    found = await read(engine, image)
+    assert found.status == PageStatus.DEGRADED
+    assert found.figures
+
+
+async def test_writing_that_runs_upwards_is_read_and_is_no_heading(engine: Engine) -> None:
+    image = page([*LINES, *LINES, *LINES, *LINES])
+    strip = Image.new("RGB", (560, 44), "white")
+    ImageDraw.Draw(strip).text((4, 4), "Downloaded from the archive", fill="black", font=ImageFont.load_default(26))
+    image.paste(strip.rotate(90, expand=True), (840, 120))
+    found = await read(engine, image)
+    assert "Downloaded from the archive" in found.markdown.splitlines()
+
+
+async def test_more_pieces_than_a_thousand_are_all_read(engine: Engine) -> None:
+    image = Image.new("L", (36 * 60 + 60, 36 * 32 + 60), 255)
+    pen, font = ImageDraw.Draw(image), ImageFont.load_default(18)
+    numbers = [str(1001 + i) for i in range(36 * 32)]
+    for i, number in enumerate(numbers):
+        pen.text((30 + 60 * (i % 36), 30 + 36 * (i // 36)), number, fill=0, font=font)
+    found = await read(engine, image.convert("RGB"))
+    seen = found.markdown.replace("|", " ").split()
+    assert [number for number in numbers if number not in seen][:5] == []
