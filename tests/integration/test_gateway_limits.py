@@ -89,7 +89,9 @@ async def test_heads_have_a_size(gateway_address: Address, request_head: bytes, 
     assert (await answer(gateway_address, GOOD))[0] == 200
 
 
-@pytest.mark.parametrize("start", [b"GET /livez HTTP/1.1\r\nX: ", b"GET /", b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n"])
+@pytest.mark.parametrize(
+    "start", [b"GET /livez HTTP/1.1\r\nX: ", b"GET /", b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n"]
+)
 async def test_a_head_without_end_is_refused_before_it_is_kept(gateway_address: Address, start: bytes) -> None:
     """40 MB of one header, of a URL, or of many headers: no more than a few chunks are ever held."""
     piece = (b"X: y\r\n" if start.endswith(b"\n") else b"y") * 40_000
