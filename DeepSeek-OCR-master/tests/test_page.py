@@ -112,6 +112,16 @@ def test_a_table_below_its_captions_marker_is_the_tables():
     assert reader.markdown == "Table 2. Cases.\n\n| a |\n| --- |\n\nAfter"
 
 
+def test_text_below_a_captions_table_is_kept_with_the_table():
+    output = block("table", "") + f"{marker('table_caption', BOX)}\nT <table><tr><td>a</td></tr></table> see *p"
+    for size in (len(output), 1, 7):
+        reader, _ = page(*(output[at : at + size] for at in range(0, len(output), size)))
+        assert [(found.label, found.text) for found in reader.blocks] == [
+            ("table_caption", "T"),
+            ("table", "| a |\n| --- |\n\nsee \\*p"),
+        ]
+
+
 def test_a_table_goes_past_two_captions_and_stays_where_its_own_text_is():
     table = "<table><tr><td>a</td></tr></table>"
     found, _ = page(block("table", "") + block("table_caption", "T") + block("table_footnote", f"F {table}"))

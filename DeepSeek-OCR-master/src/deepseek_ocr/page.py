@@ -59,18 +59,20 @@ class PageReader:
     figures: list[Figure] = field(default_factory=list)
     _parser: Parser = field(init=False)
     _opened: list[_Open] = field(default_factory=list)
+    _current: _Open = field(init=False)
     _given: list[str] = field(default_factory=list)
     _spaced: bool | None = None
 
     def __post_init__(self) -> None:
         self._parser = Parser(self.kinds)
-        self._opened.append(_Open(None, (), self._writer(None)))
+        self._current = _Open(None, (), self._writer(None))
+        self._opened.append(self._current)
 
     def feed(self, delta: str) -> str:
         return "".join(self._take(self._parser.feed(delta)))
 
     def finish(self) -> str:
-        return "".join((*self._take(self._parser.finish()), *self._end(self._opened[-1])))
+        return "".join((*self._take(self._parser.finish()), *self._end(self._current)))
 
     @property
     def markdown(self) -> str:
@@ -86,16 +88,17 @@ class PageReader:
     def _take(self, events: list[Event]) -> Iterator[str]:
         for event in events:
             if isinstance(event, Marker):
-                yield from self._end(self._opened[-1])
+                yield from self._end(self._current)
                 yield from self._open(event)
             else:
-                yield from self._text(self._opened[-1], event.text)
+                yield from self._text(self._current, event.text)
 
     def _open(self, marker: Marker) -> Iterator[str]:
         boxes = tuple(to_pixels(box, self.width, self.height) for box in marker.boxes)
         label = "text" if marker.is_text else marker.label
         opened = _Open(label, boxes, self._writer(label), marker.is_text)
         self._opened.append(opened)
+        self._current = opened
         if marker.is_text:
             yield from self._text(opened, marker.label)
         elif label == "image":
