@@ -5,11 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from shared.contract.document import Page
+from shared.contract.document import Block, Page
 
 FURNITURE = frozenset({"header", "footer", "page_number"})
 """Kinds of blocks that stand on a page because it is a page."""
 
+EDGE = 0.08
+"""Share of a page's height at its top and foot in which a number alone is the page's, whatever its block's type."""
+
+_NUMBER = re.compile(
+    r"[-–—\s]*(?:(?:page|seite|p\.|s\.)\s*)?\d{1,4}(?:\s*(?:/|of|von)\s*\d{1,4})?[-–—\s]*", re.IGNORECASE
+)
 _MARKUP = re.compile(r"#|[|<>$]|[-*+] |\d+[.)] |!\[|```|\[\d+\] |    ")
 _ENDS_OPEN = re.compile(r"(?:[^\W\d_]|[,;，、])$")
 _HYPHENATED = re.compile(r"(?<=[^\W\d_])-$")
@@ -36,11 +42,20 @@ def text_of(page: Page, layout: Layout) -> str:
 def _without_furniture(text: str, page: Page) -> str:
     paragraphs = text.split("\n\n")
     for block in page.blocks:
-        own = block.text.strip("\n").split("\n\n") if block.type in FURNITURE and block.text.strip() else []
-        at = _last(paragraphs, own) if block.type == "footer" else _first(paragraphs, own)
-        if own and at is not None:
+        if not block.text.strip() or not (block.type in FURNITURE or _is_page_number(block, page)):
+            continue
+        own = block.text.strip("\n").split("\n\n")
+        at_foot = block.type == "footer" or block.bbox[1] > page.height / 2
+        at = _last(paragraphs, own) if at_foot else _first(paragraphs, own)
+        if at is not None:
             del paragraphs[at : at + len(own)]
     return "\n\n".join(paragraphs).strip("\n")
+
+
+def _is_page_number(block: Block, page: Page) -> bool:
+    _, top, _, bottom = block.bbox
+    at_edge = bottom < EDGE * page.height or top > (1 - EDGE) * page.height
+    return at_edge and _NUMBER.fullmatch(block.text.strip()) is not None
 
 
 def _first(paragraphs: list[str], wanted: list[str]) -> int | None:

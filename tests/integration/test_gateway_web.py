@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import httpx
 import pytest
@@ -23,7 +24,7 @@ JOBS = "/api/v1/jobs"
 TEXT = "# Harbour\n\nThe lamp is lit at dusk.\n\nBooks are returned dry."
 
 
-async def read(store: Store, claims: Claims, **more: object) -> str:
+async def read(store: Store, claims: Claims, **more: Any) -> str:
     """A job of one page with three blocks, ended."""
     job_id = await submit(store, png(1), "image/png", **more)
     claim = await claims.claim(job_id, "token-1")

@@ -118,6 +118,10 @@ with set_current_vllm_config(VllmConfig()):
         torch.nn.init.normal_(parameter, std=0.3 if "rel_pos" in name else 0.05)
         if "norm" in name and name.endswith("weight"):
             parameter.data += 1
+    for module in model.modules():
+        method = getattr(module, "quant_method", None)
+        if hasattr(method, "process_weights_after_loading"):
+            method.process_weights_after_loading(module)
     with torch.inference_mode():
         for size, count in ((512, 2), (640, 3), (1024, 1), (1280, 1)):
             pixels = torch.randn(count, 3, size, size)

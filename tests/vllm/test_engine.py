@@ -14,11 +14,12 @@ from vllm.renderers.inputs.preprocess import parse_model_prompt
 
 from deepseek_ocr.modes import GUNDAM, MODES
 from deepseek_ocr.prompts import DOCUMENT, FREE_OCR
+from deepseek_ocr.repetition import NGRAM, STRONGER
 from shared.contract.document import PageStatus
 from shared.contract.options import Options
 from shared.errors import BadPrompt, PromptTooLong
 from tests.vllm.conftest import page
-from worker.engines.base import PageImage, PageRead, Restarted
+from worker.engines.base import PageImage, PageRead, Restarted, TextPiece
 from worker.engines.deepseek_ocr.request import PageRequest
 
 ANSWER = (
@@ -33,7 +34,7 @@ LOOP = "never and never again on this very page and " * 200
 def test_a_chosen_answer_comes_out_as_markdown_blocks_and_figures(host):
     with host.saying(ANSWER):
         pieces, read = host.read(page(7, 1240, 1754))
-    table = "<table><tr><td>Süß</td><td>1.234,56 €</td></tr></table>"
+    table = "| Süß | 1.234,56 € |\n| --- | --- |"
     assert read.markdown == f"# Rechnung 4711 — 発票 😀\n\n{table}\n\n![](images/7_0.jpg)"
     assert "".join(pieces) == read.markdown
     assert [(block.type, block.text) for block in read.blocks] == [
@@ -54,7 +55,8 @@ def test_a_page_that_ends_by_itself_is_ok_and_counted(host):
 
 
 def test_text_comes_while_it_is_generated(host):
-    with host.saying("one two three four five six seven eight nine ten " * 4):
+    block = "<|ref|>text<|/ref|><|det|>[[100, {top}, 900, {bottom}]]<|/det|>\none two three four five six seven.\n\n"
+    with host.saying("".join(block.format(top=100 * i, bottom=100 * i + 80) for i in range(8))):
         pieces, read = host.read(page())
     assert len(pieces) > 3
     assert "".join(pieces) == read.markdown
@@ -81,9 +83,9 @@ def test_eight_pages_at_once_say_what_they_say_alone(host):
     pages = [page(i, 300 + 90 * i, 500) for i in range(8)]
 
     async def together():
-        return await asyncio.gather(*(host.ids(p, GUNDAM, max_tokens=40) for p in pages))
+        return await asyncio.gather(*(host.ids(p, GUNDAM, max_tokens=12) for p in pages))
 
-    alone = [host.run(host.ids(p, GUNDAM, max_tokens=40)) for p in pages]
+    alone = [host.run(host.ids(p, GUNDAM, max_tokens=12)) for p in pages]
     assert host.run(together()) == alone
     assert len(set(map(tuple, alone))) > 1, "the answers must depend on the pages"
 
@@ -142,7 +144,7 @@ def test_a_looping_page_is_read_again_and_only_the_last_reading_counts(host):
     assert "never and never" in "".join(pieces[:at])
     assert "".join(pieces[at + 1 :]) == read.markdown == "all is well"
     assert (read.status, read.attempts) == (PageStatus.OK, 2)
-    assert [params.extra_args["ngram_size"] for params in made] == [30, 20]
+    assert [params.extra_args["window_size"] for params in made] == [NGRAM.window, STRONGER.window]
 
 
 def test_a_page_that_always_loops_is_degraded_with_its_text(host):
@@ -210,14 +212,12 @@ def test_a_page_nobody_wants_any_more_frees_its_place_in_the_engine(host, how):
     async def scene():
         kept = asyncio.create_task(host.pieces(page(1)))
         reading = host.engine.read(page(2), Options())
-        await anext(reading)
+        coming = asyncio.create_task(anext(reading))  # a page's first block is given out when it has ended
         await running(2)
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
         if how == "closed":
             await reading.aclose()
-        else:
-            task = asyncio.create_task(anext(reading))
-            await asyncio.sleep(0)
-            task.cancel()
         await running(1)
         kept.cancel()
         await asyncio.gather(kept, return_exceptions=True)
@@ -250,9 +250,10 @@ def test_reading_ends_with_exactly_one_page(host):
 
 
 def test_the_text_that_a_pdf_carries_is_taken_when_it_is_given(host):
-    pieces, read = host.read(PageImage(1, page().image, "What the PDF says.\n\nAll of it."))
-    assert "".join(pieces) == read.markdown == "What the PDF says.\n\nAll of it."
-    assert len(read.blocks) == 2
+    lines = (TextPiece("What the PDF says.", (20.0, 20.0, 200.0, 32.0)),)
+    pieces, read = host.read(PageImage(1, page().image, lines))
+    assert "".join(pieces) == read.markdown == "What the PDF says."
+    assert len(read.blocks) == 1
 
 
 def test_the_picture_is_left_as_it_was(host):

@@ -51,7 +51,7 @@ def unread(image: Image.Image, boxes: Iterable[Box], *, has_text: bool) -> float
 
 def _ink(image: Image.Image) -> Image.Image:
     """One pixel a cell: 255 where there is ink."""
-    small = image.convert("L").reduce(CELL)
+    small = image.reduce(CELL).convert("L")
     paper = small.reduce(SHADE).resize(small.size, Image.Resampling.BILINEAR)
     return ImageChops.difference(small, paper).point(lambda level: 255 if level > FAINTEST else 0)
 

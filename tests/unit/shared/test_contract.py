@@ -38,6 +38,7 @@ LIBRARIES = {
     "pydantic's errors": {"e", "fault", "first"},
     "Redis's INFO": {"info"},
     "the body of a webhook, made two lines above": {"data"},
+    "a page's JSON, made of its record two lines above": {"body", "block"},
     "a regular expression's match": {"match"},
     "an entry of a stream, in read_event alone": {"fields"},
 }  # fmt: skip

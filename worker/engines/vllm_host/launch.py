@@ -11,7 +11,7 @@ from vllm.platforms import current_platform
 from vllm.v1.engine.async_llm import AsyncLLM
 
 from shared.errors import EngineNotReady
-from worker.engines.vllm_host import core_failure, patches
+from worker.engines.vllm_host import core_failure, patches, plugin
 from worker.engines.vllm_host.config import engine_args
 from worker.engines.vllm_host.model import ModelCard
 from worker.engines.vllm_host.settings import VllmSettings
@@ -34,6 +34,7 @@ def launch(settings: VllmSettings, card: ModelCard, stat_logger: Any) -> tuple[A
         )
     core_failure.keep()
     patches.share_one_tokenizer()
+    plugin.register()  # vLLM asks its plugins once a process: an engine before this one may have been another model's
     before = set(multiprocessing.active_children())
     try:
         config = AsyncEngineArgs(**engine_args(settings, card)).create_engine_config()

@@ -29,6 +29,19 @@ def test_running_heads_and_page_numbers_can_be_left_out() -> None:
     assert markdown(document(one)) == "Report\n\nReport\n\nA\n\nB\n\nB\n\n1\n"
 
 
+@pytest.mark.parametrize(
+    ("top", "said", "left_out"),
+    [(960, "17", True), (10, "- 17 -", True), (960, "Page 3 of 9", True), (500, "17", False), (960, "Total 17", False)],
+)
+def test_a_number_alone_at_the_edge_is_the_pages(top: int, said: str, left_out: bool) -> None:
+    blocks = (
+        Block(type="text", bbox=(0, 100, 9, 120), text="17"),
+        Block(type="text", bbox=(0, top, 9, top + 20), text=said),
+    )
+    one = Page(number=1, status=PageStatus.OK, width=700, height=1000, markdown=f"17\n\n{said}", blocks=blocks)
+    assert markdown(document(one), Layout(furniture=False)) == ("17\n" if left_out else f"17\n\n{said}\n")
+
+
 def test_a_block_that_is_no_paragraph_of_the_text_is_left_alone() -> None:
     one = Page(number=1, status=PageStatus.OK, markdown="Reports are long", blocks=page(1, ("header", "Report")).blocks)
     assert markdown(document(one), Layout(furniture=False)) == "Reports are long\n"

@@ -1,0 +1,195 @@
+"""The web page in a real browser, over the real service: drop files, watch them, check, correct, share, delete."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
+
+from tests.integration.test_browser import CHROMIUM
+from tools.processes import Gateway, Worker
+from tools.uploads import png, tiff
+from tools.valkey import Valkey
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+SECONDS = 60_000  # milliseconds, as Playwright counts
+expect.set_options(timeout=SECONDS)
+
+
+@pytest.fixture(scope="module")
+def url(valkey_server: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    valkey_server.client.flushall()
+    folder = tmp_path_factory.mktemp("web")
+    gateway, worker = Gateway(folder, valkey_server.url), Worker(folder, valkey_server.url, instant_seconds=0.2)
+    gateway.wait_ready()
+    worker.wait_ready()
+    yield gateway.url
+    worker.stop()
+    gateway.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", *quiet]
+        )
+        yield browser
+        browser.close()
+
+
+class Watched:
+    """A tab, and what it must not do: report an error, or ask another host for anything."""
+
+    def __init__(self, browser: Browser, url: str, width: int = 1440, scheme: str = "light") -> None:
+        self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+        self.context.set_default_timeout(SECONDS)
+        self.page: Page = self.context.new_page()
+        self.errors: list[str] = []
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", lambda request: self._request(request, url))
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and "status of 4" not in message.text:
+            self.errors.append(message.text)
+
+    def _request(self, request: Request, url: str) -> None:
+        if not request.url.startswith((url, "blob:", "data:")):
+            self.errors.append(f"asked {request.url}")
+
+
+@pytest.fixture
+def tab(browser: Browser, url: str) -> Iterator[Watched]:
+    watched = Watched(browser, url)
+    yield watched
+    watched.context.close()
+    assert watched.errors == []
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    """Three pages, a picture, and a file that is refused."""
+    contents = {"three.tiff": tiff([1, 2, 3]), "picture.png": png(4), "notes.txt": b"no picture"}
+    paths = [tmp_path / name for name in contents]
+    for path in paths:
+        path.write_bytes(contents[path.name])
+    return paths
+
+
+def opened(tab: Watched, url: str, path: Path) -> Page:
+    """The document of one upload, read to its end."""
+    page = tab.page
+    page.goto(url)
+    page.set_input_files("#files", path)
+    page.get_by_role("link", name=path.name).first.click()
+    expect(page.locator("#page-1 .block").first).to_be_visible(timeout=SECONDS)
+    expect(page.get_by_text("Download")).to_be_visible(timeout=SECONDS)
+    return page
+
+
+def test_files_are_dropped_watched_and_refused_beside_their_name(tab: Watched, url: str, files: list[Path]) -> None:
+    page = tab.page
+    page.goto(url)
+    expect(page.locator("#status")).to_contain_text("Ready")
+    page.set_input_files("#files", files)
+    expect(page.locator(".refused")).to_contain_text("notes.txt")
+    expect(page.locator(".refused .note")).to_contain_text("none of the accepted types")
+    expect(page.locator(".job")).to_have_count(2)
+    page.get_by_role("link", name="three.tiff").click()
+    expect(page.locator(".page")).to_have_count(3)
+    for number in (1, 2, 3):
+        page.locator(f"#page-{number}").scroll_into_view_if_needed()
+        expect(page.locator(f"#page-{number} .block").first).to_be_visible()
+        expect(page.locator(f"#page-{number} img").first).to_be_visible()
+    assert re.search(r"\?job=[0-9A-Z]{26}", page.url)
+
+
+def test_a_block_and_its_box_lead_to_each_other(tab: Watched, url: str, files: list[Path]) -> None:
+    page = opened(tab, url, files[1])
+    box = page.locator("#page-1 rect[data-block='0']")
+    page.locator("#page-1 .block[data-block='0']").hover()
+    expect(box).to_have_class(re.compile("hover"))
+    box.dispatch_event("click")
+    expect(page.locator("#page-1 .block[data-block='0']")).to_have_class(re.compile("selected"))
+    assert page.url.endswith("#page=1&block=0")
+
+
+def test_a_block_is_corrected_and_stays_so(tab: Watched, url: str, files: list[Path]) -> None:
+    page = opened(tab, url, files[1])
+    page.locator("#page-1 .block[data-block='0']").dblclick()
+    page.get_by_role("dialog").locator("textarea").fill("# Corrected by hand")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#page-1 .block[data-block='0'] h1")).to_have_text("Corrected by hand")
+    page.reload()
+    expect(page.locator("#page-1 .edited")).to_be_visible()
+
+
+@pytest.mark.parametrize("wanted", ["Markdown", "JSON", "HTML", "Text", "Zip with figures"])
+def test_every_format_is_downloaded(tab: Watched, url: str, files: list[Path], wanted: str) -> None:
+    page = opened(tab, url, files[1])
+    page.get_by_text("Download").click()
+    with page.expect_download() as download:
+        page.locator(".menu").get_by_role("link", name=wanted, exact=True).click()
+    assert Path(download.value.path()).stat().st_size > 0
+
+
+def test_a_link_opens_the_document_elsewhere_to_read_only(
+    tab: Watched, browser: Browser, url: str, files: list[Path]
+) -> None:
+    page = opened(tab, url, files[1])
+    page.get_by_role("button", name="Share").click()
+    link = page.get_by_label("Link").input_value()
+    other = Watched(browser, url)
+    other.page.goto(link)
+    expect(other.page.locator("#page-1 .block").first).to_be_visible()
+    expect(other.page.locator("#page-1 img").first).to_be_visible()
+    expect(other.page.get_by_role("button", name="Delete")).to_have_count(0)
+    other.context.close()
+    assert other.errors == []
+
+
+def test_a_document_is_deleted(tab: Watched, url: str, files: list[Path]) -> None:
+    page = opened(tab, url, files[1])
+    address = page.url
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("heading", name="Images and PDFs to Markdown")).to_be_visible()
+    page.goto(address)
+    expect(page.get_by_role("heading", name="no longer here")).to_be_visible()
+
+
+def test_words_in_a_document_are_found(tab: Watched, url: str, files: list[Path]) -> None:
+    page = opened(tab, url, files[1])
+    page.locator("#query").fill("PIXELS")
+    expect(page.locator(".hit").first).to_be_visible()
+    page.locator(".hit").first.click()
+    expect(page.locator("#page-1 .selected").first).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 768, 390])
+def test_nobody_is_kept_out(browser: Browser, url: str, files: list[Path], width: int, scheme: str) -> None:
+    tab = Watched(browser, url, width, scheme)
+    tab.page.goto(url)
+    expect(tab.page.locator("#status")).to_contain_text("Ready")
+    empty = Axe().run(tab.page)
+    tab.page.set_input_files("#files", files[1])
+    expect(tab.page.get_by_text("Download")).to_be_visible()
+    found = [*empty.response["violations"], *Axe().run(tab.page).response["violations"]]
+    width_needed = tab.page.evaluate("document.documentElement.scrollWidth")
+    tab.context.close()
+    assert [one["id"] for one in found if one["impact"] in {"serious", "critical"}] == []
+    assert width_needed <= width
+    assert tab.errors == []
+
+
+def test_the_operators_view_shows_the_worker(tab: Watched, url: str) -> None:
+    tab.page.goto(f"{url}/#service")
+    expect(tab.page.get_by_text("Workers ready")).to_be_visible()
+    expect(tab.page.locator("table").first).to_contain_text("instant")
