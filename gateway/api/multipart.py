@@ -46,7 +46,7 @@ async def read_parts(request: Request, files: int) -> FormData:
         kind = BadOption if error.message.startswith("Too many") else FileMissing
         raise kind(f"The multipart body cannot be read: {error.message}") from error
     if not parser.ended:
-        await form.close()
+        parser.close_files()  # also the one that was cut off, which is no part of the form yet
         raise FileMissing("The multipart body ends in the middle: its last boundary is missing")
     return form
 
@@ -96,6 +96,10 @@ class FormParser(MultiPartParser):
             kind = PromptTooLong if part.field_name == "prompt" else BadOption
             raise kind(f"The field {part.field_name[:40]!a} may have {self.max_part_size} bytes")
         super().on_part_data(data, start, end)
+
+    def close_files(self) -> None:
+        for file in self._files_to_close_on_error:
+            file.close()
 
     def on_end(self) -> None:
         self.ended = True
