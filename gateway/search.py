@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shared.contract.document import Box, Page
-from shared.contract.job import Job
+from shared.contract.job import StoredJob
 from shared.store.jobs import Store
 
 SECONDS: Final = 3.0
@@ -55,7 +55,7 @@ async def search(store: Store, owner: str, query: str, limit: int) -> Found:
     return Found(hits, complete=False)
 
 
-def _of_job(job: Job, pages: list[Page], wanted: str) -> list[Hit]:
+def _of_job(job: StoredJob, pages: list[Page], wanted: str) -> list[Hit]:
     hits: list[Hit] = []
     for page in pages:
         if wanted not in page.markdown.casefold():

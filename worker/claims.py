@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from shared.contract.document import Page
 from shared.contract.events import JobEvent
-from shared.contract.job import Job, PageSummary, read_job
+from shared.contract.job import StoredJob, PageSummary, read_job
 from shared.contract.worker_status import WorkerStatus
 from shared.store import keyspace
 from shared.store.connect import Client, store_errors
@@ -28,7 +28,7 @@ class Claim:
     numbers what is done under it, so that the store knows a step that comes a second time.
     """
 
-    job: Job
+    job: StoredJob
     token: str
     ended: frozenset[int] = frozenset()
     starts: dict[int, int] = field(default_factory=dict)

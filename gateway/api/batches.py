@@ -23,7 +23,7 @@ from gateway.dependencies import BaseUrlDep, Caller, CallerDep, SettingsDep, Sto
 from shared.contract import view
 from shared.contract.record import StoredRejection
 from shared.errors import IdempotencyMismatch, NotFound, OCRError, StoreUnavailable
-from shared.store.jobs import Batch, Store
+from shared.store.jobs import StoredBatch, Store
 
 router = APIRouter(prefix="/api/v1/batches", tags=["batches"])
 
@@ -150,7 +150,7 @@ def batch_id(owner: str, key: str | None) -> str:
     return str(ULID(hashlib.sha256(f"{owner}\n{key}".encode()).digest()[:16]))
 
 
-async def _view(store: Store, batch: Batch, base_url: str) -> BatchView:
+async def _view(store: Store, batch: StoredBatch, base_url: str) -> BatchView:
     jobs = [view.brief(job, base_url) for job in await store.jobs_of(batch)]
     return BatchView(
         id=batch.id,

@@ -18,8 +18,8 @@ from gateway.streaming import sse
 from gateway.streaming.event_hub import EventReader, Hub, moment
 from gateway.streaming.owner_feed import OwnerFeed
 from shared.contract import view
-from shared.contract.events import EventName, JobEnded, StatusChanged
-from shared.contract.job import Job, Queue
+from shared.contract.events import EventName, JobDone, StatusChanged
+from shared.contract.job import StoredJob, Queue
 from shared.contract.states import JobStatus
 from shared.errors import BadOption, NotFound, ResultExpired, StoreUnavailable
 from shared.store.jobs import Store, StoredEvent
@@ -90,7 +90,7 @@ def read_id(text: str | None) -> str:
 class Follower:
     """One reader's stream: the stored events in order, and between them those that the gateway makes."""
 
-    def __init__(self, store: Store, hub: Hub, job: Job, base_url: str) -> None:
+    def __init__(self, store: Store, hub: Hub, job: StoredJob, base_url: str) -> None:
         self._store, self._hub = store, hub
         self._job = job
         self._base_url = base_url
@@ -119,7 +119,7 @@ class Follower:
                 yield await self._snapshot()
             if events:
                 yield self._written_out(events)
-            if any(isinstance(stored.event, JobEnded) for stored in events):
+            if any(isinstance(stored.event, JobDone) for stored in events):
                 return
             if not events or any(isinstance(stored.event, StatusChanged) for stored in events):
                 async for message in self._between():
@@ -139,7 +139,7 @@ class Follower:
             self._job = await self._store.job(self._job.id, self._job.owner, pages=False)
         except NotFound:
             self._job = self._job.model_copy(update={"status": JobStatus.CANCELLED})
-            ended = JobEnded(status=JobStatus.CANCELLED, error=None)
+            ended = JobDone(status=JobStatus.CANCELLED, error=None)
             yield sse.message(ended.payload(), ended.name)
             return
         if self._job.status is JobStatus.QUEUED and self._job.queue is not None and self._moved(self._job.queue):

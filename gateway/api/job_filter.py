@@ -9,7 +9,7 @@ from typing import Final
 
 from fastapi import Request
 
-from shared.contract.job import Job
+from shared.contract.job import StoredJob
 from shared.errors import BadOption
 
 METADATA: Final = "metadata."
@@ -30,7 +30,7 @@ class JobFilter:
     def any(self) -> bool:
         return any((self.q, self.batch, self.since, self.until, self.metadata))
 
-    def keeps(self, job: Job) -> bool:
+    def keeps(self, job: StoredJob) -> bool:
         created = datetime.fromtimestamp(job.created_at, UTC)
         return (
             (self.q is None or self.q.casefold() in job.input.filename.casefold())

@@ -16,7 +16,7 @@ from gateway.api.problems import answers
 from gateway.api.submission import Submitter
 from gateway.dependencies import BaseUrlDep, CallerDep, JobAnswerDep, LongPollDep, StoreDep, SubmissionsDep
 from shared.contract import view
-from shared.contract.job import Job
+from shared.contract.job import StoredJob
 from shared.contract.states import JobStatus
 from shared.errors import AlreadyFinished, BadOption, NotFound, ResultExpired
 from shared.store.jobs import Store
@@ -58,7 +58,7 @@ async def submit_job(
     return answer.show(job, 200 if ended_in_time else 202, wait.headers)
 
 
-async def _submitted(store: Store, job_id: str, owner: str) -> Job:
+async def _submitted(store: Store, job_id: str, owner: str) -> StoredJob:
     try:
         return await store.job(job_id, owner)
     except NotFound:

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Query, Request
 
 from gateway.streaming.event_hub import Hub
-from shared.contract.job import Job
+from shared.contract.job import StoredJob
 from shared.store.jobs import Store
 from shared.tasks import stop
 
@@ -68,7 +68,7 @@ class LongPoll:
     def __init__(self, request: Request, store: Store, hub: Hub) -> None:
         self._request, self._store, self._hub = request, store, hub
 
-    async def until(self, job: Job, seconds: float | None, enough: Callable[[Job], bool]) -> Job:
+    async def until(self, job: StoredJob, seconds: float | None, enough: Callable[[StoredJob], bool]) -> StoredJob:
         """The job once ``enough`` says so; as it is when the time is up, the client has left or the gateway stops.
 
         ``seconds`` 0: do not wait; None: without a limit.
@@ -83,7 +83,7 @@ class LongPoll:
         finally:
             await stop(left, follower)
 
-    async def _follow(self, job: Job, enough: Callable[[Job], bool]) -> Job:
+    async def _follow(self, job: StoredJob, enough: Callable[[StoredJob], bool]) -> StoredJob:
         async with self._hub.follow(job.id, None) as reader:
             while True:
                 job = await self._store.job(job.id, job.owner)

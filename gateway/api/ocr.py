@@ -23,8 +23,8 @@ from gateway.streaming import sse
 from gateway.streaming.event_hub import EventReader, Hub
 from gateway.streaming.text_stream import TextStream
 from shared.contract.document import Document
-from shared.contract.events import JobEnded, PageEnded, PageRestarted, PageText
-from shared.contract.job import Job
+from shared.contract.events import JobDone, PageEnded, PageRestarted, PageText
+from shared.contract.job import StoredJob
 from shared.errors import AlreadyFinished, EngineNotReady, JobFailed, NotFound, OCRError
 from shared.store.jobs import Store, StoredEvent
 
@@ -108,7 +108,7 @@ class OcrCall:
         except (AlreadyFinished, NotFound):
             return
 
-    async def _job(self) -> Job:
+    async def _job(self) -> StoredJob:
         job = await self._store.job(self._id)
         self._over = job.finished
         return job
@@ -169,7 +169,7 @@ class OcrCall:
                 pieces += text_stream.ended(page)
         for stored in events:
             pieces += await self._pieces_of(stored, text_stream)
-        if job is None and any(isinstance(stored.event, JobEnded) for stored in events):
+        if job is None and any(isinstance(stored.event, JobDone) for stored in events):
             job = await self._job()
         if job is not None:
             pieces += self._end(job, text_stream)
@@ -187,7 +187,7 @@ class OcrCall:
             case _:
                 return []
 
-    def _end(self, job: Job, text_stream: TextStream) -> list[dict[str, Any]]:
+    def _end(self, job: StoredJob, text_stream: TextStream) -> list[dict[str, Any]]:
         if not job.finished:
             return []
         try:

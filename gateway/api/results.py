@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -20,8 +19,8 @@ from gateway.formats.negotiation import negotiate
 from gateway.formats.registry import Need, ResultFormat, Source
 from shared.boxes import draw, shrink
 from shared.contract import view
-from shared.contract.document import Document, Page
-from shared.contract.job import Job
+from shared.contract.document import Block, Document, Page
+from shared.contract.job import StoredJob
 from shared.errors import NotFound, PreprocessingError, ResultExpired
 from shared.sandbox import Failures
 from shared.store.jobs import Store
@@ -42,6 +41,19 @@ DRAWING: Final = Failures(
     out_of_memory=lambda: PreprocessingError("drawing ran out of memory"),
 )
 
+class RenderedBlock(Block):
+    """A block, and its text as sanitised HTML."""
+
+    html: str
+
+
+class RenderedPage(Page):
+    """A page whose blocks have ``html``; ``html`` of the page itself only where it has no blocks."""
+
+    blocks: tuple[RenderedBlock, ...]
+    html: str | None = None
+
+
 FormatQuery = Annotated[str | None, Query(alias="format", description="takes precedence over Accept")]
 
 
@@ -56,7 +68,7 @@ class LayoutQuery:
     ) -> None:
         self._given = {"furniture": furniture, "page_marks": page_marks, "join_pages": join_pages}
 
-    def of(self, job: Job) -> Layout:
+    def of(self, job: StoredJob) -> Layout:
         """The query's options, and for those it leaves out the job's."""
         return Layout(
             **{name: getattr(job.options, name) if given is None else given for name, given in self._given.items()}
@@ -175,16 +187,13 @@ async def get_figure(job_id: str, name: str, caller: CallerDep, store: StoreDep)
 def with_html(page: Page, job_id: str) -> str:
     """The page as JSON, each block with its text as sanitised ``html``; figures by their URL on this gateway."""
     images = f"/api/v1/jobs/{job_id}/images/"
-    body = page.model_dump(mode="json")
-    for block in body["blocks"]:
-        block["html"] = fragment(block["text"], images)
-    if not body["blocks"]:
-        body["html"] = fragment(page.markdown, images)
-    return json.dumps(body, ensure_ascii=False)
+    blocks = tuple(RenderedBlock(**dict(block), html=fragment(block.text, images)) for block in page.blocks)
+    html = None if blocks else fragment(page.markdown, images)
+    return RenderedPage(**{**dict(page), "blocks": blocks}, html=html).model_dump_json()
 
 
 async def rendered(
-    store: Store, job: Job, pages: list[Page], result_format: ResultFormat, layout: Layout, *, whole: bool
+    store: Store, job: StoredJob, pages: list[Page], result_format: ResultFormat, layout: Layout, *, whole: bool
 ) -> NoStoreResponse:
     """Render these pages of the job (``whole``: all there are) in a thread: a long document takes a while."""
     source = Source(

@@ -14,7 +14,7 @@ from gateway.api.problems import answers
 from gateway.dependencies import AdminDep, SettingsDep, StoreDep, WebhookStoreDep
 from shared.contract import view
 from shared.contract.document import PageStatus
-from shared.contract.job import Job
+from shared.contract.job import StoredJob
 from shared.contract.worker_status import WorkerStatus
 from shared.store.keyspace import Counter
 from shared.store.webhooks import WebhookStore
@@ -120,7 +120,7 @@ def _worker(worker: WorkerStatus) -> WorkerLine:
     )
 
 
-def _failures(jobs: list[Job]) -> list[FailureLine]:
+def _failures(jobs: list[StoredJob]) -> list[FailureLine]:
     """Jobs that failed by their error's code, pages that failed or are degraded by their reason; the most first."""
     faulty = [page for job in jobs for page in job.pages if page.status in {PageStatus.FAILED, PageStatus.DEGRADED}]
     reasons = Tally(job.error.code for job in jobs if job.error is not None)
@@ -128,7 +128,7 @@ def _failures(jobs: list[Job]) -> list[FailureLine]:
     return [FailureLine(reason=reason, count=count) for reason, count in reasons.most_common(20)]
 
 
-async def _webhooks(webhooks: WebhookStore, jobs: list[Job]) -> list[WebhookLine]:
+async def _webhooks(webhooks: WebhookStore, jobs: list[StoredJob]) -> list[WebhookLine]:
     lines: list[WebhookLine] = []
     for job in jobs:
         if job.webhook is None or len(lines) >= MAX_WEBHOOKS:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from gateway.streaming import sse
 from gateway.streaming.event_hub import Hub
-from shared.contract.events import JobEnded, PageText
+from shared.contract.events import JobDone, PageText
 from shared.errors import NotFound, StoreUnavailable
 from shared.store import keyspace
 from shared.store.connect import store_errors
@@ -105,7 +105,7 @@ class OwnerFeed:
                         for stored in await reader.next(JOB_PATIENCE_SECONDS):
                             if not isinstance(stored.event, PageText):
                                 await self._queue.put((job_id, stored.name, stored.event.payload()))
-                            if isinstance(stored.event, JobEnded):
+                            if isinstance(stored.event, JobDone):
                                 return
                         after = reader.position
                         if not await self._is_open(job_id):

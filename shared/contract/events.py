@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 from pydantic import BaseModel, ConfigDict
 
 from shared.contract.document import PageStatus
-from shared.contract.job import JobFailure, Progress
+from shared.contract.job import JobFailure, JobProgress
 from shared.contract.states import DocumentedEnum, JobStatus
 
 
@@ -81,7 +81,7 @@ class PageEnded(EventRecord):
     reason: str | None = None
     attempts: int = 1
     missing: float = 0.0
-    progress: Progress
+    progress: JobProgress
 
 
 class PageCompleted(PageEnded):
@@ -92,7 +92,7 @@ class PageFailed(PageEnded):
     name: ClassVar[str] = EventName.PAGE_FAILED
 
 
-class JobEnded(EventRecord):
+class JobDone(EventRecord):
     """``error`` is None unless the job failed."""
 
     name: ClassVar[str] = EventName.DONE
@@ -106,12 +106,12 @@ class OtherEvent(EventRecord):
     name: ClassVar[str] = ""
 
 
-JobEvent = StatusChanged | PageStarted | PageText | PageRestarted | PageCompleted | PageFailed | JobEnded | OtherEvent
+JobEvent = StatusChanged | PageStarted | PageText | PageRestarted | PageCompleted | PageFailed | JobDone | OtherEvent
 
 STORED_EVENTS: Final[Mapping[str, type[JobEvent]]] = MappingProxyType(
     {
         record.name: record
-        for record in (StatusChanged, PageStarted, PageText, PageRestarted, PageCompleted, PageFailed, JobEnded)
+        for record in (StatusChanged, PageStarted, PageText, PageRestarted, PageCompleted, PageFailed, JobDone)
     }
 )
 """The events of the stream, by name."""

@@ -39,7 +39,7 @@ class Input(Frozen):
     page_range: str
 
 
-class Progress(Frozen):
+class JobProgress(Frozen):
     """``pages_done`` have a result (ok, degraded or skipped); with ``pages_failed`` they make up ``pages_total``."""
 
     pages_total: int
@@ -69,7 +69,7 @@ class WebhookTarget(Frozen):
     events: tuple[str, ...]
 
 
-class Job(Frozen):
+class StoredJob(Frozen):
     """A job as it was at ``seen_at``. All times are seconds of Redis's clock since the epoch."""
 
     id: str
@@ -83,7 +83,7 @@ class Job(Frozen):
     input: Input
     options: Options
     metadata: dict[str, JsonValue]
-    progress: Progress
+    progress: JobProgress
     queue: Queue | None
     attempt: int
     error: JobFailure | None
@@ -141,10 +141,10 @@ def record_fields(new: NewJob) -> dict[str, str | int]:
     }
 
 
-def read_job(fields: Mapping[str, str], summaries: Mapping[str, str], queue: Queue | None, seen_at: float) -> Job:
+def read_job(fields: Mapping[str, str], summaries: Mapping[str, str], queue: Queue | None, seen_at: float) -> StoredJob:
     """The view of a job from its record's ``fields`` and the ``summaries`` (number -> JSON) of its ended pages."""
     record = JobRecord.model_validate(fields)
-    return Job(
+    return StoredJob(
         id=record.id,
         owner=record.owner,
         status=record.status,
@@ -156,7 +156,7 @@ def read_job(fields: Mapping[str, str], summaries: Mapping[str, str], queue: Que
         input=_input(record),
         options=record.options,
         metadata=record.metadata,
-        progress=Progress(
+        progress=JobProgress(
             pages_total=record.pages_total, pages_done=record.pages_done, pages_failed=record.pages_failed
         ),
         queue=queue,

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from shared.contract.document import Frozen, Usage
-from shared.contract.job import Input, Job, JobFailure, PageSummary, Progress, Queue, WebhookTarget
+from shared.contract.job import Input, StoredJob, JobFailure, PageSummary, JobProgress, Queue, WebhookTarget
 from shared.contract.options import Options
 from shared.contract.states import JobStatus
 
@@ -35,7 +35,7 @@ class JobBrief(Frozen):
     input: Input
     options: Options
     metadata: dict[str, JsonValue]
-    progress: Progress
+    progress: JobProgress
     queue: Queue | None
     attempt: int = Field(description="how often a worker has started the job")
     cached: bool = False
@@ -72,7 +72,7 @@ def urls(job_id: str, base: str) -> Urls:
     )
 
 
-def brief(job: Job, base: str) -> JobBrief:
+def brief(job: StoredJob, base: str) -> JobBrief:
     """The job as it is listed, and as webhooks carry it."""
     return JobBrief(
         id=job.id,
@@ -97,5 +97,5 @@ def brief(job: Job, base: str) -> JobBrief:
     )
 
 
-def full(job: Job, base: str) -> JobView:
+def full(job: StoredJob, base: str) -> JobView:
     return JobView(**dict(brief(job, base)), pages=job.pages)

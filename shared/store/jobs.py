@@ -21,7 +21,7 @@ from ulid import ULID
 
 from shared.contract.document import Page
 from shared.contract.events import JobEvent, parse_event
-from shared.contract.job import Job, NewJob, Queue, read_job, record_fields
+from shared.contract.job import StoredJob, NewJob, Queue, read_job, record_fields
 from shared.contract.record import BatchRecord, StoredRejection
 from shared.contract.states import TERMINAL_STATUSES
 from shared.contract.worker_status import WorkerStatus
@@ -60,7 +60,7 @@ class StoredEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class StoredBatch:
     id: str
     owner: str
     created_at: float
@@ -123,7 +123,7 @@ class Store:
             raise IdempotencyMismatch()
         return Submitted(value, verdict == "replay")
 
-    async def job(self, job_id: str, owner: str | None = None, *, pages: bool = True) -> Job:
+    async def job(self, job_id: str, owner: str | None = None, *, pages: bool = True) -> StoredJob:
         """The job with its place in the queue. Raises ``NotFound`` also for another owner's job (None: any).
 
         ``pages``: with what became of each page, which may be thousands; else ``Job.pages`` is empty.
@@ -136,14 +136,14 @@ class Store:
 
     async def jobs(
         self, owner: str, *, status: str | None = None, limit: int = 50, cursor: str | None = None,
-        keep: Callable[[Job], bool] | None = None,
-    ) -> tuple[list[Job], str | None]:  # fmt: skip
+        keep: Callable[[StoredJob], bool] | None = None,
+    ) -> tuple[list[StoredJob], str | None]:  # fmt: skip
         """Newest first, without ``pages``, and the cursor of the next page (None at the end).
 
         ``keep`` leaves jobs out; after looking at ``MAX_SCAN`` jobs the list ends early, with a cursor to go on.
         Raises ``NotFound`` for a cursor that is none of ours.
         """
-        found: list[Job] = []
+        found: list[StoredJob] = []
         last, seen = ListPosition.of(cursor), 0
         async for place, job in self._listed(owner, status, last):
             if len(found) == limit or seen == MAX_SCAN:
@@ -156,7 +156,7 @@ class Store:
 
     async def _listed(
         self, owner: str, status: str | None, after: ListPosition
-    ) -> AsyncIterator[tuple[ListPosition, Job]]:
+    ) -> AsyncIterator[tuple[ListPosition, StoredJob]]:
         while places := await self._places_after(owner, after):
             candidates = {place.job_id: place for place in await self._perhaps(places, status)}
             async for job in self._looked_up(list(candidates), owner):
@@ -187,12 +187,12 @@ class Store:
             if state is not None and (state.decode() == status or state.decode() not in TERMINAL_STATUSES)
         ]
 
-    async def _looked_up(self, ids: Sequence[str], owner: str) -> AsyncIterator[Job]:
+    async def _looked_up(self, ids: Sequence[str], owner: str) -> AsyncIterator[StoredJob]:
         """In their order, without ``pages``; left out: what was deleted or has expired."""
         for at in range(0, len(ids), LOOKUPS):
             some = (self.job(job_id, owner, pages=False) for job_id in ids[at : at + LOOKUPS])
             for found in await asyncio.gather(*some, return_exceptions=True):
-                if isinstance(found, Job):
+                if isinstance(found, StoredJob):
                     yield found
                 elif not isinstance(found, NotFound):
                     raise found
@@ -209,16 +209,16 @@ class Store:
         """Cancel if needed, then forget job, upload and result. Nothing happens when there is none."""
         await self.scripts.run("delete", job_id)
 
-    async def jobs_of(self, batch: Batch) -> list[Job]:
+    async def jobs_of(self, batch: StoredBatch) -> list[StoredJob]:
         """Those that are still there, without ``pages``."""
         return [job async for job in self._looked_up(batch.job_ids, batch.owner)]
 
-    async def ended_jobs(self, count: int) -> list[Job]:
+    async def ended_jobs(self, count: int) -> list[StoredJob]:
         """The jobs of all owners that ended last, the latest first, each with what became of its pages."""
         with store_errors():
             found = await self.redis.zrevrange(keyspace.ENDED_JOBS(), 0, count - 1)
         jobs = (self.job(name.decode().rpartition(" ")[2]) for name in found)
-        return [job for job in await asyncio.gather(*jobs, return_exceptions=True) if isinstance(job, Job)]
+        return [job for job in await asyncio.gather(*jobs, return_exceptions=True) if isinstance(job, StoredJob)]
 
     # -- results
 
@@ -296,7 +296,7 @@ class Store:
         with store_errors():
             await self.redis.delete(keyspace.BATCH(batch_id), keyspace.BATCH_JOBS(batch_id))
 
-    async def batch(self, batch_id: str, owner: str | None = None) -> Batch:
+    async def batch(self, batch_id: str, owner: str | None = None) -> StoredBatch:
         with store_errors():
             found = await self.redis.hgetall(keyspace.BATCH(batch_id))
             ids = await self.redis.lrange(keyspace.BATCH_JOBS(batch_id), 0, -1)
@@ -305,7 +305,7 @@ class Store:
         record = BatchRecord.model_validate({name.decode(): value.decode() for name, value in found.items()})
         if owner is not None and record.owner != owner:
             raise NotFound("There is no such batch")
-        return Batch(batch_id, record.owner, record.created_at, tuple(i.decode() for i in ids), record.rejected)
+        return StoredBatch(batch_id, record.owner, record.created_at, tuple(i.decode() for i in ids), record.rejected)
 
     @property
     def _batch_ttl(self) -> int:
@@ -391,7 +391,7 @@ def read_event(entry_id: bytes, fields: Mapping[bytes, bytes]) -> StoredEvent:
     return StoredEvent(entry_id.decode(), name, parse_event(name, fields[b"data"]))
 
 
-def _viewed(reply: Sequence[Any]) -> Job:
+def _viewed(reply: Sequence[Any]) -> StoredJob:
     record, marks, position, ahead, pages_open, running, ended, busy, now = reply
     fields = pairs(record)
     job = read_job(fields, pairs(marks), None, float(now))

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Final
 
 from shared.contract.document import Frozen
-from shared.contract.job import Job, read_job
+from shared.contract.job import StoredJob, read_job
 from shared.contract.record import WebhookRecord
 from shared.contract.states import WebhookStatus
 from shared.errors import NotFound, RateLimited
@@ -60,7 +60,7 @@ class Due:
     body: bytes | None
     job_fields: dict[str, str]
 
-    def job(self) -> Job:
+    def job(self) -> StoredJob:
         """The job as it was at the transition that this webhook tells of."""
         return read_job(self.job_fields, {}, None, self.created_at)
 

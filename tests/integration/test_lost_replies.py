@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.contract.events import JobEnded, PageStarted, PageText, StatusChanged
+from shared.contract.events import JobDone, PageStarted, PageText, StatusChanged
 from shared.contract.job import WebhookTarget
 from shared.errors import NotFound
 from shared.store import keyspace
@@ -187,7 +187,7 @@ async def test_who_gives_a_job_up_is_told_so_again(
     await end(claims, claim, how)
     assert await again(how) == reply
     assert await again("page_end") == 1
-    assert sum(isinstance(event, JobEnded) for event in await events(store, claim.job.id)) == (how != "release")
+    assert sum(isinstance(event, JobDone) for event in await events(store, claim.job.id)) == (how != "release")
 
 
 async def test_what_another_ended_is_not_taken_for_ones_own(store: Store, claims: Claims, again: Again) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.auth.api_keys import ApiKeys
-from shared.contract.events import JobEnded, PageRestarted, PageText
+from shared.contract.events import JobDone, PageRestarted, PageText
 from shared.contract.states import TERMINAL_STATUSES, JobStatus, WebhookStatus
 from shared.errors import NotFound
 from shared.store import keyspace
@@ -50,7 +50,7 @@ async def test_results_events_batches_and_keys_are_there(store: Store, older: Ol
     assert (await store.page_image(job_id, 1), await store.figure(job_id, "2_0.jpg")) == (b"picture", b"figure")
     events = [stored.event for stored in await store.events(job_id)]
     assert PageText(page=1, text="some text") in events
-    assert events[-1] == JobEnded(status=JobStatus.SUCCEEDED, error=None)
+    assert events[-1] == JobDone(status=JobStatus.SUCCEEDED, error=None)
     batch = await store.batch(older.batch, "me")
     assert (batch.job_ids, batch.rejected[0].filename) == ((older.id("normal"),), "x.png")
     key = await ApiKeys(store.redis, settings).find(older.api_key)

@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from shared.contract.job import Job
+from shared.contract.job import StoredJob
 from shared.store.jobs import Store
 
 FIXTURES = "tests.engines.fixtures"
 
 
-async def ended(store: Store, job_id: str, seconds: float = 40) -> Job:
+async def ended(store: Store, job_id: str, seconds: float = 40) -> StoredJob:
     async with asyncio.timeout(seconds):
         while not (job := await store.job(job_id)).finished:
             await asyncio.sleep(0.02)
     return job
 
 
-async def until(store: Store, job_id: str, condition: Callable[[Job], bool], seconds: float = 30) -> Job:
+async def until(store: Store, job_id: str, condition: Callable[[StoredJob], bool], seconds: float = 30) -> StoredJob:
     async with asyncio.timeout(seconds):
         while not condition(job := await store.job(job_id)):
             await asyncio.sleep(0.02)

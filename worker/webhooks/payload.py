@@ -6,7 +6,7 @@ import json
 from typing import Any, Final
 
 from shared.contract import view
-from shared.contract.job import Job
+from shared.contract.job import StoredJob
 from worker.webhooks.settings import WebhookSettings
 
 LARGEST: Final = 20_000  # bytes, by the Standard Webhooks specification
@@ -18,7 +18,7 @@ def base_url(settings: WebhookSettings) -> str:
     return (settings.public_url or f"http://{f'[{host}]' if ':' in host else host}:{settings.port}").rstrip("/")
 
 
-def build_body(event: str, created_at: float, job: Job, settings: WebhookSettings) -> bytes:
+def build_body(event: str, created_at: float, job: StoredJob, settings: WebhookSettings) -> bytes:
     """``{"type", "timestamp", "data"}``; ``data`` is the job without its pages, as it was at the event.
 
     Where that would be too much, what the caller itself sent (metadata, prompt) is left out.

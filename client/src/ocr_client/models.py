@@ -20,7 +20,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class PageSummary:
+class PageState:
     """The outcome of a page that has ended: ``ok``, ``degraded``, ``failed`` or ``skipped``."""
 
     number: int
@@ -43,7 +43,7 @@ class Job:
     filename: str
     page_range: str
     progress: Progress
-    pages: tuple[PageSummary, ...]
+    pages: tuple[PageState, ...]
     engine: str | None
     error: JobError | None
     urls: Mapping[str, str]
@@ -58,7 +58,7 @@ class Job:
             filename=body["input"]["filename"],
             page_range=body["input"]["page_range"],
             progress=Progress(progress["pages_total"], progress["pages_done"], progress["pages_failed"]),
-            pages=tuple(PageSummary(p["number"], p["status"], p.get("reason")) for p in body.get("pages", ())),
+            pages=tuple(PageState(p["number"], p["status"], p.get("reason")) for p in body.get("pages", ())),
             engine=body["engine"],
             error=JobError(error["code"], error["detail"]) if error else None,
             urls=body["urls"],
@@ -73,7 +73,7 @@ class Job:
         return self.status in WITH_RESULT
 
     @property
-    def faults(self) -> tuple[PageSummary, ...]:
+    def faults(self) -> tuple[PageState, ...]:
         """The pages that failed or are degraded."""
         return tuple(page for page in self.pages if page.status in ("failed", "degraded"))
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from gateway.api.responses import etag
-from shared.contract.job import Job
+from shared.contract.job import StoredJob
 from shared.contract.states import JobStatus
 from shared.store.jobs import Store
 from tools.uploads import submit
 
 
-async def looked_at(store: Store) -> Job:
+async def looked_at(store: Store) -> StoredJob:
     return await store.job(await submit(store, b"upload", "application/pdf", 3))
 
 
-def with_queue(job: Job, **more: object) -> Job:
+def with_queue(job: StoredJob, **more: object) -> StoredJob:
     assert job.queue is not None
     return job.model_copy(update={"queue": job.queue.model_copy(update=more)})
 

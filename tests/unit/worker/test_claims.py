@@ -11,7 +11,7 @@ import pytest
 
 from shared.contract.document import Page, PageStatus, Usage
 from shared.contract.events import JobEvent, PageCompleted, PageRestarted, PageText
-from shared.contract.job import Progress
+from shared.contract.job import JobProgress
 from shared.contract.worker_status import EngineStatus, WorkerStatus
 from shared.errors import StoreUnavailable
 from shared.store.jobs import Store
@@ -140,7 +140,7 @@ async def test_a_pages_end_stores_all_of_it_and_says_so(store: Store, claims: Cl
     event = (await store.events(claim.job.id))[-1].event
     assert isinstance(event, PageCompleted)
     assert (event.page, event.status, event.reason, event.attempts) == (2, "degraded", "length", 3)
-    assert event.progress == Progress(pages_total=2, pages_done=1, pages_failed=0)
+    assert event.progress == JobProgress(pages_total=2, pages_done=1, pages_failed=0)
 
 
 async def test_a_page_without_a_picture_leaves_none(store: Store, claims: Claims, valkey: Valkey) -> None:

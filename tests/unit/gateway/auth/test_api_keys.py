@@ -107,7 +107,7 @@ async def test_two_keys_are_different_and_only_digests_are_kept(keys: ApiKeys, s
     record = await store.redis.hgetall(f"key:{first.id}")
     assert record[b"digest"].decode() == digest(text)
     assert text[17:] not in str(record)
-    assert set(record) == {b"name", b"owner", b"created", b"digest"}
+    assert set(record) == {b"name", b"owner", b"created", b"digest", b"scopes"}
 
 
 async def test_a_key_may_be_made_for_another_ones_jobs(keys: ApiKeys) -> None:
