@@ -41,6 +41,7 @@ DRAWING: Final = Failures(
     out_of_memory=lambda: PreprocessingError("drawing ran out of memory"),
 )
 
+
 class RenderedBlock(Block):
     """A block, and its text as sanitised HTML."""
 
