@@ -39,7 +39,7 @@ FEWEST_WORDS, LEAST_RECALL = 20, 0.6
 
 
 @dataclass(slots=True)
-class Outcome:
+class CrashOutcome:
     """What became of one file. ``pages``: a status for each page; ``faults``: what must not be."""
 
     file: str
@@ -49,7 +49,7 @@ class Outcome:
     seconds: float = 0.0
 
 
-class Run:
+class CrashRun:
     def __init__(self, pages: int, renderer: Renderer, engine: Engine | None) -> None:
         self._pages, self._renderer, self._engine = pages, renderer, engine
         self._inspector = Inspector(GatewaySettings(_env_file=None, inspect_processes=1))
@@ -60,8 +60,8 @@ class Run:
         if self._engine is not None:
             await self._engine.close()
 
-    async def file(self, path: Path) -> Outcome:
-        outcome, began = Outcome(str(path)), time.monotonic()
+    async def file(self, path: Path) -> CrashOutcome:
+        outcome, began = CrashOutcome(str(path)), time.monotonic()
         try:
             await self._file(path, outcome)
         except FileValidationError as error:
@@ -73,7 +73,7 @@ class Run:
         outcome.seconds = round(time.monotonic() - began, 1)
         return outcome
 
-    async def _file(self, path: Path, outcome: Outcome) -> None:
+    async def _file(self, path: Path, outcome: CrashOutcome) -> None:
         data = await asyncio.to_thread(path.read_bytes)
         async with asyncio.timeout(HANG):
             info = await self._inspector.inspect(data, Asked(path.name, pages=None))
@@ -89,7 +89,7 @@ class Run:
         finally:
             upload.close()
 
-    async def _render(self, upload: Upload, number: int, outcome: Outcome) -> PageImage | None:
+    async def _render(self, upload: Upload, number: int, outcome: CrashOutcome) -> PageImage | None:
         try:
             image = await self._renderer.page(upload, number, text_layer=True)
         except PreprocessingError as error:
@@ -99,7 +99,7 @@ class Run:
             outcome.pages.append("degraded" if image.shortfall else "drawn")
         return image
 
-    async def _read(self, image: PageImage, outcome: Outcome) -> None:
+    async def _read(self, image: PageImage, outcome: CrashOutcome) -> None:
         assert self._engine is not None
         own = " ".join(piece.text for piece in image.text_layer or ())
         picture = PageImage(image.number, image.image, shortfall=image.shortfall)
@@ -147,7 +147,7 @@ async def main(options: argparse.Namespace) -> int:
         _env_file=None, render_processes=1, engine="auto" if drawn_only(options) else options.engine
     )
     engine = None if drawn_only(options) else await load_engine(settings)
-    run, outcomes = Run(options.pages, Renderer(settings), engine), []
+    run, outcomes = CrashRun(options.pages, Renderer(settings), engine), []
     chosen = files(options.folder)
     for number, path in enumerate(chosen, 1):
         if path.suffix.lower() not in options.suffixes:
@@ -164,7 +164,7 @@ def drawn_only(options: argparse.Namespace) -> bool:
     return bool(options.engine == "none")
 
 
-def report(outcomes: list[Outcome]) -> int:
+def report(outcomes: list[CrashOutcome]) -> int:
     faults = Counter(fault.split(":")[0].split(" ")[0] for outcome in outcomes for fault in outcome.faults)
     print(f"{len(outcomes)} files: {dict(Counter(outcome.verdict or 'none' for outcome in outcomes))}")
     print(f"pages: {dict(Counter(page for outcome in outcomes for page in outcome.pages))}")

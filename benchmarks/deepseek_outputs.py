@@ -25,7 +25,7 @@ from time import thread_time
 from typing import Any
 
 from deepseek_ocr.counting import CountingGuard
-from deepseek_ocr.page import LABELS, Block, PageReader
+from deepseek_ocr.page import LABELS, OutputBlock, PageReader
 from gateway.formats.html import fragment
 from gateway.formats.text import plain
 
@@ -75,7 +75,7 @@ class Output:
         return self.reader.markdown
 
     @cached_property
-    def blocks(self) -> tuple[Block, ...]:
+    def blocks(self) -> tuple[OutputBlock, ...]:
         return self.reader.blocks
 
     @cached_property
@@ -425,7 +425,7 @@ class Report:
 
 
 @dataclass
-class Watched:
+class WatchedOutput:
     """What the guard against counting made of one output, fed in as many pieces as it has tokens."""
 
     name: str
@@ -435,7 +435,7 @@ class Watched:
     seconds: float
 
 
-def watched(output: Output, known: dict[str, Any]) -> Watched:
+def watched(output: Output, known: dict[str, Any]) -> WatchedOutput:
     kind = known.get("kind", "other")
     tokens = known.get("tokens", round(len(output.raw) / CHARACTERS_OF_A_TOKEN) or 1)
     ends = [round(len(output.raw) * i / tokens) for i in range(tokens + 1)]
@@ -445,10 +445,10 @@ def watched(output: Output, known: dict[str, Any]) -> Watched:
         if guard.feed(piece):
             noticed = i + 1
             break
-    return Watched(output.name, kind, tokens, noticed, thread_time() - started)
+    return WatchedOutput(output.name, kind, tokens, noticed, thread_time() - started)
 
 
-def show_guard(found: list[Watched]) -> bool:
+def show_guard(found: list[WatchedOutput]) -> bool:
     """Print what the guard noticed; true if it is every runaway output and none of the good ones."""
     runaways, good = ([one for one in found if one.kind == kind] for kind in ("runaway", "good"))
     caught = [one for one in runaways if one.noticed]

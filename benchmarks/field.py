@@ -43,7 +43,7 @@ BOXES = str.maketrans({"☐": "[ ]", "☒": "[x]", "☑": "[x]", "✓": "[x]"})
 
 
 @dataclass
-class Case:
+class FieldCase:
     """One file: what became of its pages, or why it was refused. ``words``: of the right text, where that is known."""
 
     name: str
@@ -78,7 +78,7 @@ def cases(only: str) -> Iterator[Path]:
             yield path
 
 
-def compared(case: Case, truth: str, plain: str) -> Case:
+def compared(case: FieldCase, truth: str, plain: str) -> FieldCase:
     """Count the words that are missing, and the values that stand on another line than their words."""
     want = words(truth)
     case.words, case.lost = want.total(), (want - words(plain)).total()
@@ -90,9 +90,9 @@ def compared(case: Case, truth: str, plain: str) -> Case:
 
 async def read_file(
     engine: Engine, renderer: Renderer, path: Path, limits: UploadLimits
-) -> tuple[Case, Image.Image | None]:
+) -> tuple[FieldCase, Image.Image | None]:
     """A file as a worker reads it, and the picture of its first page."""
-    case = Case(path.name, KINDS.get(re.split(r"[_.-]", path.name)[0], "other"))
+    case = FieldCase(path.name, KINDS.get(re.split(r"[_.-]", path.name)[0], "other"))
     picture: Image.Image | None = None
     prefers = path.name.startswith("textlayer")
     options = Options(text_layer=TextLayer.PREFER if prefers else TextLayer.IGNORE)
@@ -124,7 +124,7 @@ async def last(pieces: AsyncIterator[Piece]) -> PageRead:
 
 async def measure(
     engine: Engine, only: str, plain: Callable[[str], str], tesseract: Callable[[Image.Image, str], str] | None
-) -> list[Case]:
+) -> list[FieldCase]:
     """Every file of the folder; ``plain`` takes the Markdown signs off."""
     settings = WorkerSettings(_env_file=None)
     renderer, found = Renderer(settings), []
@@ -143,7 +143,7 @@ async def measure(
     return found
 
 
-def show(case: Case) -> None:
+def show(case: FieldCase) -> None:
     mark = "SILENT" if case.silent else "admits" if case.admitted else "right "
     theirs = "" if case.tesseract_lost is None else f"tesseract {case.tesseract_lost}"
     state = case.refused or ", ".join(case.pages)
@@ -153,10 +153,10 @@ def show(case: Case) -> None:
     )
 
 
-def by_kind(found: list[Case]) -> dict[str, dict[str, int]]:
+def by_kind(found: list[FieldCase]) -> dict[str, dict[str, int]]:
     """Files, right ones, those that admit a loss, words, lost words, words lost in silence, and tesseract's losses."""
     table: dict[str, dict[str, int]] = {}
-    groups: dict[str, list[Case]] = defaultdict(list)
+    groups: dict[str, list[FieldCase]] = defaultdict(list)
     for case in found:
         groups[case.kind].append(case)
     for kind, own in [*groups.items(), ("ALL", found)]:
@@ -172,7 +172,7 @@ def by_kind(found: list[Case]) -> dict[str, dict[str, int]]:
     return table
 
 
-def report(found: list[Case]) -> bool:
+def report(found: list[FieldCase]) -> bool:
     """Print the table by kind; true if nothing was lost in silence."""
     for kind, row in by_kind(found).items():
         print(f"{kind:22} " + "  ".join(f"{key} {value}" for key, value in row.items()))

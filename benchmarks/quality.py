@@ -45,7 +45,7 @@ GOAL_CER, GOAL_F1 = 1.0, 97.0
 
 
 @dataclass(frozen=True)
-class Sheet:
+class CorpusSheet:
     """One page with known text; a PDF's text may be given in more than one order, and the nearest counts."""
 
     name: str
@@ -87,21 +87,23 @@ def written_order(path: Path, index: int) -> str:
         return str(document[index].get_textpage().get_text_range()).replace("\ufffe", "-").replace("\r", "")
 
 
-def born_digital(name: str, kind: str, pages: tuple[int, ...]) -> Iterator[Sheet]:
+def born_digital(name: str, kind: str, pages: tuple[int, ...]) -> Iterator[CorpusSheet]:
     for number in pages:
         path = CORPUS / f"{name}.pdf"
         truths = (layer(name)[number - 1], written_order(path, number - 1))
-        yield Sheet(f"{name}#{number}", kind, rendered(path, number - 1), truths)
+        yield CorpusSheet(f"{name}#{number}", kind, rendered(path, number - 1), truths)
 
 
-def sheets() -> Iterator[Sheet]:
+def sheets() -> Iterator[CorpusSheet]:
     """Every page of the corpus with known text; of the 50 pages of fhs-3.0, a spread."""
-    yield Sheet("linn", "scan", Image.open(CORPUS / "linn.png").convert("RGB"), (truth("linn"),))
+    yield CorpusSheet("linn", "scan", Image.open(CORPUS / "linn.png").convert("RGB"), (truth("linn"),))
     for turn in range(4):
         kind = "turned scan" if turn else "scan"
-        yield Sheet(f"cardinal@{90 * turn}", kind, rendered(CORPUS / "cardinal.pdf", turn), (truth("linn"),))
-    yield Sheet("typewriter", "scan", Image.open(CORPUS / "typewriter.png").convert("RGB"), (truth("typewriter"),))
-    yield Sheet("epson", "scan", rendered(CORPUS / "epson.pdf", 0), (truth("epson"),))
+        yield CorpusSheet(f"cardinal@{90 * turn}", kind, rendered(CORPUS / "cardinal.pdf", turn), (truth("linn"),))
+    yield CorpusSheet(
+        "typewriter", "scan", Image.open(CORPUS / "typewriter.png").convert("RGB"), (truth("typewriter"),)
+    )
+    yield CorpusSheet("epson", "scan", rendered(CORPUS / "epson.pdf", 0), (truth("epson"),))
     yield from born_digital("Rcpp-introduction", "two columns, code", tuple(range(1, 9)))
     yield from born_digital("fhs-3.0", "specification", FHS_PAGES)
     yield from born_digital("AmazonWebServices", "invoice", (1,))
@@ -138,7 +140,7 @@ def word_f1(truth: str, text: str) -> float:
     return 100 * 2 * both / max(1, want.total() + got.total())
 
 
-def scored(sheet: Sheet, engine: str, text: str, seconds: float) -> Score:
+def scored(sheet: CorpusSheet, engine: str, text: str, seconds: float) -> Score:
     got = normalised(text)
     wanted = [normalised(truth) for truth in sheet.truths]
     errors, f1 = min(cer(want, got) for want in wanted), max(word_f1(want, got) for want in wanted)
@@ -166,7 +168,7 @@ def timed(call: Callable[[], str]) -> tuple[str, float]:
     return call(), round(time.monotonic() - started, 2)
 
 
-async def measure(only: str, with_tesseract: bool) -> tuple[list[Score], list[field.Case]]:
+async def measure(only: str, with_tesseract: bool) -> tuple[list[Score], list[field.FieldCase]]:
     """The pages of the corpus and the files of the field, read by one engine."""
     engine = await loader("cpu")(CpuSettings(_env_file=None))
     scores = await measure_corpus(engine, only, with_tesseract)
@@ -271,7 +273,7 @@ def main() -> int:
     return 0 if met else 1
 
 
-def as_json(scores: list[Score], found: list[field.Case]) -> dict[str, object]:
+def as_json(scores: list[Score], found: list[field.FieldCase]) -> dict[str, object]:
     corpus = {"kinds": by_kind(scores), "all": summary(scores), "verdicts": verdicts(scores)} if scores else {}
     return {
         "pages": [asdict(s) for s in scores],

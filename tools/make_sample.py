@@ -50,7 +50,7 @@ def escaped(text: str) -> str:
     return text.replace("\\", r"\\").replace("(", r"\(").replace(")", r"\)")
 
 
-class Sheet:
+class SampleSheet:
     """A page under construction; ``y`` is where the next line goes, from the top."""
 
     def __init__(self) -> None:
@@ -118,8 +118,8 @@ def lighthouse() -> bytes:
     return out.getvalue()
 
 
-def pages() -> list[Sheet]:
-    first, second = Sheet(), Sheet()
+def pages() -> list[SampleSheet]:
+    first, second = SampleSheet(), SampleSheet()
     first.heading("The Harbour Library", 24)
     first.lines(PARAGRAPHS_1)
     first.heading("What was borrowed", 16)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from shared.contract.document import Page
 from shared.contract.events import JobEvent
-from shared.contract.job import StoredJob, PageSummary, read_job
+from shared.contract.job import PageSummary, StoredJob, read_job
 from shared.contract.worker_status import WorkerStatus
 from shared.store import keyspace
 from shared.store.connect import Client, store_errors

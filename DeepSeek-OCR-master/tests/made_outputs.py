@@ -43,17 +43,17 @@ SHARDS = (
 
 
 @dataclass(frozen=True)
-class Block:
+class MadeBlock:
     label: str
     box: tuple[int, int, int, int]
     text: str
 
 
-def blocks(rng: random.Random) -> list[Block]:
-    return [Block(rng.choice(LABELS), _box(rng), _content(rng)) for _ in range(rng.randint(1, 8))]
+def blocks(rng: random.Random) -> list[MadeBlock]:
+    return [MadeBlock(rng.choice(LABELS), _box(rng), _content(rng)) for _ in range(rng.randint(1, 8))]
 
 
-def raw(found: list[Block]) -> str:
+def raw(found: list[MadeBlock]) -> str:
     return "\n\n".join(f"{marker(b.label, (b.box,))}\n{b.text}" for b in found) + "\n"
 
 

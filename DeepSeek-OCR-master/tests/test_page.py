@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepseek_ocr.boxes import to_pixels
-from deepseek_ocr.page import Block, Figure, PageReader
+from deepseek_ocr.page import OutputBlock, OutputFigure, PageReader
 from deepseek_ocr.parser import marker
 from deepseek_ocr.style import MarkdownStyle
 from deepseek_ocr.tokens import MARKUP
@@ -29,12 +29,12 @@ def markdown(*blocks, **more):
 def test_a_figure_is_a_link_in_the_markdown_and_a_box_in_pixels():
     reader, _ = page(marker("image", ((0, 0, 999, 999), (0, 0, 500, 500))) + "\n\nbelow")
     assert reader.markdown == "![](images/7_0.jpg)\n![](images/7_1.jpg)\n\nbelow"
-    assert reader.figures == [Figure(0, (0, 0, 1000, 2000)), Figure(1, (0, 0, 500, 1001))]
+    assert reader.figures == [OutputFigure(0, (0, 0, 1000, 2000)), OutputFigure(1, (0, 0, 500, 1001))]
 
 
 def test_a_figure_of_a_pixel_is_none_and_the_same_box_is_the_same_figure():
     reader, _ = page(marker("image", ((5, 5, 900, 5),)) + marker("image", BOX) * 3)
-    assert reader.figures == [Figure(0, (0, 0, 1000, 2000))]
+    assert reader.figures == [OutputFigure(0, (0, 0, 1000, 2000))]
     assert [found.text for found in reader.blocks] == ["", *["![](images/7_0.jpg)"] * 3]
 
 
@@ -45,13 +45,13 @@ def test_text_without_markers_has_no_blocks():
 
 def test_text_before_the_first_marker_is_a_block_of_the_whole_page():
     reader, _ = page("Before", block("text", "A"))
-    assert reader.blocks == (Block("text", WHOLE, "Before"), Block("text", WHOLE, "A"))
+    assert reader.blocks == (OutputBlock("text", WHOLE, "Before"), OutputBlock("text", WHOLE, "A"))
 
 
 def test_a_label_that_names_no_kind_of_block_is_the_text_itself():
     reader, _ = page(marker("Hello world", ((10, 10, 20, 20),)))
     assert reader.markdown == "Hello world"
-    assert reader.blocks == (Block("text", (10, 20, 20, 40), "Hello world"),)
+    assert reader.blocks == (OutputBlock("text", (10, 20, 20, 40), "Hello world"),)
 
 
 def test_the_prompt_decides_whether_a_label_is_text():
@@ -68,12 +68,12 @@ def test_located_text_has_one_block_for_each_box():
 
 def test_a_block_whose_boxes_cannot_be_told_is_somewhere_on_the_page():
     reader, _ = page("<|ref|>text<|/ref|>A line")
-    assert reader.blocks == (Block("text", WHOLE, "A line"),)
+    assert reader.blocks == (OutputBlock("text", WHOLE, "A line"),)
 
 
 def test_blocks_without_text_are_left_out():
     reader, _ = page(block("text", " ") + block("equation", "") + block("text", "A"))
-    assert reader.blocks == (Block("text", WHOLE, "A"),)
+    assert reader.blocks == (OutputBlock("text", WHOLE, "A"),)
 
 
 def test_blank_lines_are_collapsed_however_the_stream_is_cut():

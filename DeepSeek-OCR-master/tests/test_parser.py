@@ -6,7 +6,7 @@ from made_outputs import blocks, cut, damaged, raw
 
 from deepseek_ocr.boxes import parse_boxes
 from deepseek_ocr.page import PageReader
-from deepseek_ocr.parser import MAX_LABEL, Marker, Parser, Text, marker, parse
+from deepseek_ocr.parser import MAX_LABEL, Marker, ParsedText, Parser, marker, parse
 from deepseek_ocr.tokens import MARKUP
 
 # An independent statement of what is surely text: what follows neither the beginning of a label nor that of a list.
@@ -29,14 +29,14 @@ def holds(text: str, pieces: list[str]) -> bool:
     return True
 
 
-def read(pieces: list[str]) -> list[Text | Marker]:
+def read(pieces: list[str]) -> list[ParsedText | Marker]:
     parser = Parser()
     events = [event for piece in pieces for event in parser.feed(piece)]
     return [*events, *parser.finish()]
 
 
-def text_of(events: list[Text | Marker]) -> str:
-    return "".join(event.text for event in events if isinstance(event, Text))
+def text_of(events: list[ParsedText | Marker]) -> str:
+    return "".join(event.text for event in events if isinstance(event, ParsedText))
 
 
 def test_a_thousand_outputs_come_back_as_the_blocks_they_were_made_of():
@@ -72,19 +72,19 @@ def test_events_do_not_depend_on_where_the_stream_is_cut():
 
 def test_half_a_tag_is_never_emitted():
     parser = Parser()
-    assert [parser.feed(c) for c in "a<|re"] == [[Text("a")], [], [], [], []]
-    assert parser.feed("d>") == [Text("<|red>")]
+    assert [parser.feed(c) for c in "a<|re"] == [[ParsedText("a")], [], [], [], []]
+    assert parser.feed("d>") == [ParsedText("<|red>")]
 
 
 def test_a_label_that_never_ends_becomes_text_before_the_output_does():
     parser = Parser()
     parser.feed("<|ref|>")
-    assert parser.feed("x" * (MAX_LABEL + 1)) == [Text("x" * (MAX_LABEL + 1))]
+    assert parser.feed("x" * (MAX_LABEL + 1)) == [ParsedText("x" * (MAX_LABEL + 1))]
 
 
 def test_a_label_that_names_no_kind_is_text_and_its_boxes_never_are():
-    assert parse("<|ref|>Hello<|/ref|> there") == [Text("Hello there")]
-    assert parse("<|ref|>Hello<|/ref|><|det|>[[__import__('os'), 1, 2, 3]]<|/det|>") == [Text("Hello")]
+    assert parse("<|ref|>Hello<|/ref|> there") == [ParsedText("Hello there")]
+    assert parse("<|ref|>Hello<|/ref|><|det|>[[__import__('os'), 1, 2, 3]]<|/det|>") == [ParsedText("Hello")]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_label_that_names_no_kind_is_text_and_its_boxes_never_are():
     ],
 )
 def test_a_broken_marker_is_a_marker(written, boxes, text):
-    assert parse(written) == [Marker("text", boxes), Text(text)]
+    assert parse(written) == [Marker("text", boxes), ParsedText(text)]
     assert read(list(written)) != []
     assert text_of(read(list(written))) == text
     assert [event for event in read(list(written)) if isinstance(event, Marker)] == [Marker("text", boxes)]
@@ -133,7 +133,7 @@ def test_a_long_text_in_a_list_of_boxes_is_text():
 
 
 def test_a_list_without_a_label_is_no_text():
-    assert parse("A<|det|>[[1, 2, 3, 4]]<|/det|>B") == [Text("AB")]
+    assert parse("A<|det|>[[1, 2, 3, 4]]<|/det|>B") == [ParsedText("AB")]
 
 
 @pytest.mark.parametrize("line", ["title", "table", "image", "text_1", "code group"])
@@ -155,4 +155,4 @@ def test_a_long_run_of_spaces_in_a_box_list_is_read_quickly():
 
 
 def test_the_end_of_sentence_token_is_no_text():
-    assert parse("done<｜end▁of▁sentence｜>") == [Text("done")]
+    assert parse("done<｜end▁of▁sentence｜>") == [ParsedText("done")]

@@ -29,7 +29,7 @@ NO_SECRETS = {**NO_KEYS, "WEBHOOK_SECRET": ""}
 NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1"}  # onnxruntime's own, on by default in its wheels
 
 
-class Settings(NamedTuple):
+class LocalSettings(NamedTuple):
     """The settings of the processes that a run starts, read once to refuse wrong ones before anything runs."""
 
     gateway: GatewaySettings
@@ -70,7 +70,7 @@ class Plan:
 
 
 def make_plan(
-    settings: Settings, folder: Folder, host: str, port: int, *, once: bool, worker_python: str = sys.executable
+    settings: LocalSettings, folder: Folder, host: str, port: int, *, once: bool, worker_python: str = sys.executable
 ) -> Plan:
     """``once``: no more than one document needs. ``worker_python``: an interpreter that has the engine's packages."""
     gateway, worker = settings

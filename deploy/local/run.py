@@ -14,7 +14,7 @@ from deploy.local.console import Console
 from deploy.local.failure import Failure
 from deploy.local.folder import ROOT, Folder
 from deploy.local.ports import LOOPBACK, free_port, require_free
-from deploy.local.programs import Settings, make_plan
+from deploy.local.programs import LocalSettings, make_plan
 from deploy.local.readiness import wait_ready
 from deploy.local.sample import faults, read
 from deploy.local.signals import Signals, StopRequested
@@ -62,11 +62,11 @@ def _document(name: str | None) -> Path:
         raise Failure(f"{name}: {error.strerror}") from None
 
 
-def _settings() -> Settings:
+def _settings() -> LocalSettings:
     try:
         file = ROOT / ".env"
         WebhookSettings(_env_file=file)
-        return Settings(GatewaySettings(_env_file=file), WorkerSettings(_env_file=file))
+        return LocalSettings(GatewaySettings(_env_file=file), WorkerSettings(_env_file=file))
     except ValidationError as error:
         raise Failure(explain(error)) from None
 

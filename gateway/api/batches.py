@@ -23,7 +23,7 @@ from gateway.dependencies import BaseUrlDep, Caller, CallerDep, SettingsDep, Sto
 from shared.contract import view
 from shared.contract.record import StoredRejection
 from shared.errors import IdempotencyMismatch, NotFound, OCRError, StoreUnavailable
-from shared.store.jobs import StoredBatch, Store
+from shared.store.jobs import Store, StoredBatch
 
 router = APIRouter(prefix="/api/v1/batches", tags=["batches"])
 

@@ -19,7 +19,7 @@ from gateway.streaming.event_hub import EventReader, Hub, moment
 from gateway.streaming.owner_feed import OwnerFeed
 from shared.contract import view
 from shared.contract.events import EventName, JobDone, StatusChanged
-from shared.contract.job import StoredJob, Queue
+from shared.contract.job import Queue, StoredJob
 from shared.contract.states import JobStatus
 from shared.errors import BadOption, NotFound, ResultExpired, StoreUnavailable
 from shared.store.jobs import Store, StoredEvent

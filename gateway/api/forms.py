@@ -20,7 +20,7 @@ from gateway.api.multipart import NAMELESS, read_parts
 from gateway.settings import GatewaySettings
 from shared.contract import page_range
 from shared.contract.job import WebhookTarget
-from shared.contract.options import MathFormat, Mode, Options, Priority, ReadType, TableFormat, TextLayer
+from shared.contract.options import MathFormat, ModeName, Options, Priority, ReadType, TableFormat, TextLayer
 from shared.errors import BadOption, BadPrompt, BadWebhookUrl, FileMissing, PromptTooLong, UnsupportedEncoding
 
 WEBHOOK_EVENTS: Final = ("job.started", "job.succeeded", "job.partial", "job.failed", "job.cancelled")
@@ -62,7 +62,7 @@ PASSWORD: Final = Field(_text("of a PDF that needs one", format="password", maxL
 FIELDS: Final[Mapping[str, Field]] = {
     "type": TYPE,
     "prompt": PROMPT,
-    "mode": Field(_text("resolution, where the engine has modes", enum=[*Mode])),
+    "mode": Field(_text("resolution, where the engine has modes", enum=[*ModeName])),
     "pages": Field(_text("such as 1-3,7; default: all", example="1", maxLength=page_range.MAX_LENGTH)),
     "priority": Field({"type": "string", "enum": [*Priority], "default": Priority.NORMAL}),
     "text_layer": Field(
@@ -215,7 +215,7 @@ def parse_options(fields: Mapping[str, str], settings: GatewaySettings) -> Submi
     """Check every field. Raises an ``OptionError`` that names the first one that cannot be accepted."""
     options = Options(
         type=_choice(ReadType, "type", fields) or ReadType.DOCUMENT,
-        mode=_choice(Mode, "mode", fields),
+        mode=_choice(ModeName, "mode", fields),
         prompt=read_prompt(fields.get("prompt"), settings.max_prompt_length),
         priority=_choice(Priority, "priority", fields) or Priority.NORMAL,
         text_layer=_choice(TextLayer, "text_layer", fields) or TextLayer.IGNORE,

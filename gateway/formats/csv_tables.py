@@ -57,7 +57,7 @@ def _inert(cell: str) -> str:
 
 
 @dataclass(slots=True)
-class _Cell:
+class _CsvCell:
     across: int
     down: int
     text: str = ""
@@ -69,7 +69,7 @@ class _Table:
     taken: set[tuple[int, int]] = field(default_factory=set)
     """Places that a merged cell further up or left covers."""
 
-    def add(self, cell: _Cell) -> None:
+    def add(self, cell: _CsvCell) -> None:
         row = len(self.rows) - 1
         if row < 0:
             self.rows.append([])
@@ -93,7 +93,7 @@ class _Reader(HTMLParser):
         self.tables: list[list[list[str]]] = []
         self._depth = 0
         self._table = _Table()
-        self._cell: _Cell | None = None
+        self._cell: _CsvCell | None = None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag == "table":
@@ -106,7 +106,7 @@ class _Reader(HTMLParser):
         elif self._depth == 1 and tag in ("td", "th"):
             self._end_cell()
             given = dict(attrs)
-            self._cell = _Cell(_span(given.get("colspan")), _span(given.get("rowspan")))
+            self._cell = _CsvCell(_span(given.get("colspan")), _span(given.get("rowspan")))
         elif tag == "br" and self._cell is not None:
             self._cell.text += " "
 

@@ -15,7 +15,7 @@ class ReadType(StrEnum):
     IMAGE = "image"
 
 
-class Mode(StrEnum):
+class ModeName(StrEnum):
     """DeepSeek-OCR's resolution modes; other engines ignore them and say so in ``/models``."""
 
     TINY = "tiny"
@@ -62,7 +62,7 @@ class Options(Frozen):
     """
 
     type: ReadType = ReadType.DOCUMENT
-    mode: Mode | None = None
+    mode: ModeName | None = None
     prompt: str | None = None
     priority: Priority = Priority.NORMAL
     text_layer: TextLayer = TextLayer.IGNORE

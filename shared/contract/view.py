@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from shared.contract.document import Frozen, Usage
-from shared.contract.job import Input, StoredJob, JobFailure, PageSummary, JobProgress, Queue, WebhookTarget
+from shared.contract.job import Input, JobFailure, JobProgress, PageSummary, Queue, StoredJob, WebhookTarget
 from shared.contract.options import Options
 from shared.contract.states import JobStatus
 

@@ -21,7 +21,7 @@ from ulid import ULID
 
 from shared.contract.document import Page
 from shared.contract.events import JobEvent, parse_event
-from shared.contract.job import StoredJob, NewJob, Queue, read_job, record_fields
+from shared.contract.job import NewJob, Queue, StoredJob, read_job, record_fields
 from shared.contract.record import BatchRecord, StoredRejection
 from shared.contract.states import TERMINAL_STATUSES
 from shared.contract.worker_status import WorkerStatus

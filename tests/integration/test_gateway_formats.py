@@ -9,7 +9,7 @@ from gateway.app import create_app
 from gateway.formats.registry import FORMATS, Disposition, Need, ResultFormat, Source
 from ocr_client.choices import FORMATS as CLIENT_FORMATS
 from ocr_client.choices import MODES, PRIORITIES, TYPES
-from shared.contract.options import Mode, Priority, ReadType
+from shared.contract.options import ModeName, Priority, ReadType
 from tests.conftest import make_settings
 from tests.integration.conftest import Script
 from tests.integration.test_gateway_jobs import JOBS, job_of
@@ -78,7 +78,7 @@ def test_every_result_format_is_found_by_its_name_and_has_a_media_type_of_its_ow
 def test_the_command_line_offers_what_the_service_takes() -> None:
     assert set(CLIENT_FORMATS) == set(FORMATS)
     assert set(TYPES) == set(ReadType)
-    assert set(MODES) == set(Mode)
+    assert set(MODES) == set(ModeName)
     assert set(PRIORITIES) == set(Priority)
 
 

@@ -1,4 +1,4 @@
-"""The door: keys at rest, who comes in with which, limits, quotas, tokens, and a start that is refused."""
+"""API keys at rest, who is let in by which, limits, quotas, tokens, and a start that is refused."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Server:
 
 
 @dataclass
-class Claim:
+class HistoryClaim:
     job: str
     token: str
     pages: int
@@ -62,7 +62,7 @@ class Run:
     repeat: Callable[[Run, int, Call, Any], None]
     now: float = 1_000_000.0
     jobs: dict[str, int] = field(default_factory=dict)  # id -> pages
-    claims: list[Claim] = field(default_factory=list)
+    claims: list[HistoryClaim] = field(default_factory=list)
     leases: list[tuple[str, str]] = field(default_factory=list)
     log: list[tuple[Call, Any]] = field(default_factory=list)
 
@@ -90,7 +90,7 @@ class Run:
         if name == "submit" and reply[0] == b"ok":
             self.jobs.setdefault(args[0], args[3])
         elif name == "claim" and reply[0] == b"ok":
-            self.claims.append(Claim(args[0], args[1], self.jobs[args[0]]))
+            self.claims.append(HistoryClaim(args[0], args[1], self.jobs[args[0]]))
         elif name == "webhook_take":
             self.leases += [(reply[i].decode(), str(reply[i + 1])) for i in range(0, len(reply), 2)]
 
@@ -128,7 +128,7 @@ class Run:
         )  # fmt: skip
 
 
-def _page_end(claim: Claim, number: int, more: int) -> tuple[Any, ...]:
+def _page_end(claim: HistoryClaim, number: int, more: int) -> tuple[Any, ...]:
     page, status = 1 + more % claim.pages, ("ok", "ok", "degraded", "failed")[more % 4]
     summary = json.dumps({"number": page, "status": status, "reason": None, "attempts": 1})
     figures = ("1_0.jpg", b"jpeg") if more % 2 else ()
@@ -166,7 +166,7 @@ OF_JOBS: dict[str, Callable[[str, int, int], tuple[Any, ...]]] = {
         f"again-{number}",
     ),
 }
-OF_CLAIMS: dict[str, Callable[[Claim, int, int], tuple[Any, ...]]] = {
+OF_CLAIMS: dict[str, Callable[[HistoryClaim, int, int], tuple[Any, ...]]] = {
     "start": lambda claim, _number, _more: (claim.job, claim.token, "instant"),
     "renew": lambda claim, _number, _more: (LEASE, claim.job, claim.token),
     "page_start": lambda claim, _number, more: (claim.job, claim.token, 1 + more % claim.pages, claim.step()),

@@ -112,7 +112,7 @@ REFUSALS = (Blocked, Unresolved, httpcore.UnsupportedProtocol, httpcore.LocalPro
 
 
 class PublicStays(httpcore.AnyIOBackend):
-    """Connects for real, but to nobody's public address: some spellings lead to a stranger's house, not to ours."""
+    """Connects for real, but to nobody's public address: some spellings lead to other people's servers, not to ours."""
 
     async def connect_tcp(self, host: str, *more: Any, **named: Any) -> httpcore.AsyncNetworkStream:
         if host in NAMES["public.test"]:

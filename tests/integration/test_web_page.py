@@ -43,7 +43,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-class Watched:
+class BrowserTab:
     """A tab, and what it must not do: report an error, or ask another host for anything."""
 
     def __init__(self, browser: Browser, url: str, width: int = 1440, scheme: str = "light") -> None:
@@ -65,8 +65,8 @@ class Watched:
 
 
 @pytest.fixture
-def tab(browser: Browser, url: str) -> Iterator[Watched]:
-    watched = Watched(browser, url)
+def tab(browser: Browser, url: str) -> Iterator[BrowserTab]:
+    watched = BrowserTab(browser, url)
     yield watched
     watched.context.close()
     assert watched.errors == []
@@ -82,7 +82,7 @@ def files(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def opened(tab: Watched, url: str, path: Path) -> Page:
+def opened(tab: BrowserTab, url: str, path: Path) -> Page:
     """The document of one upload, read to its end."""
     page = tab.page
     page.goto(url)
@@ -93,7 +93,7 @@ def opened(tab: Watched, url: str, path: Path) -> Page:
     return page
 
 
-def test_files_are_dropped_watched_and_refused_beside_their_name(tab: Watched, url: str, files: list[Path]) -> None:
+def test_files_are_dropped_watched_and_refused_beside_their_name(tab: BrowserTab, url: str, files: list[Path]) -> None:
     page = tab.page
     page.goto(url)
     expect(page.locator("#status")).to_contain_text("Ready")
@@ -110,7 +110,7 @@ def test_files_are_dropped_watched_and_refused_beside_their_name(tab: Watched, u
     assert re.search(r"\?job=[0-9A-Z]{26}", page.url)
 
 
-def test_a_block_and_its_box_lead_to_each_other(tab: Watched, url: str, files: list[Path]) -> None:
+def test_a_block_and_its_box_lead_to_each_other(tab: BrowserTab, url: str, files: list[Path]) -> None:
     page = opened(tab, url, files[1])
     box = page.locator("#page-1 rect[data-block='0']")
     page.locator("#page-1 .block[data-block='0']").hover()
@@ -120,7 +120,7 @@ def test_a_block_and_its_box_lead_to_each_other(tab: Watched, url: str, files: l
     assert page.url.endswith("#page=1&block=0")
 
 
-def test_a_block_is_corrected_and_stays_so(tab: Watched, url: str, files: list[Path]) -> None:
+def test_a_block_is_corrected_and_stays_so(tab: BrowserTab, url: str, files: list[Path]) -> None:
     page = opened(tab, url, files[1])
     page.locator("#page-1 .block[data-block='0']").dblclick()
     page.get_by_role("dialog").locator("textarea").fill("# Corrected by hand")
@@ -131,7 +131,7 @@ def test_a_block_is_corrected_and_stays_so(tab: Watched, url: str, files: list[P
 
 
 @pytest.mark.parametrize("wanted", ["Markdown", "JSON", "HTML", "Text", "Zip with figures"])
-def test_every_format_is_downloaded(tab: Watched, url: str, files: list[Path], wanted: str) -> None:
+def test_every_format_is_downloaded(tab: BrowserTab, url: str, files: list[Path], wanted: str) -> None:
     page = opened(tab, url, files[1])
     page.get_by_text("Download").click()
     with page.expect_download() as download:
@@ -140,12 +140,12 @@ def test_every_format_is_downloaded(tab: Watched, url: str, files: list[Path], w
 
 
 def test_a_link_opens_the_document_elsewhere_to_read_only(
-    tab: Watched, browser: Browser, url: str, files: list[Path]
+    tab: BrowserTab, browser: Browser, url: str, files: list[Path]
 ) -> None:
     page = opened(tab, url, files[1])
     page.get_by_role("button", name="Share").click()
     link = page.get_by_label("Link").input_value()
-    other = Watched(browser, url)
+    other = BrowserTab(browser, url)
     other.page.goto(link)
     expect(other.page.locator("#page-1 .block").first).to_be_visible()
     expect(other.page.locator("#page-1 img").first).to_be_visible()
@@ -154,7 +154,7 @@ def test_a_link_opens_the_document_elsewhere_to_read_only(
     assert other.errors == []
 
 
-def test_a_document_is_deleted(tab: Watched, url: str, files: list[Path]) -> None:
+def test_a_document_is_deleted(tab: BrowserTab, url: str, files: list[Path]) -> None:
     page = opened(tab, url, files[1])
     address = page.url
     page.get_by_role("button", name="Delete").click()
@@ -164,7 +164,7 @@ def test_a_document_is_deleted(tab: Watched, url: str, files: list[Path]) -> Non
     expect(page.get_by_role("heading", name="no longer here")).to_be_visible()
 
 
-def test_words_in_a_document_are_found(tab: Watched, url: str, files: list[Path]) -> None:
+def test_words_in_a_document_are_found(tab: BrowserTab, url: str, files: list[Path]) -> None:
     page = opened(tab, url, files[1])
     page.locator("#query").fill("PIXELS")
     expect(page.locator(".hit").first).to_be_visible()
@@ -175,7 +175,7 @@ def test_words_in_a_document_are_found(tab: Watched, url: str, files: list[Path]
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 768, 390])
 def test_nobody_is_kept_out(browser: Browser, url: str, files: list[Path], width: int, scheme: str) -> None:
-    tab = Watched(browser, url, width, scheme)
+    tab = BrowserTab(browser, url, width, scheme)
     tab.page.goto(url)
     expect(tab.page.locator("#status")).to_contain_text("Ready")
     empty = Axe().run(tab.page)
@@ -189,7 +189,7 @@ def test_nobody_is_kept_out(browser: Browser, url: str, files: list[Path], width
     assert tab.errors == []
 
 
-def test_the_operators_view_shows_the_worker(tab: Watched, url: str) -> None:
+def test_the_operators_view_shows_the_worker(tab: BrowserTab, url: str) -> None:
     tab.page.goto(f"{url}/#service")
     expect(tab.page.get_by_text("Workers ready")).to_be_visible()
     expect(tab.page.locator("table").first).to_contain_text("instant")

@@ -1,4 +1,4 @@
-"""The engine of the house tests: the real one, which says what a file holds. ``ENGINE=tests.vllm.forced:load``.
+"""The engine of test_service: the real one, which says what a file holds. ``ENGINE=tests.vllm.forced:load``.
 
 ``OCR_TEST_ANSWERS`` names a JSON list of answers; each request takes the next one, and all later ones the last.
 """

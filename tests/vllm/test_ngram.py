@@ -20,7 +20,7 @@ from worker.engines.vllm_host.ngram_rows import RuleRows
 SLOTS, MAX_LEN, VOCABULARY = 8, 400, 50
 
 
-class Batch:
+class TokenBatch:
     """``SLOTS`` requests in random slots, with rules and outputs such that many have something to ban."""
 
     def __init__(self, rng: random.Random) -> None:
@@ -72,7 +72,7 @@ def found(logits: torch.Tensor) -> list[set[int]]:
     return [set(row.isinf().nonzero().flatten().tolist()) for row in logits]
 
 
-def rows_of(batch: Batch) -> RuleRows:
+def rows_of(batch: TokenBatch) -> RuleRows:
     rows = RuleRows(SLOTS, MAX_LEN, torch.device("cpu"))
     for slot in range(SLOTS):
         assert rows.add_request(slot, batch.params(slot)) == (batch.rules[slot] is not None)
@@ -83,7 +83,7 @@ def rows_of(batch: Batch) -> RuleRows:
 def test_the_twin_bans_what_the_reference_bans_on_ten_thousand_sequences() -> None:
     rng, bans = random.Random(3), 0
     for _ in range(10_000 // SLOTS):
-        batch = Batch(rng)
+        batch = TokenBatch(rng)
         logits = torch.zeros(SLOTS, VOCABULARY)
         slots_np = batch.slots.numpy()
         rows_of(batch).apply(logits, batch.slots, slots_np, batch.tokens, batch.prompt_len, batch.total_len)
@@ -95,13 +95,13 @@ def test_the_twin_bans_what_the_reference_bans_on_ten_thousand_sequences() -> No
 KERNEL = """
 import os, random, sys, torch
 os.environ["TRITON_INTERPRET"] = "1"
-from tests.vllm.test_ngram import MAX_LEN, SLOTS, VOCABULARY, Batch, found, rows_of
+from tests.vllm.test_ngram import MAX_LEN, SLOTS, VOCABULARY, TokenBatch, found, rows_of
 from worker.engines.vllm_host.ngram_kernel import ban
 
 rng, bans = random.Random(int(sys.argv[1])), 0
 history, copied = torch.zeros((SLOTS, MAX_LEN), dtype=torch.int32), torch.zeros((SLOTS, 2), dtype=torch.int32)
 for number in range(int(sys.argv[2]) // SLOTS):
-    batch = Batch(rng)
+    batch = TokenBatch(rng)
     rules = rows_of(batch)._rules
     rules[:, 2] = number + 1  # new requests in slots that hold what the batch before left there
     whole = batch.total_len.clone()
@@ -161,7 +161,7 @@ def test_model_runner_v2_takes_the_rule_as_its_logits_processor() -> None:
     validate = build_custom_logits_processors_params_validator([V2_PROCESSOR])
     with pytest.raises(vllm.exceptions.VLLMValidationError, match="positive"):
         validate(SimpleNamespace(extra_args={"ngram_size": 0}))
-    batch = Batch(random.Random(5))
+    batch = TokenBatch(random.Random(5))
     gpu = lambda tensor: SimpleNamespace(gpu=tensor)  # noqa: E731
     state = LogitsProcRequestState(
         torch.device("cpu"), SLOTS, VOCABULARY, gpu(batch.tokens), gpu(batch.prompt_len), gpu(batch.prompt_len),

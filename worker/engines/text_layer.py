@@ -10,7 +10,7 @@ from worker.engines.base import PageImage, PageRead, TextPiece
 from worker.engines.cpu.joining import row_text, run_on, vocabulary
 from worker.engines.cpu.lines import Line, Row, union
 from worker.engines.cpu.order import columns
-from worker.engines.cpu.paragraphs import Part, parts
+from worker.engines.cpu.paragraphs import ParagraphPart, parts
 from worker.engines.escape import escaped
 
 LARGE = 1.35
@@ -35,9 +35,9 @@ def line_of(piece: TextPiece) -> Line:
     return Line(*piece.box, piece.text, piece.box)
 
 
-def _parts(rows: Sequence[Row], known: frozenset[str], usual: float) -> list[Part]:
+def _parts(rows: Sequence[Row], known: frozenset[str], usual: float) -> list[ParagraphPart]:
     """Paragraphs and lists between the headings."""
-    found: list[Part] = []
+    found: list[ParagraphPart] = []
     some: list[Row] = []
     for row in rows:
         if not _is_title(row, usual):
@@ -54,15 +54,18 @@ def _is_title(row: Row, usual: float) -> bool:
     return row.height > LARGE * usual and len(text) <= TITLE_CHARACTERS and any(sign.isalpha() for sign in text)
 
 
-def _with_title(found: list[Part], row: Row, known: frozenset[str]) -> list[Part]:
+def _with_title(found: list[ParagraphPart], row: Row, known: frozenset[str]) -> list[ParagraphPart]:
     """A heading of its own, or the next line of the one before it."""
     above = found[-1] if found and found[-1].kind == "title" else None
     if above is not None and row.y0 - above.rows[-1].y1 < 0.5 * row.height:
-        return [*found[:-1], Part("title", (*above.rows, row), run_on(above.text, escaped(row_text(row)), known))]
-    return [*found, Part("title", (row,), "# " + escaped(row_text(row)))]
+        return [
+            *found[:-1],
+            ParagraphPart("title", (*above.rows, row), run_on(above.text, escaped(row_text(row)), known)),
+        ]
+    return [*found, ParagraphPart("title", (row,), "# " + escaped(row_text(row)))]
 
 
-def _block(part: Part, size: tuple[int, int]) -> Block:
+def _block(part: ParagraphPart, size: tuple[int, int]) -> Block:
     left, top, right, bottom = union(piece.box for row in part.rows for piece in row.pieces)
     x0, y0 = min(max(0, int(left)), size[0] - 1), min(max(0, int(top)), size[1] - 1)
     box: Box = (x0, y0, max(x0 + 1, min(size[0], round(right))), max(y0 + 1, min(size[1], round(bottom))))

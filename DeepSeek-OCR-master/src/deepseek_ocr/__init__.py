@@ -2,8 +2,8 @@
 
 from deepseek_ocr.counting import CountingGuard
 from deepseek_ocr.modes import DEFAULT, GUNDAM, MODES, Mode
-from deepseek_ocr.page import Block, Figure, PageReader
-from deepseek_ocr.parser import Marker, Parser, Text, parse
+from deepseek_ocr.page import OutputBlock, OutputFigure, PageReader
+from deepseek_ocr.parser import Marker, ParsedText, Parser, parse
 from deepseek_ocr.prompts import PROMPTS, PromptError, custom, labels_are_text, locate
 from deepseek_ocr.repetition import NGRAM, NGramRule, RepetitionGuard
 from deepseek_ocr.style import MarkdownStyle
@@ -14,18 +14,18 @@ __all__ = [
     "MODES",
     "NGRAM",
     "PROMPTS",
-    "Block",
     "CountingGuard",
-    "Figure",
     "MarkdownStyle",
     "Marker",
     "Mode",
     "NGramRule",
+    "OutputBlock",
+    "OutputFigure",
     "PageReader",
+    "ParsedText",
     "Parser",
     "PromptError",
     "RepetitionGuard",
-    "Text",
     "custom",
     "labels_are_text",
     "locate",

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from deepseek_ocr import formulas
 from deepseek_ocr.style import MarkdownStyle
-from deepseek_ocr.units import Kind, Line, Span
+from deepseek_ocr.units import Kind, Span, UnitLine
 
 INLINE, DISPLAY = "\ufdd0", "\ufdd1"
 """Stand for a formula while the rules run. Unicode says that they are no characters; ``without_marks`` sees to it."""
@@ -55,7 +55,7 @@ def without_marks(text: str) -> str:
     return text.replace(INLINE, "\ufffd").replace(DISPLAY, "\ufffd")
 
 
-def set_aside(line: Line, *, own_lines: bool) -> tuple[str, list[Span]]:
+def set_aside(line: UnitLine, *, own_lines: bool) -> tuple[str, list[Span]]:
     """The line's text with a sign for every formula and piece of code, and those in order.
 
     ``own_lines``: a displayed formula may stand on lines of its own here. A number in the brackets of one, with other
@@ -75,7 +75,7 @@ def set_aside(line: Line, *, own_lines: bool) -> tuple[str, list[Span]]:
     return text + line.text[at:], spans
 
 
-def _between(line: Line) -> Iterator[str]:
+def _between(line: UnitLine) -> Iterator[str]:
     at = 0
     for span in line.spans:
         yield line.text[at : span.start]

@@ -15,14 +15,14 @@ from deepseek_ocr.parser import Event, Marker, Parser
 from deepseek_ocr.style import DEFAULT_STYLE, MarkdownStyle
 from deepseek_ocr.writer import PARAGRAPH, BlockWriter, Written
 
-__all__ = ["LABELS", "Block", "Figure", "PageReader", "image_link"]
+__all__ = ["LABELS", "OutputBlock", "OutputFigure", "PageReader", "image_link"]
 
 MIN_FIGURE = 3
 """Pixels each way below which a figure is a line that the model took for a picture."""
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class OutputBlock:
     """``bbox`` in pixels of the page, the whole page where the model gave none. ``text`` is Markdown; of an ``image``
     it is its links."""
 
@@ -32,7 +32,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class OutputFigure:
     index: int
     bbox: Box
 
@@ -56,7 +56,7 @@ class PageReader:
     link: Callable[[int], str] = image_link
     style: MarkdownStyle = DEFAULT_STYLE
     kinds: bool = True
-    figures: list[Figure] = field(default_factory=list)
+    figures: list[OutputFigure] = field(default_factory=list)
     _parser: Parser = field(init=False)
     _opened: list[_Open] = field(default_factory=list)
     _current: _Open = field(init=False)
@@ -79,7 +79,7 @@ class PageReader:
         return "".join(self._given)
 
     @property
-    def blocks(self) -> tuple[Block, ...]:
+    def blocks(self) -> tuple[OutputBlock, ...]:
         """In reading order, without those that have no text (pictures stay)."""
         whole = (0, 0, self.width, self.height)
         marked = any(opened.label for opened in self._opened)
@@ -110,7 +110,7 @@ class PageReader:
             return ""
         known = next((figure for figure in self.figures if figure.bbox == box), None)
         if known is None:
-            known = Figure(len(self.figures), box)
+            known = OutputFigure(len(self.figures), box)
             self.figures.append(known)
         return f"![]({self.link(known.index)})"
 
@@ -165,9 +165,9 @@ class _Open:
     held: list[str] = field(default_factory=list)
     heir: _Open | None = None
 
-    def blocks(self, whole: Box) -> Iterator[Block]:
+    def blocks(self, whole: Box) -> Iterator[OutputBlock]:
         text = "".join(self.pieces)
         if not text and self.label != "image":
             return
         boxes = self.boxes if self.is_text else (union(self.boxes),) if self.boxes else (whole,)
-        yield from (Block(self.label or "text", box, text) for box in boxes)
+        yield from (OutputBlock(self.label or "text", box, text) for box in boxes)

@@ -30,7 +30,7 @@ _TEXT_BELOW = re.compile(r"\n[\s\[\]0-9,.\-]*[^\s\[\]0-9,.\-]")
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class ParsedText:
     text: str
 
 
@@ -46,7 +46,7 @@ class Marker:
     is_text: bool = field(default=False, compare=False)
 
 
-Event = Text | Marker
+Event = ParsedText | Marker
 
 
 class _State(Enum):
@@ -91,12 +91,12 @@ class Parser:
             return
         match self._state:
             case _State.TEXT:
-                yield Text(text)
+                yield ParsedText(text)
             case _State.BETWEEN:
                 self._parts.append(text)
                 if below := self._taken().strip() and self._taken():
                     yield from self._unclosed()
-                    yield Text(below)
+                    yield ParsedText(below)
             case _:
                 yield from self._collect(text)
 
@@ -152,7 +152,7 @@ class Parser:
                 if end is not None:
                     text += self._taken()[end:]
                 if text:
-                    yield Text(text)
+                    yield ParsedText(text)
         self._reset()
 
     def _unclosed_label(self, label: str) -> Iterator[Event]:
@@ -160,7 +160,7 @@ class Parser:
         if found:
             yield Marker(found[0], ())
         if text := found[1] if found else label:
-            yield Text(text)
+            yield ParsedText(text)
 
     def _end(self) -> Iterator[Event]:
         """The output ends: a marker that was cut is no text."""
@@ -177,7 +177,7 @@ class Parser:
         elif found:
             yield Marker(self._label, found, is_text=True)
         elif self._label:
-            yield Text(self._label)
+            yield ParsedText(self._label)
 
     def _taken(self) -> str:
         return "".join(self._parts)
@@ -212,8 +212,8 @@ def _safe_end(text: str, start: int) -> int:
 def _joined(events: Iterator[Event] | tuple[Event, ...]) -> list[Event]:
     found: list[Event] = []
     for event in events:
-        if isinstance(event, Text) and found and isinstance(found[-1], Text):
-            found[-1] = Text(found[-1].text + event.text)
+        if isinstance(event, ParsedText) and found and isinstance(found[-1], ParsedText):
+            found[-1] = ParsedText(found[-1].text + event.text)
         else:
             found.append(event)
     return found

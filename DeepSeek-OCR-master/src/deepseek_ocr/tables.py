@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from deepseek_ocr import clean, formulas
 from deepseek_ocr.style import MarkdownStyle
-from deepseek_ocr.units import Kind, Line, Span, first_unit
+from deepseek_ocr.units import Kind, Span, UnitLine, first_unit
 
 Rows = list[list[str]]
 
@@ -34,7 +34,7 @@ def written(html: str, style: MarkdownStyle) -> str:
     return "\n".join((lines[0], _row(["---"] * len(rows[0])), *lines[1:]))
 
 
-def from_pipes(lines: Sequence[Line], style: MarkdownStyle) -> str | None:
+def from_pipes(lines: Sequence[UnitLine], style: MarkdownStyle) -> str | None:
     """A table that is written in pipes, every row with as many cells as the longest; None if it is no table."""
     rows = [_pipe_cells(line, style) for line in lines]
     if len(rows) < 2 or not all(_DASHES.fullmatch(cell) for cell in rows[1]):
@@ -44,7 +44,7 @@ def from_pipes(lines: Sequence[Line], style: MarkdownStyle) -> str | None:
     return "\n".join(_row([*row, *[""] * (width - len(row))]) for row in (rows[0], rule, *rows[2:]))
 
 
-def _pipe_cells(line: Line, style: MarkdownStyle) -> list[str]:
+def _pipe_cells(line: UnitLine, style: MarkdownStyle) -> list[str]:
     text, spans = clean.set_aside(line, own_lines=False)
     inner = re.sub(r"^\s*\||(?<!\\)\|\s*$", "", text)
     cells = []
@@ -129,7 +129,7 @@ def _told_apart(text: str) -> Iterator[tuple[str, Span | None]]:
     at = start = 0
     for piece in _ANY_TAG.split(text):
         unit = None if _ANY_TAG.fullmatch(piece) else first_unit(piece.replace("\n", " "), last=True)
-        for span in unit[0].spans if unit and isinstance(unit[0], Line) else ():
+        for span in unit[0].spans if unit and isinstance(unit[0], UnitLine) else ():
             yield text[at : start + span.start], Span(span.kind, start + span.start, start + span.end, span.body)
             at = start + span.end
         start += len(piece)

@@ -36,7 +36,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class UnitLine:
     """``text`` without its line end. ``ended``: there was one, so the next line goes on in the same paragraph."""
 
     text: str
@@ -51,7 +51,7 @@ class Table:
     html: str
 
 
-Unit = Line | Table
+Unit = UnitLine | Table
 
 
 def first_unit(text: str, *, last: bool, verbatim: bool = False) -> tuple[Unit, int] | None:
@@ -63,7 +63,7 @@ def first_unit(text: str, *, last: bool, verbatim: bool = False) -> tuple[Unit, 
     at = 0
     while stop := _STOP.search(text, at):
         if stop[0] == "\n":
-            return Line(text[: stop.start()], tuple(spans)), stop.end()
+            return UnitLine(text[: stop.start()], tuple(spans)), stop.end()
         if verbatim:
             at = stop.end()
         elif stop[0].lower() == "<table":
@@ -76,12 +76,12 @@ def first_unit(text: str, *, last: bool, verbatim: bool = False) -> tuple[Unit, 
             if span:
                 spans.append(span)
             at = span.end if span else stop.end()
-    return (Line(text, tuple(spans), ended=False), len(text)) if last and text else None
+    return (UnitLine(text, tuple(spans), ended=False), len(text)) if last and text else None
 
 
 def _table(text: str, start: int, spans: tuple[Span, ...], *, last: bool) -> tuple[Unit, int] | None:
     if text[:start].strip():
-        return Line(text[:start], spans, ended=False), start
+        return UnitLine(text[:start], spans, ended=False), start
     depth = 0
     for tag in _TABLE_TAG.finditer(text, start):
         depth += -1 if tag[1] else 1

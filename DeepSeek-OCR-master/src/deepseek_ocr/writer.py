@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from deepseek_ocr import clean, tables
 from deepseek_ocr.labels import HEADINGS
 from deepseek_ocr.style import MarkdownStyle
-from deepseek_ocr.units import Kind, Line, Span, Table, first_unit
+from deepseek_ocr.units import Kind, Span, Table, UnitLine, first_unit
 
 PARAGRAPH, LINE = "\n\n", "\n"
 FENCE = "```"
@@ -43,7 +43,7 @@ class BlockWriter:
     _in_list: bool = False
     _in_code: bool = False
     _reference: int | None = None
-    _rows: list[Line] = field(default_factory=list)
+    _rows: list[UnitLine] = field(default_factory=list)
 
     def feed(self, text: str) -> Iterator[Written]:
         """What is final after ``text``."""
@@ -73,7 +73,7 @@ class BlockWriter:
         yield from self._pipe_table()
         yield self._given_apart(tables.written(table.html, self.style), is_table=True)
 
-    def _line(self, line: Line) -> Iterator[Written]:
+    def _line(self, line: UnitLine) -> Iterator[Written]:
         text = line.text.strip()
         if text.startswith("|") and not self._in_code:
             self._rows.append(line)
@@ -98,12 +98,12 @@ class BlockWriter:
         for row in rows:
             yield from self._written(row)
 
-    def _given(self, text: str, line: Line) -> Written:
+    def _given(self, text: str, line: UnitLine) -> Written:
         gap, self._started = self._gap, True
         self._gap = clean.BREAK if line.text.endswith("  ") and not self._in_code else LINE
         return Written(gap, text)
 
-    def _written(self, line: Line) -> Iterator[Written]:
+    def _written(self, line: UnitLine) -> Iterator[Written]:
         own_lines = not (self._is_heading(line.text) or line.text.lstrip().startswith("|"))
         text, spans = clean.set_aside(line, own_lines=own_lines)
         centred = clean.is_centred(text)
@@ -114,7 +114,7 @@ class BlockWriter:
             spans = spans[count:]
         self._gap = PARAGRAPH if centred else self._gap
 
-    def _part(self, text: str, spans: list[Span], line: Line) -> Iterator[Written]:
+    def _part(self, text: str, spans: list[Span], line: UnitLine) -> Iterator[Written]:
         """One paragraph of a line: text and the displayed formulas in it, in turn."""
         text = self._ruled(text.rstrip())
         pieces = text.split(clean.DISPLAY)

@@ -1,4 +1,4 @@
-"""The door: what is accepted, what is refused and by which rule, decided in a helper process or here alike."""
+"""Uploads: what is accepted, what is refused and by which rule, decided in a helper process or here alike."""
 
 from __future__ import annotations
 

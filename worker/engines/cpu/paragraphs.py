@@ -33,7 +33,7 @@ TABLE_ROWS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ParagraphPart:
     """Rows that make one block, and its Markdown."""
 
     kind: str
@@ -146,28 +146,28 @@ def leaves(row: Row, before: Row, piece: Piece, *, ended: bool) -> bool:
     return stopped or indented
 
 
-def parts(rows: Sequence[Row], known: frozenset[str], column: float = 0.0) -> list[Part]:
+def parts(rows: Sequence[Row], known: frozenset[str], column: float = 0.0) -> list[ParagraphPart]:
     """The blocks of a column without titles, figures and the tables that the layout model saw.
 
     ``column``: the x at which the column ends on the right, as far as that is known.
     """
-    found: list[Part] = []
+    found: list[ParagraphPart] = []
     for stretch in code_or_text(rows):
         if code.is_code(stretch):
-            found.append(Part("code", tuple(stretch), code.markdown(stretch)))
+            found.append(ParagraphPart("code", tuple(stretch), code.markdown(stretch)))
         else:
             found.extend(tables_and_prose(stretch, known, column))
     return found
 
 
-def tables_and_prose(rows: Sequence[Row], known: frozenset[str], column: float) -> list[Part]:
+def tables_and_prose(rows: Sequence[Row], known: frozenset[str], column: float) -> list[ParagraphPart]:
     """Rows that fall apart into cells, three or more in a row, are a table."""
-    found: list[Part] = []
+    found: list[ParagraphPart] = []
     waiting: list[Row] = []
     for apart, some in cell_rows(rows):
         if apart and len(some) >= TABLE_ROWS and (cells := tables.small_table(some)):
             found.extend(prose(waiting, known, column))
-            found.append(Part("table", tuple(some), tables.markdown(cells)))
+            found.append(ParagraphPart("table", tuple(some), tables.markdown(cells)))
             waiting = []
         else:
             waiting.extend(some)
@@ -213,8 +213,8 @@ def merged_text(stretches: list[list[Row]]) -> list[list[Row]]:
     return found
 
 
-def prose(rows: Sequence[Row], known: frozenset[str], column: float) -> list[Part]:
-    found: list[Part] = []
+def prose(rows: Sequence[Row], known: frozenset[str], column: float) -> list[ParagraphPart]:
+    found: list[ParagraphPart] = []
     items: list[Piece] = []
     for run in runs(rows):
         for piece in pieces(run, listed=bool(items), column=column):
@@ -224,7 +224,7 @@ def prose(rows: Sequence[Row], known: frozenset[str], column: float) -> list[Par
             if items:
                 found.append(as_list(items, known))
                 items = []
-            found.append(Part("text", tuple(piece.rows), flowing(piece, known)))
+            found.append(ParagraphPart("text", tuple(piece.rows), flowing(piece, known)))
     return [*found, as_list(items, known)] if items else found
 
 
@@ -240,14 +240,14 @@ def flowing(piece: Piece, known: frozenset[str]) -> str:
     return HARD_BREAK.join(escaped(line) for line in lines)
 
 
-def as_list(items: Sequence[Piece], known: frozenset[str]) -> Part:
+def as_list(items: Sequence[Piece], known: frozenset[str]) -> ParagraphPart:
     first = row_text(items[0].rows[0])
     if len(items) == 1 and (number := _NUMBER.match(first)) and number.group(1) != "1":
         # "12. March 2024", "1986. A great year": one number is no list.
-        return Part("text", tuple(items[0].rows), flowing(items[0], known))
+        return ParagraphPart("text", tuple(items[0].rows), flowing(items[0], known))
     depths = nesting([item.rows[0] for item in items])
     texts = [item_text(item, depth, known) for item, depth in zip(items, depths, strict=True)]
-    return Part("list", tuple(row for item in items for row in item.rows), "\n".join(texts))
+    return ParagraphPart("list", tuple(row for item in items for row in item.rows), "\n".join(texts))
 
 
 def nesting(rows: Sequence[Row]) -> list[int]:

@@ -17,7 +17,7 @@ from worker.engines.cpu.joining import row_text, run_on, vocabulary
 from worker.engines.cpu.layout import Hint
 from worker.engines.cpu.lines import Line, Row, line_height, rows, union
 from worker.engines.cpu.order import Column, columns
-from worker.engines.cpu.paragraphs import Part, is_page_number, parts
+from worker.engines.cpu.paragraphs import ParagraphPart, is_page_number, parts
 from worker.engines.cpu.regions import Region, find_regions, label_of, with_stand_ins
 from worker.engines.escape import escaped
 
@@ -75,7 +75,7 @@ class Composer:
         self.known = vocabulary([line.text for line in scene.lines])
         self.figures: list[FigureCrop] = []
 
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[ParagraphPart]:
         """The page in reading order: what heads it, its columns, what foots it."""
         everything = with_stand_ins(self.scene.lines, self.regions)
         # Writing up or down the margin would stand in every gutter's way; it is read last.
@@ -89,7 +89,7 @@ class Composer:
         body = columns([line for line in lines if id(line) not in aside])
         right = self.right_edges(body)
         found = [part for column, x in zip(body, right, strict=True) for part in self.column_parts(column.rows, x)]
-        on_end = [Part("text", (Row((line,)),), escaped(line.text)) for line in on_end_lines]
+        on_end = [ParagraphPart("text", (Row((line,)),), escaped(line.text)) for line in on_end_lines]
         return [*self.margin_parts(header, "header"), *found, *on_end, *self.margin_parts(footer, "footer")]
 
     def margin(self, line: Line) -> str | None:
@@ -107,11 +107,11 @@ class Composer:
         below = (other for other in self.scene.lines if line.y1 - line.height / 2 < other.y0 < line.y1 + line.height)
         return not any(other.x0 < line.x1 and line.x0 < other.x1 for other in below)
 
-    def margin_parts(self, lines: Sequence[Line], kind: str) -> list[Part]:
+    def margin_parts(self, lines: Sequence[Line], kind: str) -> list[ParagraphPart]:
         found = []
         for row in rows(lines):
             text = row_text(row)
-            found.append(Part("page_number" if is_page_number(text) else kind, (row,), escaped(text)))
+            found.append(ParagraphPart("page_number" if is_page_number(text) else kind, (row,), escaped(text)))
         return found
 
     def right_edges(self, body: Sequence[Column]) -> list[float]:
@@ -121,16 +121,16 @@ class Composer:
         alone = all(min(row.x0 for row in column.rows) < left + 10 * self.height for column in body)
         return [max(x, self.scene.image.width - left) for x in own] if alone else own
 
-    def column_parts(self, column: Sequence[Row], right: float) -> list[Part]:
-        found: list[Part] = []
+    def column_parts(self, column: Sequence[Row], right: float) -> list[ParagraphPart]:
+        found: list[ParagraphPart] = []
         for kind, group in groupby(column, key=self.kind):
             some = list(group)
             if kind == "region":
-                found.extend(Part("region", (row,), "") for row in some)
+                found.extend(ParagraphPart("region", (row,), "") for row in some)
             elif kind == "title":
                 found.extend(self.titles(some))
             elif kind in ("image_caption", "table_caption"):
-                found.append(Part(kind, tuple(some), escaped(self.joined(some))))
+                found.append(ParagraphPart(kind, tuple(some), escaped(self.joined(some))))
             else:
                 found.extend(parts(some, self.known, right))
         return found
@@ -146,7 +146,7 @@ class Composer:
     def is_large(self, row: Row) -> bool:
         return row.height > 1.45 * self.height and any(c.isalpha() for c in row_text(row))
 
-    def titles(self, some: Sequence[Row]) -> list[Part]:
+    def titles(self, some: Sequence[Row]) -> list[ParagraphPart]:
         """Rows of a title; those of one size, set close, are one title."""
         found: list[list[Row]] = []
         for row in some:
@@ -160,10 +160,10 @@ class Composer:
         alike = abs(above.height - row.height) < 0.2 * above.height
         return alike and row.y0 - above.y1 < 0.5 * row.height and not row_text(row)[:1].isdigit()
 
-    def title(self, group: Sequence[Row]) -> Part:
+    def title(self, group: Sequence[Row]) -> ParagraphPart:
         level = self.level(group)
         text = "#" * level + " " + escaped(self.joined(group))
-        return Part("title" if level == 1 else "sub_title", tuple(group), text)
+        return ParagraphPart("title" if level == 1 else "sub_title", tuple(group), text)
 
     def level(self, group: Sequence[Row]) -> int:
         """By the number of the section where there is one, else by size."""
@@ -177,7 +177,7 @@ class Composer:
             text = run_on(text, row_text(row), self.known)
         return text
 
-    def block(self, part: Part) -> Block:
+    def block(self, part: ParagraphPart) -> Block:
         if part.kind == "region":
             return self.region_block(self.regions[part.rows[0].region or 0])
         pieces = [piece for row in part.rows for piece in row.pieces]

@@ -6,7 +6,7 @@ import os
 from importlib.util import find_spec
 
 V2 = "VLLM_USE_V2_MODEL_RUNNER"
-V1_PROCESSOR = "worker.engines.vllm_host.ngram_v1:NoRepeatNGram"
+V1_PROCESSOR = "worker.engines.vllm_host.ngram_v1:NoRepeatNGramV1"
 V2_PROCESSOR = "worker.engines.vllm_host.ngram_v2:NoRepeatNGram"
 
 

@@ -15,7 +15,7 @@ from vllm.v1.sample.logits_processor.builtin import process_dict_updates
 from worker.engines.vllm_host.ngram import Rule, banned, rule_of
 
 
-class NoRepeatNGram(LogitsProcessor):  # type: ignore[misc]
+class NoRepeatNGramV1(LogitsProcessor):  # type: ignore[misc]
     @classmethod
     def validate_params(cls, sampling_params: Any) -> None:
         rule_of(sampling_params.extra_args)

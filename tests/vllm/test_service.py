@@ -1,4 +1,4 @@
-"""Upload to stored page through the whole house: gateway, Redis, worker, the real engine saying chosen answers."""
+"""Upload to stored page through the whole service: gateway, Redis, worker, the real engine saying chosen answers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LONG = " ".join(f"{i * 7919 % 100003}" for i in range(4000))
 
 
 @dataclass
-class House:
+class VllmService:
     folder: Path
     valkey: Valkey
     gateway: Gateway
@@ -84,31 +84,31 @@ def upload() -> tuple[str, bytes, str]:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    folder = tmp_path_factory.mktemp("house")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmService]:
+    folder = tmp_path_factory.mktemp("service")
     valkey = Valkey(folder)
     gateway = Gateway(folder, valkey.url)
     try:
         gateway.wait_ready()
-        yield House(folder, valkey, gateway)
+        yield VllmService(folder, valkey, gateway)
     finally:
         gateway.stop()
         valkey.stop()
 
 
 @pytest.fixture(scope="module")
-def answering(house: House) -> Iterator[Worker]:
+def answering(service: VllmService) -> Iterator[Worker]:
     """It says these four, and then without end: the last test kills its engine meanwhile."""
-    made = house.worker(ANSWER, ANSWER, LOOP, ANSWER, LONG)
+    made = service.worker(ANSWER, ANSWER, LOOP, ANSWER, LONG)
     yield made
     made.stop(60)
 
 
-def test_an_upload_becomes_stored_markdown_blocks_and_figures(house: House, answering: Worker) -> None:
-    job = house.ended(house.submit(mode="base"))
+def test_an_upload_becomes_stored_markdown_blocks_and_figures(service: VllmService, answering: Worker) -> None:
+    job = service.ended(service.submit(mode="base"))
     assert (job["status"], job["engine"]) == ("succeeded", "deepseek-ocr")
     assert job["usage"]["prompt_tokens"] > 274
-    (read,) = house.get(f"/api/v1/jobs/{job['id']}/result?format=json").json()["pages"]
+    (read,) = service.get(f"/api/v1/jobs/{job['id']}/result?format=json").json()["pages"]
     assert read["markdown"] == MARKDOWN
     assert [(block["type"], block["bbox"]) for block in read["blocks"]] == [
         ("title", [100, 70, 900, 140]), ("text", [100, 280, 900, 700]), ("image", [0, 840, 499, 1400]),
@@ -116,48 +116,48 @@ def test_an_upload_becomes_stored_markdown_blocks_and_figures(house: House, answ
     assert read["figures"] == [{"name": "1_0.jpg", "bbox": [0, 840, 499, 1400]}]
 
 
-def test_the_original_call_streams_the_text_as_it_is_generated(house: House, answering: Worker) -> None:
-    with httpx.stream("POST", f"{house.gateway.url}/api/v1/ocr", files={"file": upload()}, timeout=90) as answer:
+def test_the_original_call_streams_the_text_as_it_is_generated(service: VllmService, answering: Worker) -> None:
+    with httpx.stream("POST", f"{service.gateway.url}/api/v1/ocr", files={"file": upload()}, timeout=90) as answer:
         assert answer.status_code == 200
         events = [json.loads(line[5:]) for line in answer.iter_lines() if line.startswith("data:")]
     assert "".join(event.get("text", "") for event in events).strip() == MARKDOWN
     assert events[-1] == {"done": True}
 
 
-def test_a_page_that_looped_is_read_again_and_watchers_are_told(house: House, answering: Worker) -> None:
-    job = house.ended(house.submit())
+def test_a_page_that_looped_is_read_again_and_watchers_are_told(service: VllmService, answering: Worker) -> None:
+    job = service.ended(service.submit())
     assert (job["status"], job["pages"][0]["attempts"]) == ("succeeded", 2)
-    before, _, after = house.get(f"/api/v1/jobs/{job['id']}/events").text.partition("event: page.restarted")
+    before, _, after = service.get(f"/api/v1/jobs/{job['id']}/events").text.partition("event: page.restarted")
     assert said(before).startswith("never and never again")
     assert said(after) == MARKDOWN
 
 
-def test_health_and_models_speak_of_this_engine(house: House, answering: Worker) -> None:
-    health = wait_until(lambda: (found := house.get("/health")).is_success and found.json())
+def test_health_and_models_speak_of_this_engine(service: VllmService, answering: Worker) -> None:
+    health = wait_until(lambda: (found := service.get("/health")).is_success and found.json())
     assert health == {"status": "healthy", "engine_ready": True, "gpu_memory_used": None}
-    models = house.get("/models").json()
+    models = service.get("/models").json()
     assert models["model"] == "deepseek-ai/DeepSeek-OCR"
     assert models["modes"] == ["tiny", "small", "base", "large", "gundam"]
 
 
-def test_an_engine_killed_under_a_page_costs_the_worker_not_the_job(house: House, answering: Worker) -> None:
-    job = house.submit()
-    wait_until(lambda: "event: token" in _some_events(house, job), 60, "a first token")
+def test_an_engine_killed_under_a_page_costs_the_worker_not_the_job(service: VllmService, answering: Worker) -> None:
+    job = service.submit()
+    wait_until(lambda: "event: token" in _some_events(service, job), 60, "a first token")
     (core,) = (
         child for child in psutil.Process(answering.pid).children(recursive=True) if "EngineCore" in child.name()
     )
     core.send_signal(signal.SIGKILL)
     assert answering.popen.wait(60) == EXIT_DEAD
-    second = house.worker(ANSWER)
-    found = house.ended(job)
+    second = service.worker(ANSWER)
+    found = service.ended(job)
     assert (found["status"], found["pages"][0]["attempts"]) == ("succeeded", 2)
     assert second.stop(60) == 0
 
 
-def _some_events(house: House, job: str) -> str:
+def _some_events(service: VllmService, job: str) -> str:
     """What the stream of events holds so far."""
     lines = []
-    with httpx.stream("GET", f"{house.gateway.url}/api/v1/jobs/{job}/events", timeout=2) as answer:
+    with httpx.stream("GET", f"{service.gateway.url}/api/v1/jobs/{job}/events", timeout=2) as answer:
         try:
             for line in answer.iter_lines():
                 lines.append(line)
