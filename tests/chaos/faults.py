@@ -190,11 +190,11 @@ async def store_read_only(stack: ChaosStack) -> None:
 
 
 async def store_forbids(stack: ChaosStack) -> None:
-    stack.valkey.client.execute_command("ACL", "SETUSER", "default", "-evalsha", "-eval", "-xread", "-brpop")
+    stack.valkey.client.execute_command("ACL", "SETUSER", "default", "-evalsha", "-eval", "-xread", "-brpop")  # type: ignore[no-untyped-call]
     try:
         await asyncio.sleep(stack.rng.uniform(0.5, 4))
     finally:
-        await until_answered(lambda: stack.valkey.client.execute_command("ACL", "SETUSER", "default", "+@all"))
+        await until_answered(lambda: stack.valkey.client.execute_command("ACL", "SETUSER", "default", "+@all"))  # type: ignore[no-untyped-call]
 
 
 async def store_forgets_scripts(stack: ChaosStack) -> None:
@@ -221,7 +221,7 @@ async def connections_reset(stack: ChaosStack) -> None:
 async def message_delivered_twice(stack: ChaosStack) -> None:
     """Copies of what waits or is unacknowledged, as a broker may send them."""
     client = stack.valkey.client
-    for message in client.lrange("ocr", 0, 3) + client.lrange("ocr\x06\x163", 0, 3):  # type: ignore[operator]
+    for message in client.lrange("ocr", 0, 3) + client.lrange("ocr\x06\x163", 0, 3):
         copy = json.loads(message)
         copy["properties"]["delivery_tag"] = f"copy-{stack.rng.random()}"
         client.lpush("ocr", json.dumps(copy))

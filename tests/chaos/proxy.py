@@ -117,7 +117,7 @@ class StoreProxy:
             for one in (writer, store_writer):
                 one.transport.abort()
                 self._writers.discard(one)
-            self._tasks.discard(task)  # type: ignore[arg-type]
+            self._tasks.discard(task)
 
 
 class Connection:

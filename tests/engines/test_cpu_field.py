@@ -22,7 +22,7 @@ OTHER = Path("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def engine() -> AsyncIterator[Engine]:
-    engine = await loader("cpu")(Settings(_env_file=None))  # type: ignore[call-arg]
+    engine = await loader("cpu")(Settings(_env_file=None))
     yield engine
     await engine.close()
 

@@ -8,6 +8,7 @@ import os
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 LOOK_SECONDS = 0.2
 
@@ -15,10 +16,10 @@ LOOK_SECONDS = 0.2
 class Watched:
     """A file's text, looked at now and then."""
 
-    def __init__(self, path, default):
+    def __init__(self, path: str, default: str) -> None:
         self.path, self.text, self.until = Path(path), default, 0.0
 
-    def __call__(self):
+    def __call__(self) -> str:
         now = time.monotonic()
         if now >= self.until:
             self.until = now + LOOK_SECONDS
@@ -26,16 +27,16 @@ class Watched:
         return self.text
 
 
-def break_clock(path):
+def break_clock(path: str) -> None:
     offset, real, real_ns = Watched(path, "0"), time.time, time.time_ns
     time.time = lambda: real() + float(offset())
     time.time_ns = lambda: real_ns() + int(float(offset()) * 1e9)
 
 
-def break_lookups(path):
+def break_lookups(path: str) -> None:
     state, real = Watched(path, "ok"), socket.getaddrinfo
 
-    def getaddrinfo(host, *args, **options):
+    def getaddrinfo(host: str, *args: Any, **options: Any) -> Any:
         if not str(host).endswith(".chaos.test"):
             return real(host, *args, **options)
         match state().strip():
@@ -47,7 +48,7 @@ def break_lookups(path):
                 time.sleep(3)
         return real("127.0.0.1", *args, **options)
 
-    socket.getaddrinfo = getaddrinfo
+    socket.getaddrinfo = getaddrinfo  # type: ignore[assignment]
 
 
 if "CHAOS_CLOCK" in os.environ:

