@@ -8,7 +8,9 @@ import json
 import pytest
 
 from shared.contract.document import Page, PageStatus
+from shared.contract.job import WebhookTarget
 from shared.contract.options import Options
+from shared.errors import RateLimited
 from shared.store.jobs import Store
 from tests.conftest import make_settings
 from tools.uploads import submit
@@ -110,3 +112,68 @@ async def test_a_cancelled_jobs_pages_are_no_longer_ahead_of_others(store: Store
         assert queue is not None
         places.append((queue.position, queue.pages_ahead))
     assert places == [(1, 0), (2, 2)]
+
+
+async def test_a_failed_jobs_last_event_says_why_and_another_jobs_does_not(store: Store, claims: Claims) -> None:
+    failed, cancelled = await claimed(store, claims), await submitted(store)
+    await claims.fail(failed, "internal", "a reason")
+    await store.cancel(cancelled)
+    last = [(await store.events(job_id))[-1].event.payload() for job_id in (failed.job.id, cancelled)]
+    assert last == [
+        {"status": "failed", "error": {"code": "internal", "detail": "a reason"}},
+        {"status": "cancelled", "error": None},
+    ]
+
+
+@pytest.mark.parametrize("end", ["cancelled", "failed", "succeeded"])
+async def test_a_job_that_has_ended_stays_as_it_ended_whoever_claims_it(store: Store, claims: Claims, end: str) -> None:
+    claim = await claimed(store, claims)
+    if end == "succeeded":
+        await claims.page_end(claim, Page(number=1, status=PageStatus.OK))
+        await claims.finish(claim)
+    elif end == "failed":
+        await claims.fail(claim, "internal", "x")
+    else:
+        await store.cancel(claim.job.id)
+    before = await store.job(claim.job.id)
+    assert await claims.claim(claim.job.id, "late") is None
+    after = await store.job(claim.job.id)
+    assert (after.status, after.error, after.completed_at) == (end, before.error, before.completed_at)
+
+
+async def test_a_page_that_ended_is_no_longer_in_flight(store: Store, claims: Claims, valkey: Valkey) -> None:
+    claim = await claimed(store, claims, 2)
+    for number in (1, 2):
+        await claims.page_start(claim, number)
+    await claims.page_end(claim, Page(number=1, status=PageStatus.OK))
+    assert valkey.client.hkeys(f"flight:{claim.job.id}") == [b"2"]
+    await claims.release(claim)
+    restarted = [event.event.payload() for event in await store.events(claim.job.id) if event.name == "page.restarted"]
+    assert restarted == [{"page": 2, "reason": "worker-stopped"}]
+
+
+async def test_pages_of_a_day_add_up_to_the_quota(store: Store, valkey: Valkey) -> None:
+    for pages in (2, 2):
+        await submitted(store, pages, owner="me", page_quota=5)
+    with pytest.raises(RateLimited):
+        await submitted(store, 2, owner="me", page_quota=5)
+    await submitted(store, 1, owner="me", page_quota=5)
+    await submitted(store, 5, owner="you", page_quota=5)
+    (key,) = valkey.client.keys("quota:me:*")
+    assert valkey.client.get(key) == b"5"
+    assert 2 * 86_400 - 5 <= valkey.client.ttl(key) <= 2 * 86_400
+
+
+async def test_an_owners_list_goes_with_its_last_record(store: Store, valkey: Valkey) -> None:
+    await submitted(store, owner="me")
+    horizon = store.settings.max_job_age + 2 * store.settings.result_ttl
+    assert horizon - 5 <= valkey.client.ttl("jobs:me") <= horizon
+
+
+async def test_a_webhook_is_kept_longer_than_its_jobs_record(store: Store, valkey: Valkey) -> None:
+    target = WebhookTarget(url="https://example.org/hook", events=("job.cancelled",))
+    job_id = await submitted(store, webhook=target)
+    await store.cancel(job_id)
+    kept = 2 * store.settings.result_ttl + 86_400
+    for key in (f"hooks:{job_id}", f"hook:msg_{job_id}_cancelled"):
+        assert kept - 5 <= valkey.client.ttl(key) <= kept, key

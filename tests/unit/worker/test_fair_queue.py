@@ -136,3 +136,34 @@ async def test_close_sends_away_who_waits_and_who_comes() -> None:
 def test_reserve_must_leave_room() -> None:
     with pytest.raises(ValueError, match="reserve"):
         FairQueue(1, reserve=1)
+
+
+async def test_a_job_that_comes_back_keeps_its_turn_and_of_equals_the_newcomer_goes_first() -> None:
+    gate = FairQueue(2)
+    crowd = Crowd(gate)
+    for key in ("a", "b"):
+        await gate.enter(key)
+    for key in ("a", "b", "c"):
+        crowd.wants(key)
+    await settle()
+    for key in ("b", "a", "a"):
+        gate.leave(key)
+        await settle()
+    assert crowd.order == ["a", "c", "b"]
+
+
+async def test_of_equals_the_one_let_in_longest_ago_goes_first() -> None:
+    gate = FairQueue(2)
+    crowd = Crowd(gate)
+    for key in ("a", "b"):
+        await gate.enter(key)
+    crowd.wants("a")
+    await settle()
+    gate.leave("a")
+    await settle()
+    for key in ("a", "b"):
+        crowd.wants(key)
+    await settle()
+    gate.leave("a")
+    await settle()
+    assert crowd.order == ["a", "b"]

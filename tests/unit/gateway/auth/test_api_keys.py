@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.auth.api_keys import ApiKey, ApiKeys, digest, given_keys
+from gateway.auth.api_keys import ApiKey, ApiKeys, Scope, digest, given_keys
 from shared.errors import NotFound
 from shared.store.jobs import Store
 from tests.conftest import make_settings
@@ -182,3 +182,17 @@ async def test_once_a_key_was_made_there_are_keys_even_after_the_last_is_revoked
 async def test_text_that_is_no_unicode_is_no_error(keys: ApiKeys) -> None:
     assert await keys.find("\udcff" * 10) is None
     assert len({digest("a"), digest("\udcff"), digest("\udcfe")}) == 3
+
+
+async def test_a_key_keeps_its_scopes_and_is_nobodys_from_its_last_moment_on(
+    keys: ApiKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scopes = frozenset(list(Scope)[:1])
+    key, text = await keys.create("guest", scopes=scopes, expires_at=2_000_000_000)
+    assert (key.scopes, key.expires_at) == (scopes, 2_000_000_000)
+    assert await keys.find(text) == key
+    (listed,) = await keys.list()
+    assert (listed.scopes, listed.expires_at) == (scopes, 2_000_000_000)
+    for now, found in ((1_999_999_999.9, key), (2_000_000_000.0, None)):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        assert await keys.find(text) == found

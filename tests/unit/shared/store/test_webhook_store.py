@@ -184,3 +184,43 @@ async def test_a_store_that_is_away_is_told_as_such(valkey: Valkey, call: str) -
     with pytest.raises(StoreUnavailable):
         await getattr(WebhookStore(client, make_settings(valkey.url)), call)(*arguments)
     await client.aclose()
+
+
+async def test_a_failed_try_is_due_again_at_its_moment_and_not_with_its_lease(
+    store: Store, hooks: WebhookStore
+) -> None:
+    job_id = await cancelled(store)
+    due = await began(hooks)
+    await hooks.end(due, Ended(Outcome.FAILED, 0.1, 500, retry_after=5000.0))
+    (state,) = await hooks.webhooks(job_id)
+    score = await hooks.redis.zscore("hooks:due", due.lease.webhook_id)
+    assert state.next_at is not None
+    assert abs(score - state.next_at) < 0.01
+    assert 4990 < score - time.time() <= 5001
+
+
+async def test_a_receiver_that_keeps_failing_is_left_alone_twice_as_long_each_time(
+    store: Store, hooks: WebhookStore
+) -> None:
+    circuit, waits = "hooks:break:anonymous https://example.org", list[int]()
+    for number in range(1, 12):
+        await hooks.redis.hdel(circuit, "till")
+        await cancelled(store)
+        for webhook in await hooks.redis.zrange("hooks:due", 1, -1):
+            await hooks.redis.zadd("hooks:due", {webhook: 10**12})
+        due = await began(hooks)
+        await hooks.end(due, Ended(Outcome.FAILED, 0.1, 500, retry_after=10_000.0))
+        till = await hooks.redis.hget(circuit, "till")
+        waits.append(round(float(till) - time.time()) if till else 0)
+        assert int(await hooks.redis.hget(circuit, "fails")) == number
+    assert waits == [0, 0, 0, 0, 30, 60, 120, 240, 480, 600, 600]
+    assert 86_390 < await hooks.redis.ttl(circuit) <= 86_400
+
+
+async def test_one_success_closes_the_circuit(store: Store, hooks: WebhookStore) -> None:
+    await cancelled(store)
+    due = await began(hooks)
+    await hooks.end(due, Ended(Outcome.FAILED, 0.1, 500))
+    await hooks.redis.zadd("hooks:due", {due.lease.webhook_id: 1})
+    await hooks.end(await began(hooks), Ended(Outcome.DELIVERED, 0.1, 204))
+    assert await hooks.redis.keys("hooks:break:*") == []
