@@ -16,7 +16,7 @@ from shared.contract.options import Options
 from shared.contract.worker_status import EngineStatus
 from tests.settings import Settings
 from worker.engines import REGISTRY, loader
-from worker.engines.base import Engine, PageImage, PageRead, Piece, Restarted
+from worker.engines.base import Engine, PageImage, PageRead, Piece, Restarted, TextPiece
 
 ELSEWHERE = {"deepseek-ocr"}  # needs vLLM: tests/vllm and the GPU tests run it
 LINES = ("Quarterly Report", "The harvest was better than expected", "and prices fell by four percent.")
@@ -46,7 +46,11 @@ async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def pieces(engine: Engine, image: Image.Image, number: int = 1, layer: str | None = None) -> list[Piece]:
+async def pieces(
+    engine: Engine, image: Image.Image, number: int = 1, layer: tuple[TextPiece, ...] | None = None
+) -> list[Piece]:
+    engine: Engine, image: Image.Image, number: int = 1, layer: tuple[TextPiece, ...] | None = None
+) -> list[Piece]:
     return [piece async for piece in engine.read(PageImage(number, image, layer), Options())]
 
 
@@ -119,7 +123,7 @@ async def test_a_closed_iterator_frees_its_slot(engine: Engine) -> None:
 
 
 async def test_the_text_that_a_pdf_carries_is_taken_when_it_is_given(engine: Engine) -> None:
-    found = await pieces(engine, written(), layer="What the PDF says.")
+    found = await pieces(engine, written(), layer=(TextPiece("What the PDF says.", (10.0, 10.0, 300.0, 40.0)),))
     assert page_of(found).markdown == streamed(found).strip() == "What the PDF says."
 
 
