@@ -49,8 +49,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def pieces(
     engine: Engine, image: Image.Image, number: int = 1, layer: tuple[TextPiece, ...] | None = None
 ) -> list[Piece]:
-    engine: Engine, image: Image.Image, number: int = 1, layer: tuple[TextPiece, ...] | None = None
-) -> list[Piece]:
     return [piece async for piece in engine.read(PageImage(number, image, layer), Options())]
 
 
