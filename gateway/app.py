@@ -54,6 +54,10 @@ EXPOSED_HEADERS = (
 
 TOKEN_IN_QUERY = re.compile(r"([?&]token=)[^&\s]*")
 
+ROUTES = (
+    jobs, results, events, shares, corrections, search, tokens, webhooks, batches, ocr, health, service, docs, page,
+)  # fmt: skip
+
 
 def create_app(settings: GatewaySettings) -> FastAPI:
     """The application; it opens nothing before it is started."""
@@ -70,6 +74,18 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     )  # fmt: skip
     app.state.services = services
     app.openapi = lambda: security.guarded(openapi.describe(app, settings))  # type: ignore[method-assign]
+    add_middleware(app, services)
+    problems.add_handlers(app)
+    for routes in ROUTES:
+        app.include_router(routes.router)
+    app.mount("/web", page.PageFiles(directory=page.FILES), name="web")
+    app.mount("/static", docs.assets(), name="static")
+    return app
+
+
+def add_middleware(app: FastAPI, services: Services) -> None:
+    """The last one added is the first one a request meets."""
+    settings = services.settings
     app.add_middleware(RequestOrigin, settings=settings)
     app.add_middleware(Middleware, settings=settings, metrics=services.metrics)
     if settings.cors_origins:
@@ -77,27 +93,6 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             CORSMiddleware, allow_origins=list(settings.cors_origins), allow_methods=["*"], allow_headers=["*"],
             expose_headers=EXPOSED_HEADERS,
         )  # fmt: skip
-    problems.add_handlers(app)
-    for routes in (
-        jobs,
-        results,
-        events,
-        tokens,
-        webhooks,
-        batches,
-        ocr,
-        health,
-        docs,
-        shares,
-        corrections,
-        search,
-        service,
-        page,
-    ):
-        app.include_router(routes.router)
-    app.mount("/web", page.PageFiles(directory=page.FILES), name="web")
-    app.mount("/static", docs.assets(), name="static")
-    return app
 
 
 class ProcessEnd:

@@ -45,6 +45,9 @@ async def read_parts(request: Request, files: int) -> FormData:
     except MultiPartException as error:
         kind = BadOption if error.message.startswith("Too many") else FileMissing
         raise kind(f"The multipart body cannot be read: {error.message}") from error
+    except BaseException:
+        parser.close_files()  # Starlette does so for its own errors alone
+        raise
     if not parser.ended:
         parser.close_files()  # also the one that was cut off, which is no part of the form yet
         raise FileMissing("The multipart body ends in the middle: its last boundary is missing")

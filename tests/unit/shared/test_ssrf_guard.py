@@ -274,6 +274,13 @@ async def test_the_last_addresss_error_is_the_connections(error: type[Exception]
     assert [to for to, *_ in inner.made] == [PUBLIC, OTHER]
 
 
+async def test_every_address_has_its_turn_in_the_names_order() -> None:
+    third = "93.184.215.16"
+    inner = Connections(third)
+    await GuardedBackend(SsrfGuard(settings(), names(PUBLIC, OTHER, third)), inner).connect_tcp("x.test", 443)
+    assert [to for to, *_ in inner.made] == [PUBLIC, OTHER, third]
+
+
 async def test_the_first_address_that_answers_is_taken() -> None:
     inner = Connections(PUBLIC, OTHER)
     await GuardedBackend(SsrfGuard(settings(), names(PUBLIC, OTHER)), inner).connect_tcp("x.test", 443)

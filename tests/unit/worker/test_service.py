@@ -156,6 +156,7 @@ async def test_a_fault_of_our_own_fails_the_job_without_telling_of_it(valkey: Va
 
 async def test_a_stopped_worker_is_no_longer_heard_of(valkey: Valkey, store: Store) -> None:
     async with serving(valkey, ScriptedEngine()):
+        await until(lambda: valkey.client.scard("workers") == 1)
         assert len(await store.workers()) == 1
     assert await store.workers() == []
 

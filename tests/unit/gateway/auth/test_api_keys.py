@@ -82,7 +82,9 @@ async def test_a_key_is_found_by_itself_alone(keys: ApiKeys) -> None:
     assert (key.rate, key.burst, key.pages, key.revoked_at) == (10, 5, 100, None)
     assert before <= key.created_at <= time.time()
     assert await keys.find(text) == key
-    for wrong in (text + "x", text[:-1], text.replace("ocr_", "OCR_"), text.upper(), key.id, f"ocr_{key.id}_", ""):
+    unknown = f"ocr_{'0' * 12}_{text[17:]}"
+    changed = (text + "x", text[:-1], text.replace("ocr_", "OCR_"), text.upper())
+    for wrong in (unknown, *changed, key.id, f"ocr_{key.id}_", ""):
         assert await keys.find(wrong) is None
 
 
@@ -140,7 +142,7 @@ async def test_keys_are_listed_the_oldest_first(keys: ApiKeys, store: Store) -> 
     for age, key in enumerate(made):
         await store.redis.hset(f"key:{key.id}", "created", 1000 - age)
     await store.redis.sadd("keys", "0" * 12)  # half a key: its record is gone
-    assert [key.name for key in await keys.list()] == ["b", "a", "c"]
+    assert [(key.name, key.id) for key in await keys.list()] == [(key.name, key.id) for key in made[::-1]]
 
 
 async def test_a_revoked_key_is_nobodys_and_says_when_it_was_revoked(keys: ApiKeys) -> None:
