@@ -12,7 +12,7 @@ from gateway.api.problems import answers
 from gateway.corrections import MAX_TEXT, corrected
 from gateway.dependencies import CallerDep, CorrectionsDep, StoreDep
 from shared.contract.document import Block, Page
-from shared.errors import NotFound
+from shared.errors import BadOption, NotFound
 from shared.store.jobs import Store
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["results"])
@@ -30,20 +30,22 @@ async def correct_block(
     job_id: str,
     number: int,
     block: BlockNumber,
-    body: BlockText,
     caller: CallerDep,
     store: StoreDep,
     corrections: CorrectionsDep,
+    body: BlockText | None = None,  # asked for below: another caller's block is 404 whatever was sent
 ) -> Block:
     """Every format has the new text from now on, and says that it was corrected."""
     page = await _page(store, job_id, caller.owner, number, block)
+    if body is None:
+        raise BadOption('the body is missing: {"text": "..."}')
     await corrections.put(job_id, number, block, body.text)
     return corrected(page, {block: body.text}).blocks[block]
 
 
 @router.delete(
     "/{job_id}/pages/{number}/blocks/{block}", status_code=204, summary="Take a correction back",
-    responses=answers(404, 409, 410),
+    responses=answers(400, 404, 409, 410),
 )  # fmt: skip
 async def restore_block(
     job_id: str, number: int, block: BlockNumber, caller: CallerDep, store: StoreDep, corrections: CorrectionsDep

@@ -57,7 +57,7 @@ def _flag(default: str, description: str) -> Field:
 
 TYPE: Final = Field(_text("what the picture is", enum=[*ReadType], default=ReadType.DOCUMENT))
 PROMPT: Final = Field(_text("instead of the one that `type` stands for"), {"maxLength": "max_prompt_length"})
-PASSWORD: Final = Field(_text("of a PDF that needs one", format="password", maxLength=MAX_PASSWORD_BYTES))
+PASSWORD: Final = Field(_text("of a PDF that needs one", maxLength=MAX_PASSWORD_BYTES))
 # The fields of a submission: what is not listed is refused, and the OpenAPI document describes these.
 FIELDS: Final[Mapping[str, Field]] = {
     "type": TYPE,

@@ -12,6 +12,7 @@ from fastapi import Request
 from shared.contract.job import StoredJob
 from shared.errors import BadOption
 
+RFC3339: Final = r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$"
 METADATA: Final = "metadata."
 NAMES: Final = frozenset({"status", "limit", "cursor", "q", "batch", "since", "until"})
 
@@ -35,15 +36,18 @@ class JobFilter:
         return (
             (self.q is None or self.q.casefold() in job.input.filename.casefold())
             and (self.batch is None or job.batch == self.batch)
-            and (self.since is None or created >= in_utc(self.since))
-            and (self.until is None or created < in_utc(self.until))
+            and (self.since is None or created >= self.since)
+            and (self.until is None or created < self.until)
             and all(name in job.metadata and str(job.metadata[name]) == value for name, value in self.metadata.items())
         )
 
 
-def in_utc(moment: datetime) -> datetime:
-    """A time without a zone is UTC."""
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+def time_of(text: str | None) -> datetime | None:
+    """An RFC 3339 time. Raises ``BadOption`` for a day or an hour that does not exist."""
+    try:
+        return None if text is None else datetime.fromisoformat(text.upper())
+    except ValueError as error:
+        raise BadOption(f"since and until take a time such as 2026-01-31T12:00:00Z: {error}") from None
 
 
 def metadata_of(request: Request) -> dict[str, str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
 from gateway.api.forms import FIELDS, idempotency_key, read_form
-from gateway.api.job_filter import JobFilter, metadata_of
+from gateway.api.job_filter import RFC3339, JobFilter, metadata_of, time_of
 from gateway.api.long_poll import Prefers, Waits
 from gateway.api.openapi import JOB_FORM, created, etagged
 from gateway.api.problems import answers
@@ -22,6 +21,8 @@ from shared.errors import AlreadyFinished, BadOption, NotFound, ResultExpired
 from shared.store.jobs import Store
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
+
+TIME: Final[dict[str, Any]] = {"pattern": RFC3339, "json_schema_extra": {"format": "date-time"}}
 
 
 class JobList(BaseModel):
@@ -76,14 +77,14 @@ async def list_jobs(
     cursor: Annotated[str | None, Query(max_length=64, description="``next_cursor`` of the page before")] = None,
     q: Annotated[str | None, Query(max_length=200, description="part of the file's name; letter case aside")] = None,
     batch: Annotated[str | None, Query(max_length=64, description="only jobs of this batch")] = None,
-    since: Annotated[datetime | None, Query(description="submitted at or after this time (RFC 3339)")] = None,
-    until: Annotated[datetime | None, Query(description="submitted before this time (RFC 3339)")] = None,
+    since: Annotated[str | None, Query(description="submitted at or after this time", **TIME)] = None,
+    until: Annotated[str | None, Query(description="submitted before this time", **TIME)] = None,
 ) -> JobList:
     """The caller's own jobs, newest first, each without its list of pages.
 
     `metadata.NAME=VALUE` finds jobs by their metadata. A list with filters may end a page early: go on by the cursor.
     """
-    wanted = JobFilter(q, batch, since, until, metadata_of(request))
+    wanted = JobFilter(q, batch, time_of(since), time_of(until), metadata_of(request))
     keep = wanted.keeps if wanted.any else None
     try:
         jobs, cursor = await store.jobs(caller.owner, status=status, limit=limit, cursor=cursor, keep=keep)

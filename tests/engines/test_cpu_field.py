@@ -61,7 +61,7 @@ async def test_another_script_is_never_passed_over_in_silence(engine: Engine, ot
 
 async def test_a_picture_without_writing_is_not_called_blank(engine: Engine) -> None:
     image = Image.new("RGB", (600, 600), "white")
-    ImageDraw.Draw(image).ellipse((150, 150, 450, 450), fill="navy")
+    ImageDraw.Draw(image).polygon([(90, 500), (320, 80), (560, 420)], fill="navy")
     found = await read(engine, image)
     assert found.status == PageStatus.DEGRADED
     assert found.figures

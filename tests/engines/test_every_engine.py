@@ -121,7 +121,7 @@ async def test_a_closed_iterator_frees_its_slot(engine: Engine) -> None:
 
 
 async def test_the_text_that_a_pdf_carries_is_taken_when_it_is_given(engine: Engine) -> None:
-    found = await pieces(engine, written(), layer=(TextPiece("What the PDF says.", (10.0, 10.0, 200.0, 30.0)),))
+    found = await pieces(engine, written(), layer=(TextPiece("What the PDF says.", (10.0, 10.0, 300.0, 40.0)),))
     assert page_of(found).markdown == streamed(found).strip() == "What the PDF says."
 
 

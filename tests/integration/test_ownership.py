@@ -27,6 +27,10 @@ OWN_THINGS = {
     ("POST", "/api/v1/ocr"),
     ("GET", "/api/v1/webhooks/secret"),
     ("POST", "/api/v1/webhooks/secret/rotate"),
+    ("GET", "/api/v1/events"),
+    ("GET", "/api/v1/search"),
+    ("GET", "/api/v1/service"),
+    ("GET", "/api/v1/shared"),
 }
 
 
@@ -48,7 +52,7 @@ class TwoOwners:
         """The route with alice's own ids in it."""
         if "{batch_id}" in template:
             return [template.format(batch_id=self.batch)]
-        names = {"n": "1", "number": "1", "page": "1", "name": "1_0.jpg", "token": "x"}
+        names = {"n": "1", "number": "1", "page": "1", "name": "1_0.jpg", "token": "x", "block": "0"}
         return [template.format(job_id=job_id, **names) for job_id in (self.done, self.waiting)]
 
 

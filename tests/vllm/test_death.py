@@ -76,6 +76,21 @@ def test_what_ended_vllms_own_process_is_said():
             host.read(page())
 
 
+def test_a_dead_engine_that_is_closed_leaves_no_socket_open():
+    """An open one would block whoever collects its context."""
+
+    async def die_and_close(host):
+        client = host.engine._vllm.engine_core
+        os.kill(core(host), signal.SIGKILL)
+        # The loop stands still meanwhile: what vLLM's thread leaves for it to do is not done yet.
+        wait_until(lambda: not client._finalizer.alive, what="vLLM's thread to notice")
+        await host.engine.close()
+        return client.resources.input_socket.closed, client.resources.output_socket.closed
+
+    with hosted() as host:
+        assert host.run(die_and_close(host)) == (True, True)
+
+
 ORPHAN = """
     import asyncio, sys
     sys.path[:0] = {paths!r}

@@ -7,14 +7,16 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+from PIL import ImageOps
 from safetensors.torch import load_file, save_file
 from vllm.platforms import current_platform
 
+from deepseek_ocr.modes import GUNDAM
 from deepseek_ocr.tokens import BOS
-from shared.contract.options import Options
 from shared.errors import EngineNotReady
 from tests.vllm import make_model
 from tests.vllm.conftest import TEST_ARGS, hosted, page, settings
+from worker.engines.base import PageImage
 from worker.engines.deepseek_ocr import CARD, checkpoint
 from worker.engines.vllm_host import config, model_runner, self_test
 
@@ -95,21 +97,19 @@ def test_a_shard_that_the_index_names_is_missed(model):
     assert "model-00001-of-000001.safetensors is missing" in refusal(model)
 
 
-async def beginning(host, of, characters=40):
-    """Of what the model says of a page: random weights never come to an end."""
-    text = ""
-    async with aclosing(host.engine.read(of, Options())) as pieces:
-        async for piece in pieces:
-            text += piece if isinstance(piece, str) else ""
-            if len(text) >= characters:
-                return text[:characters]
-    raise AssertionError(f"ended with {text!r}")
+async def odds(host, of):
+    """What the model thinks of its first token: greedy choices of random weights may agree on any two pictures."""
+    async with aclosing(host.outputs(of, GUNDAM, max_tokens=1, logprobs=5)) as outputs:
+        (found,) = (await anext(outputs)).outputs[0].logprobs
+    return {token: chance.logprob for token, chance in found.items()}
 
 
 def test_the_checkpoints_weights_are_loaded_and_read_pages(weights):
     """vLLM itself refuses names it does not know, and weights that were named by nobody."""
+    positive = page()
+    negative = PageImage(1, ImageOps.invert(positive.image))  # as many tokens: only the picture tells them apart
     with hosted(model_path=str(weights), vllm_args=REAL) as host:
-        first, second, again = (host.run(beginning(host, page(number))) for number in (1, 2, 1))
+        first, second, again = (host.run(odds(host, of)) for of in (positive, negative, positive))
         assert first == again
         assert first != second
 

@@ -136,6 +136,8 @@ class PageReader:
         for piece in written:
             target = self._owner(opened, piece)
             gap = PARAGRAPH if not target.pieces else piece.gap
+            if gap == PARAGRAPH and not piece.text:
+                continue  # an empty paragraph, of which only the gap would be seen
             target.pieces += [gap, piece.text] if target.pieces else [piece.text]
             text = gap + piece.text if self._given else piece.text
             self._given.append(text)

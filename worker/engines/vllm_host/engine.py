@@ -32,7 +32,7 @@ from worker.engines.ink import shortfall_of, unread
 from worker.engines.text_layer import from_text_layer
 from worker.engines.vllm_host import config, self_test
 from worker.engines.vllm_host.gpu import Gpu
-from worker.engines.vllm_host.launch import launch
+from worker.engines.vllm_host.launch import launch, shut_down
 from worker.engines.vllm_host.liveness import Liveness
 from worker.engines.vllm_host.model import (
     BLANK,
@@ -256,7 +256,7 @@ class VllmEngine:
     async def close(self) -> None:
         self._liveness.close()
         self.preprocessor.close()
-        self._vllm.shutdown()  # not in a thread: its own tasks would take the end for a crash
+        shut_down(self._vllm)
         config.remove_sockets_folder()
 
 
@@ -312,7 +312,7 @@ async def _tested(
         await self_test.run(engine)
     except BaseException:
         liveness.close()
-        async_llm.shutdown()
+        shut_down(async_llm)
         raise
     engine.starting, liveness.stall = False, settings.engine_stall
     return engine

@@ -44,3 +44,13 @@ def launch(settings: VllmSettings, card: ModelCard, stat_logger: Any) -> tuple[A
         why = core_failure.kept() or core_failure.one_line(error)
         raise EngineNotReady(f"vLLM cannot start: {why}") from error
     return engine, [child for child in multiprocessing.active_children() if child not in before]
+
+
+def shut_down(engine: Any) -> None:
+    """End AsyncLLM and close its sockets. Called on its loop: elsewhere its own tasks take the end for a crash.
+
+    Where vLLM's process has died, a thread of vLLM's has begun this already, ``shutdown`` does nothing, and the sockets
+    wait for a later turn of the loop. One left open blocks whoever collects its context, in this process, for good.
+    """
+    engine.shutdown()
+    engine.engine_core.resources()

@@ -202,3 +202,59 @@ def after(context: BaseException) -> httpcore.ConnectError:
 def test_a_failure_is_told_in_words_that_name_no_address_and_no_path(error: Exception, words: str) -> None:
     assert explain(error) == words
     assert "10.0.0.5" not in json.dumps(words)
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "worker.webhooks.sender"]
+
+
+async def test_each_try_is_one_line_in_the_log(
+    sending: Sending, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    lease = await sending.due(f"{receiver.url}/hook")
+    await sending.sender.send(lease)
+    assert logged(caplog) == [f"webhook {lease.webhook_id}, try 1: 204 delivered"]
+    told = receiver.calls[0].json["timestamp"]
+    assert abs(datetime.fromisoformat(told).timestamp() - time.time()) < 30
+
+
+async def test_a_receiver_that_is_not_there_is_told_with_the_time_it_took(
+    sending: Sending, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    lease = await sending.due("http://127.0.0.1:1/hook")
+    assert await sending.sender.send(lease) == "pending"
+    (delivery,) = await sending.log()
+    assert (delivery.error, 0 <= (delivery.seconds or 0) < 10) == ("no connection", True)
+    assert logged(caplog) == [f"webhook {lease.webhook_id}, try 1: no connection pending"]
+
+
+async def test_a_fault_of_our_own_is_logged_whole_and_told_as_a_failure(
+    sending: Sending, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(*_: Any) -> None:
+        raise RuntimeError("/etc/passwd")
+
+    monkeypatch.setattr(sending.sender, "_post", broken)
+    lease = await sending.due(f"{receiver.url}/hook")
+    assert await sending.sender.send(lease) == "pending"
+    assert [entry.error for entry in await sending.log()] == ["the delivery failed"]
+    (record,) = [record for record in caplog.records if record.exc_info]
+    assert record.getMessage() == f"webhook {lease.webhook_id}"
+
+
+async def test_a_sender_that_took_too_long_writes_nothing_down(
+    sending: Sending, receiver: Receiver, valkey: Valkey, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+
+    def taken_over(call: ReceivedCall, _number: int) -> Answer:
+        valkey.client.hincrby(f"hook:{call.id}", "takes", 1)
+        return OK
+
+    receiver.answer = taken_over
+    lease = await sending.due(f"{receiver.url}/hook")
+    assert await sending.sender.send(lease) == "is no longer ours"
+    assert logged(caplog) == [f"webhook {lease.webhook_id}, try 1: 204 fenced"]
+    assert await sending.log() == []
