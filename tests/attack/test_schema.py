@@ -14,14 +14,17 @@ from tools.valkey import ROOT
 # What no schema can say: whether bytes are a picture, which modes the running engine has, which cursors were given out.
 NOT_SAYABLE = "positive_data_acceptance"
 
+ENDLESS = "/api/v1/events"  # a stream without an end: each call would take the whole request time-out
+
 
 @pytest.mark.timeout(400)
 def test_schemathesis_finds_nothing(target: AttackTarget, tmp_path: Path) -> None:
     command = [
-        shutil.which("schemathesis", path=str(ROOT / ".venv" / "bin")) or "schemathesis", "run",
+        shutil.which("schemathesis", path=str(ROOT / ".venv" / "bin")) or "schemathesis",
+        "--config-file", str(ROOT / "tests" / "attack" / "schemathesis.toml"), "run",
         f"{target.gateway.url}/openapi.json", "--header", f"Authorization: Bearer {KEY}", "--seed", "1",
         "--max-examples", "15", "--generation-database", "none", "--exclude-checks", NOT_SAYABLE,
-        "--request-timeout", "60", "--no-color",
+        "--request-timeout", "60", "--no-color", "--exclude-path", ENDLESS,
     ]  # fmt: skip
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=380)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-1000:]
