@@ -90,6 +90,7 @@ def opened(tab: BrowserTab, url: str, path: Path) -> Page:
     page.get_by_role("link", name=path.name).first.click()
     expect(page.locator("#page-1 .block").first).to_be_visible(timeout=SECONDS)
     expect(page.get_by_text("Download")).to_be_visible(timeout=SECONDS)
+    expect(page.locator("#page-1 .frame img")).to_be_visible(timeout=SECONDS)
     return page
 
 

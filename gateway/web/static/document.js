@@ -245,7 +245,8 @@ class Row {
 	}
 
 	setSummary(summary) {
-		const changed = JSON.stringify(summary) !== JSON.stringify(this.summary);
+		const version = [summary.status, summary.reason, summary.attempts].join(), changed = version !== this.version;
+		this.version = version;
 		this.summary = summary;
 		if (!changed) return;
 		this.streamed = "";
@@ -290,7 +291,11 @@ class Row {
 	load() {
 		this.loading ??= this.fetch().catch((error) => {
 			if (error.name !== "AbortError") this.text.replaceChildren(h("p", { class: "bad" }, error.message));
-		}).finally(() => (this.loading = null));
+			return true;
+		}).then((failed) => {
+			this.loading = null; // the page may have been read again meanwhile
+			if (!failed && this.shown && !this.page) return this.load();
+		});
 		return this.loading;
 	}
 
