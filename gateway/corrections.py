@@ -69,10 +69,6 @@ def _markdown(markdown: str, blocks: tuple[Block, ...], texts: Corrected) -> str
         found = markdown.find(block.text, at) if block.text else -1
         if found < 0:
             continue
-        if i in texts:
-            parts += [markdown[at:found], texts[i]]
-            at = found + len(block.text)
-        else:
-            parts.append(markdown[at : found + len(block.text)])
-            at = found + len(block.text)
+        parts += [markdown[at:found], texts.get(i, block.text)]
+        at = found + len(block.text)
     return "".join([*parts, markdown[at:]])

@@ -82,7 +82,7 @@ async def _metrics(services: _Services) -> Metrics:
 
 
 async def _shares(services: _Services) -> Shares:
-    return services.shares
+    return services.authenticator.shares
 
 
 async def _corrections(services: _Services) -> Corrections:

@@ -18,8 +18,11 @@ HITS_OF_PAGE: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
-    """One place where the words stand. ``block`` counts from 0; ``snippet`` has some characters on either side."""
+class SearchHit:
+    """One place where the words stand. ``block`` counts from 0, as in the page's ``blocks``; ``bbox`` is that block's.
+
+    ``snippet``: the words with some characters on either side.
+    """
 
     job: str
     filename: str
@@ -33,13 +36,13 @@ class Hit:
 class Found:
     """``complete`` is false when time or the number of hits ended the search before the last job."""
 
-    hits: list[Hit]
+    hits: list[SearchHit]
     complete: bool
 
 
 async def search(store: Store, owner: str, query: str, limit: int) -> Found:
     """The blocks of the owner's finished pages that contain ``query``, letter case aside; at most ``limit``."""
-    wanted, hits = query.casefold(), list[Hit]()
+    wanted, hits = query.casefold(), list[SearchHit]()
     deadline, seen, cursor = time.monotonic() + SECONDS, 0, None
     while seen < MAX_JOBS:
         jobs, cursor = await store.jobs(owner, limit=50, cursor=cursor)
@@ -55,14 +58,14 @@ async def search(store: Store, owner: str, query: str, limit: int) -> Found:
     return Found(hits, complete=False)
 
 
-def _of_job(job: StoredJob, pages: list[Page], wanted: str) -> list[Hit]:
-    hits: list[Hit] = []
+def _of_job(job: StoredJob, pages: list[Page], wanted: str) -> list[SearchHit]:
+    hits: list[SearchHit] = []
     for page in pages:
         if wanted not in page.markdown.casefold():
             continue
         blocks = ((i, block) for i, block in enumerate(page.blocks) if wanted in block.text.casefold())
         for _, (i, block) in zip(range(HITS_OF_PAGE), blocks, strict=False):
-            hits.append(Hit(job.id, job.input.filename, page.number, i, snippet(block.text, wanted), block.bbox))
+            hits.append(SearchHit(job.id, job.input.filename, page.number, i, snippet(block.text, wanted), block.bbox))
     return hits
 
 

@@ -11,7 +11,6 @@ from gateway.corrections import Corrections
 from gateway.inspector import Inspector
 from gateway.metrics import Metrics
 from gateway.settings import GatewaySettings
-from gateway.shares import Shares
 from gateway.streaming.event_hub import Hub
 from shared.sandbox import SandboxPool
 from shared.ssrf_guard import SsrfGuard
@@ -37,7 +36,6 @@ class Services:
         self.webhooks = WebhookStore(self.store.redis, settings)
         self.webhook_secrets = WebhookSecrets(self.store.redis, settings)
         self.guard = SsrfGuard(settings)
-        self.shares = Shares(self.store.redis)
         self.corrections = Corrections(self.store.redis)
         self._hub_redis = connect(url, patient=False, connections=1)
         self.hub = Hub(self._hub_redis, self.store)

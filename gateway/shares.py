@@ -5,11 +5,11 @@ The link's token is random and kept as a digest only; it is worth as much as a k
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.auth.api_keys import digest
 from shared.store import keyspace
 from shared.store.connect import Client, store_errors
 
@@ -56,7 +56,3 @@ class Shares:
             digests = await self._redis.smembers(shares)
             await self._redis.delete(shares, *(keyspace.SHARE(one.decode()) for one in digests))
         return len(digests)
-
-
-def digest(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()

@@ -9,21 +9,9 @@ from pydantic import BaseModel, Field
 
 from gateway.api.problems import answers
 from gateway.dependencies import CallerDep, StoreDep
-from gateway.search import search
-from shared.contract.document import Box
+from gateway.search import SearchHit, search
 
 router = APIRouter(prefix="/api/v1", tags=["results"])
-
-
-class SearchHit(BaseModel):
-    """``block`` counts from 0, as in the page's ``blocks``; ``bbox`` is the block's."""
-
-    job: str
-    filename: str
-    page: int
-    block: int
-    snippet: str
-    bbox: Box
 
 
 class SearchResult(BaseModel):
@@ -40,10 +28,4 @@ async def search_results(
 ) -> SearchResult:
     """The blocks of the caller's stored pages that contain ``q``, the newest job first."""
     found = await search(store, caller.owner, q, limit)
-    items = [
-        SearchHit(
-            job=hit.job, filename=hit.filename, page=hit.page, block=hit.block, snippet=hit.snippet, bbox=hit.bbox
-        )
-        for hit in found.hits
-    ]
-    return SearchResult(items=items, complete=found.complete)
+    return SearchResult(items=found.hits, complete=found.complete)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final
 
 from gateway.streaming import sse
@@ -29,24 +29,21 @@ class OwnerFeed:
 
     def __init__(self, store: Store, hub: Hub, owner: str) -> None:
         self._store, self._hub, self._owner = store, hub, owner
-        self._known: dict[str, float] = {}
+        self._known: dict[str, float] | None = None  # until the first look
+        self._looked = 0.0
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._queue: asyncio.Queue[Message] = asyncio.Queue(QUEUED_MESSAGES)
 
     async def messages(self) -> AsyncIterator[str]:
         """Until the client leaves or the gateway stops."""
-        written = time.monotonic()
-        yield "retry: 3000\n" + sse.PING
         try:
-            await self._look(first=True)
-            looked = time.monotonic()
+            await self._look()
+            written = time.monotonic()
+            yield "retry: 3000\n" + sse.PING  # after the first look: what happens from here on is sent
             while not self._hub.closed:
-                async for message in self._waiting():
+                for message in (*await self._look(), *await self._waiting()):
                     written = time.monotonic()
-                    yield message
-                if time.monotonic() - looked >= POLL_SECONDS:
-                    looked = time.monotonic()
-                    await self._look_again()
+                    yield _written(message)
                 if time.monotonic() - written >= sse.PING_SECONDS:
                     written = time.monotonic()
                     yield sse.PING
@@ -54,42 +51,49 @@ class OwnerFeed:
             for task in self._tasks.values():
                 task.cancel()
 
-    async def _waiting(self) -> AsyncIterator[str]:
+    async def _waiting(self) -> list[Message]:
+        """What the followers have queued, waiting a little for the first message."""
         try:
             async with asyncio.timeout(POLL_SECONDS):
-                message = await self._queue.get()
+                messages = [await self._queue.get()]
         except TimeoutError:
-            return
-        yield _written(message)
+            return []
         while not self._queue.empty():
-            yield _written(self._queue.get_nowait())
+            messages.append(self._queue.get_nowait())
+        return messages
 
-    async def _look_again(self) -> None:
+    async def _look(self) -> list[Message]:
+        """Once in ``POLL_SECONDS``: follow what is new in the owner's list; a message for what is gone from it.
+
+        The messages are returned, not queued: whoever calls this is the one who empties the queue.
+        """
+        if time.monotonic() - self._looked < POLL_SECONDS:
+            return []
+        self._looked = time.monotonic()
         try:
-            await self._look(first=False)
+            listed = await self._listed()
+            if self._known is None:
+                open_jobs, _ = await self._store.jobs(self._owner, limit=MAX_JOBS)
+                self._follow_all((job.id for job in open_jobs if not job.finished and job.id in listed), None)
         except StoreUnavailable:
-            return  # the next look comes in a second; nothing is missed, since jobs are followed from their start
+            return []  # the next look comes soon; new jobs are followed from their start
+        known, self._known = self._known if self._known is not None else listed, listed
+        self._follow_all(listed.keys() - known.keys(), "0")
+        oldest = min(listed.values(), default=0.0) if len(listed) == MAX_JOBS else 0.0
+        return [(job_id, "deleted", {}) for job_id, at in known.items() if job_id not in listed and at > oldest]
 
-    async def _look(self, *, first: bool) -> None:
-        """Follow what is new in the owner's list, and report what is gone from it."""
+    async def _listed(self) -> dict[str, float]:
+        """The owner's newest jobs and when they were submitted."""
+        key = keyspace.JOBS_OF_OWNER(self._owner)
         with store_errors():
-            newest = await self._store.redis.zrevrange(
-                keyspace.JOBS_OF_OWNER(self._owner), 0, MAX_JOBS - 1, withscores=True
-            )
-        listed = {job_id.decode(): score for job_id, score in newest}
-        oldest = min(listed.values(), default=0.0)
-        for job_id, score in list(self._known.items()):
-            if job_id not in listed:
-                del self._known[job_id]
-                if score > oldest or len(listed) < MAX_JOBS:
-                    await self._queue.put((job_id, "deleted", {}))
-        for job_id in listed.keys() - self._known.keys():
-            self._known[job_id] = listed[job_id]
-            if first and not await self._is_open(job_id):
-                continue
-            task = asyncio.get_running_loop().create_task(self._follow(job_id, None if first else "0"))
+            newest = await self._store.redis.zrevrange(key, 0, MAX_JOBS - 1, withscores=True)
+        return {job_id.decode(): at for job_id, at in newest}
+
+    def _follow_all(self, job_ids: Iterable[str], after: str | None) -> None:
+        for job_id in job_ids:
+            task = asyncio.get_running_loop().create_task(self._follow(job_id, after), name=job_id)
             self._tasks[job_id] = task
-            task.add_done_callback(lambda _, job_id=job_id: self._tasks.pop(job_id, None))  # type: ignore[misc]
+            task.add_done_callback(lambda done: self._tasks.pop(done.get_name(), None))
 
     async def _is_open(self, job_id: str) -> bool:
         try:

@@ -16,6 +16,7 @@ from tests.conftest import make_settings
 from tests.integration.conftest import client_of
 from tests.integration.test_gateway_jobs import problem
 from tests.settings import Settings
+from tools.processes import Gateway
 from tools.uploads import png, submit
 from tools.valkey import Valkey
 from worker.claims import Claims
@@ -205,3 +206,21 @@ async def test_a_pages_image_comes_in_the_width_that_is_asked_for(
     small = await api.get(f"{JOBS}/{job_id}/pages/1/image", params={"width": 40})
     assert small.headers["content-type"] == "image/webp"
     assert len(small.content) < len(whole.content)
+
+
+def test_one_stream_has_the_events_of_every_job_and_their_deletion(gateway: Gateway) -> None:
+    with httpx.Client(base_url=gateway.url, timeout=30) as client:
+
+        def submitted(number: int) -> str:
+            return str(client.post(JOBS, files={"file": (f"{number}.png", png(number))}).json()["id"])
+
+        before = submitted(1)
+        with client.stream("GET", "/api/v1/events") as stream:
+            lines = stream.iter_lines()
+            assert next(lines).startswith("retry")
+            heard = (json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: "))
+            after = submitted(2)
+            assert next(heard) == {"job": after, "event": "status", "data": {"status": "queued"}}
+            client.delete(f"{JOBS}/{before}")
+            rest = [next(heard) for _ in range(2)]
+    assert sorted((one["job"], one["event"]) for one in rest) == [(before, "deleted"), (before, "done")]
