@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 
 import torch
 
+from shared.process import die_with_parent
 from worker.engines.vllm_host import core_failure
-from worker.engines.vllm_host.parent_death import die_with_parent
 
 PARENT = "OCR_ENGINE_PARENT"
 
@@ -32,7 +33,7 @@ class Extension:
 
 
 def set_up(parent: int) -> None:
-    die_with_parent(parent)
+    die_with_parent(signal.SIGKILL, parent)
     core_failure.keep()
     threads = os.environ.get("OMP_NUM_THREADS", "")
     if threads.isdigit():  # it may also be a list, one number for each level of nesting

@@ -10,6 +10,7 @@ import asyncio
 import mmap
 import multiprocessing
 import os
+import signal
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -18,10 +19,10 @@ from pathlib import Path
 from PIL.Image import Image
 
 from shared.errors import PreprocessingError
+from shared.process import die_with_parent
 from worker import pixels
 from worker.engines.blank import is_blank
 from worker.engines.vllm_host.model import PageLayout, PreparedPage
-from worker.engines.vllm_host.parent_death import die_with_parent
 
 PAGE = mmap.PAGESIZE
 
@@ -83,7 +84,7 @@ class Preprocessor:
             self._processes,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=die_with_parent,
-            initargs=(os.getpid(),),
+            initargs=(signal.SIGKILL, os.getpid()),
         )
 
 
