@@ -116,7 +116,8 @@ class Follower:
             events = await reader.next(self._patience())
             if reader.missed:
                 reader.missed = False
-                yield await self._snapshot()
+                async for message in self._snapshot():
+                    yield message
             if events:
                 yield self._written_out(events)
             if any(isinstance(stored.event, JobDone) for stored in events):
@@ -156,6 +157,9 @@ class Follower:
         until_ping = max(0.0, self._written + sse.PING_SECONDS - time.monotonic())
         return min(QUEUE_POLL_SECONDS, until_ping) if self._job.status is JobStatus.QUEUED else until_ping
 
-    async def _snapshot(self) -> str:
-        self._job = await self._store.job(self._job.id, self._job.owner)
-        return sse.message(view.full(self._job, self._base_url).model_dump(mode="json"), EventName.SNAPSHOT)
+    async def _snapshot(self) -> AsyncIterator[str]:
+        try:
+            self._job = await self._store.job(self._job.id, self._job.owner)
+        except NotFound:
+            return  # deleted meanwhile: of its events only the end is left
+        yield sse.message(view.full(self._job, self._base_url).model_dump(mode="json"), EventName.SNAPSHOT)

@@ -14,6 +14,7 @@ from shared.store.jobs import Store
 from shared.store.upload import parted
 from tests.conftest import make_settings
 from tests.integration.conftest import Script, client_of
+from tests.integration.waiting import left_of
 from tests.samples import LOCKED_PDF
 from tools.uploads import png, tiff
 from tools.valkey import Valkey
@@ -308,7 +309,7 @@ async def test_delete_forgets_job_upload_and_result(api: httpx.AsyncClient, scri
     assert (await api.delete(f"{JOBS}/{job_id}")).status_code == 204
     problem(await api.get(f"{JOBS}/{job_id}"), 404, "not-found")
     problem(await api.delete(f"{JOBS}/{job_id}"), 404, "not-found")
-    assert not [key for key in stored(valkey) if job_id.encode() in key]
+    assert left_of(valkey, job_id) == []
 
 
 async def test_delete_of_a_running_job_takes_it_from_its_worker(api: httpx.AsyncClient, script: Script) -> None:

@@ -13,6 +13,7 @@ from shared.store.connect import connect
 from shared.store.jobs import Store
 from shared.store.webhooks import AGAIN_MOST, Due, Ended, Lease, Outcome, WebhookStore
 from tests.conftest import make_settings
+from tests.integration.waiting import left_of
 from tools.uploads import submit
 from tools.valkey import Valkey
 from worker.claims import Claims
@@ -289,7 +290,7 @@ async def test_a_deleted_jobs_webhook_is_still_sent_and_then_nothing_of_it_is_le
     job_id = await cancelled(store)
     await store.delete(job_id)
     await hooks.end(await began(hooks), DELIVERED)
-    assert [key for key in valkey.client.keys("*") if job_id.encode() in key] == []
+    assert left_of(valkey, job_id) == []
 
 
 async def test_every_key_of_a_webhook_expires_with_the_jobs_record(

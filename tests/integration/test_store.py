@@ -11,14 +11,16 @@ import pytest
 from redis.exceptions import NoScriptError
 
 from shared.contract.document import Page, PageStatus, Usage
-from shared.contract.events import PageText
+from shared.contract.events import JobDone, PageText
 from shared.contract.job import Input, NewJob, WebhookTarget
 from shared.contract.options import Options
 from shared.contract.record import StoredRejection
+from shared.contract.states import JobStatus
 from shared.contract.worker_status import EngineStatus, WorkerStatus
 from shared.errors import AlreadyFinished, IdempotencyMismatch, NotFound, QueueFull, StoreUnavailable
 from shared.store.jobs import Store
 from tests.conftest import make_settings
+from tests.integration.waiting import left_of
 from tools.valkey import Valkey
 from worker.claims import Claim, Claims
 
@@ -287,8 +289,12 @@ async def test_delete_forgets_everything(store: Store, claims: Claims, valkey: V
     await store.delete(claim.job.id)
     with pytest.raises(NotFound):
         await store.job(claim.job.id)
-    assert [key for key in valkey.client.scan_iter() if claim.job.id.encode() in key] == []
+    assert left_of(valkey, claim.job.id) == []
     assert valkey.client.zcard("jobs:anonymous") == 0
+    # Whoever follows the job reads its end, however late the next read is.
+    assert [stored.event for stored in await store.events(claim.job.id)] == [
+        JobDone(status=JobStatus.CANCELLED, error=None)
+    ]
 
 
 async def test_list_is_newest_first_by_cursor_and_only_the_callers(store: Store) -> None:

@@ -25,7 +25,7 @@ from shared.store.message import celery_message
 from shared.store.upload import with_password
 from tests.conftest import make_settings
 from tests.hostile.make import pdf_of
-from tests.integration.waiting import FIXTURES, ended, names, until, until_counter, until_event
+from tests.integration.waiting import FIXTURES, ended, left_of, names, until, until_counter, until_event
 from tests.samples import LOCKED_PDF
 from tools.processes import Worker, environment
 from tools.uploads import picture, png, submit, tiff
@@ -209,7 +209,7 @@ async def test_a_job_deleted_while_it_is_read_leaves_nothing(
     await ended(store, await submit(store, png(7), "image/png"))
     with pytest.raises(NotFound):
         await store.job(job_id)
-    assert [key for key in valkey.client.scan_iter() if job_id.encode() in key] == []
+    assert left_of(valkey, job_id) == []
     assert worker.alive
 
 

@@ -1,4 +1,4 @@
-"""Waiting for what a job is to become, by its record."""
+"""Waiting for what a job is to become, by its record; and what is left of a deleted one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Callable
 
 from shared.contract.job import StoredJob
+from shared.store import keyspace
 from shared.store.jobs import Store
+from tools.valkey import Valkey
 
 FIXTURES = "tests.engines.fixtures"
 
@@ -39,3 +41,12 @@ async def until_event(store: Store, job_id: str, name: str) -> None:
 
 async def names(store: Store, job_id: str) -> list[str]:
     return [event.name for event in await store.events(job_id)]
+
+
+def left_of(valkey: Valkey, job_id: str) -> list[bytes]:
+    """The keys of a deleted job. Its last event does not count: it stays some seconds for those who follow the job."""
+    events = keyspace.EVENTS(job_id)
+    if valkey.client.exists(events):
+        assert 0 < valkey.client.ttl(events) <= 10
+        assert valkey.client.xlen(events) == 1
+    return [key for key in valkey.client.scan_iter() if job_id.encode() in key and key != events.encode()]

@@ -4,12 +4,13 @@
   Input:  id
   Output: 1: it is forgotten, or there was none
 
-  Events: done, to those that follow it at this moment
+  Events: done, and it stays a little, so that whoever follows the job at this moment reads it; the text before it goes
 ]]
 --- @include clock
 --- @include end_job
 --- @include fields
 
+local DONE_SECONDS = 10 -- longer than the pause between two reads of a follower
 local TRACE_SECONDS = 600 -- how long a late repetition of its submission is still known to be one
 
 local id = unpack(ARGV)
@@ -17,9 +18,11 @@ local job = fields(keys.job(id), 'status', 'owner')
 
 if not job.status then return 1 end
 if not TERMINAL_STATUSES[job.status] then end_job(id, 'cancelled', '', clock()) end
-for _, kind in ipairs({ keys.job, keys.pages, keys.page_summaries, keys.page_images, keys.figures, keys.events }) do
+for _, kind in ipairs({ keys.job, keys.pages, keys.page_summaries, keys.page_images, keys.figures }) do
   redis.call('DEL', kind(id))
 end
+redis.call('XTRIM', keys.events(id), 'MAXLEN', 1)
+redis.call('EXPIRE', keys.events(id), DONE_SECONDS)
 redis.call('ZREM', keys.jobs_of_owner(job.owner), id)
 redis.call('ZADD', keys.ended_jobs, clock() + TRACE_SECONDS, job.owner .. ' ' .. id)
 return 1
