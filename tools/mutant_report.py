@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from shared.commandline import no_arguments
 from tools.valkey import ROOT
 
 SURVIVED: Final = (0, 5, 33, None)  # exit codes of the tests: all passed, or none ran this code
@@ -29,4 +30,5 @@ def report(file: Path, codes: dict[str, int | None]) -> None:
 
 
 if __name__ == "__main__":
+    no_arguments("tools.mutant_report", __doc__)
     sys.exit(main())
