@@ -70,7 +70,7 @@ class FileTooLarge(FileValidationError):
 
 
 class UnsupportedMedia(FileValidationError):
-    """The file is of a type that is not accepted"""
+    """Unsupported file type"""
 
     code = "unsupported-media"
 
@@ -94,19 +94,19 @@ class TooManyPages(FileValidationError):
 
 
 class EncryptedPdf(FileValidationError):
-    """The PDF needs a password"""
+    """The PDF is password-protected"""
 
     code = "encrypted-pdf"
 
 
 class OptionError(OCRError):
-    """A parameter cannot be accepted"""
+    """Invalid parameter"""
 
     code = "bad-option"
 
 
 class BadOption(OptionError):
-    """A parameter has a value that is not accepted"""
+    """Invalid parameter value"""
 
     code = "bad-option"
 
@@ -136,7 +136,7 @@ class BadWebhookUrl(OptionError):
 
 
 class AccessError(OCRError):
-    """Access was refused"""
+    """Access denied"""
 
     code = "forbidden"
 
@@ -148,7 +148,7 @@ class Unauthorized(AccessError):
 
 
 class Forbidden(AccessError):
-    """This key may not do that"""
+    """The key lacks the scope for this"""
 
     code = "forbidden"
 
@@ -190,19 +190,19 @@ class JobFailed(StateError):
 
 
 class ResultExpired(StateError):
-    """The result has been deleted after its retention time"""
+    """The result has expired and was deleted"""
 
     code = "result-expired"
 
 
 class IdempotencyMismatch(StateError):
-    """The Idempotency-Key was used before with another payload"""
+    """The Idempotency-Key was already used with a different request"""
 
     code = "idempotency-mismatch"
 
 
 class UnsupportedEncoding(OCRError):
-    """The request body is encoded in a way that is not accepted"""
+    """Unsupported Content-Encoding"""
 
     code = "unsupported-encoding"
 
@@ -286,7 +286,7 @@ class EngineError(OCRError):
 
 
 class PreprocessingError(EngineError):
-    """The page could not be turned into a picture"""
+    """The page could not be rendered"""
 
     code = "render-failed"
 

@@ -142,6 +142,7 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=FOLDER)
     target = parser.parse_args().folder
     target.mkdir(parents=True, exist_ok=True)
+    expect.set_options(timeout=MILLISECONDS)
     folder = Path(tempfile.mkdtemp())
     valkey = Valkey(folder)
     gateway = Gateway(folder, valkey.url, rate_limit=100_000, rate_burst=100_000).wait_ready()

@@ -29,7 +29,7 @@ def _part(part: str, pages: int) -> range:
     first = int(match[1])
     last = int(match[2] or first)
     if first > last:
-        raise BadPageRange(f"{part} runs backwards")
+        raise BadPageRange(f"{part}: start is after end")
     if first < 1 or last > pages:
         raise BadPageRange(f"{part} is not within the document's pages 1-{pages}")
     return range(first, last + 1)

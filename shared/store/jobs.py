@@ -131,7 +131,7 @@ class Store:
         reply = await self.scripts.run("view", job_id, int(pages))
         job = _viewed(reply) if reply else None
         if job is None or (owner is not None and job.owner != owner):
-            raise NotFound("There is no such job")
+            raise NotFound("No such job")
         return job
 
     async def jobs(
@@ -201,7 +201,7 @@ class Store:
         """Raises ``AlreadyFinished`` and ``NotFound``. A worker reading it sees the cancel at its next heartbeat."""
         verdict = (await self.scripts.run("cancel", job_id, uuid.uuid4().hex)).decode()
         if verdict == "gone":
-            raise NotFound("There is no such job")
+            raise NotFound("No such job")
         if verdict == "over":
             raise AlreadyFinished()
 
@@ -301,10 +301,10 @@ class Store:
             found = await self.redis.hgetall(keyspace.BATCH(batch_id))
             ids = await self.redis.lrange(keyspace.BATCH_JOBS(batch_id), 0, -1)
         if not found:
-            raise NotFound("There is no such batch")
+            raise NotFound("No such batch")
         record = BatchRecord.model_validate({name.decode(): value.decode() for name, value in found.items()})
         if owner is not None and record.owner != owner:
-            raise NotFound("There is no such batch")
+            raise NotFound("No such batch")
         return StoredBatch(batch_id, record.owner, record.created_at, tuple(i.decode() for i in ids), record.rejected)
 
     @property

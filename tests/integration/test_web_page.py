@@ -118,7 +118,7 @@ def test_files_are_dropped_watched_and_refused_beside_their_name(tab: BrowserTab
     expect(page.locator("#status")).to_contain_text("Ready")
     page.set_input_files("#files", files)
     expect(page.locator(".refused")).to_contain_text("notes.txt")
-    expect(page.locator(".refused .note")).to_contain_text("none of the accepted types")
+    expect(page.locator(".refused .note")).to_contain_text("not of an accepted type")
     expect(page.locator(".job")).to_have_count(2)
     page.get_by_role("link", name="three.tiff").click()
     expect(page.locator(".page")).to_have_count(3)
