@@ -73,8 +73,8 @@ class Submissions:
 
     async def refuse_when_full(self, request: Request) -> None:
         """Before the body is read. A repeated submission is let through: the store knows whether it is one."""
-        if "idempotency-key" not in request.headers and (what := await self.store.full()) is not None:
-            raise QueueFull(f"Too many {what} are waiting", retry_after=await self.store.retry_after())
+        if "idempotency-key" not in request.headers and (what := await self.store.stats.full()) is not None:
+            raise QueueFull(f"Too many {what} are waiting", retry_after=await self.store.stats.retry_after())
 
     async def check_form(self, form: Form) -> SubmitOptions:
         """The form's options, checked against the settings and against the engines that are running."""

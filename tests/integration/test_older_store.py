@@ -51,7 +51,7 @@ async def test_results_events_batches_and_keys_are_there(store: Store, older: Ol
     events = [stored.event for stored in await store.events(job_id)]
     assert PageText(page=1, text="some text") in events
     assert events[-1] == JobDone(status=JobStatus.SUCCEEDED, error=None)
-    batch = await store.batch(older.batch, "me")
+    batch = await store.batches.find(older.batch, "me")
     assert (batch.job_ids, batch.rejected[0].filename) == ((older.id("normal"),), "x.png")
     key = await ApiKeys(store.redis, settings).find(older.api_key)
     assert key is not None
@@ -111,7 +111,7 @@ async def test_a_worker_of_this_version_ends_every_job(
         assert [page.markdown for page in await store.pages(job.id)] == [answer(picture(seed)) for seed in seeds], name
     events = [stored.event for stored in await store.events(older.id("processing"))]
     assert PageRestarted(page=2, reason="worker-lost") in events
-    counters = await store.counters()
+    counters = await store.stats.counters()
     assert [counters[name] for name in ("jobs", "pages", "bytes", "running")] == [0, 0, 0, 0]
     for rank in keyspace.RANKS.values():
         submitted, finished = keyspace.Counter.submitted_pages(rank), keyspace.Counter.finished_pages(rank)
