@@ -60,7 +60,7 @@ class Receiver:
         self._lock = threading.Lock()
         receiver = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class ReceiverHandler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:  # the library's name
                 receiver._take(self)
 
@@ -70,7 +70,7 @@ class Receiver:
             def log_message(self, *_: Any) -> None:
                 """Nothing on the console."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), ReceiverHandler)
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self.port}"
