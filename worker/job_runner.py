@@ -54,6 +54,38 @@ class WorkerContext:
         self.engine_slots.close()
 
 
+class PageOrder:
+    """Lets the pages of one job queue for the engine in the order in which they were added, however long each renders.
+
+    For one event loop. A page that ends without having queued (it failed, or was given up) lets the next one go too.
+    """
+
+    def __init__(self) -> None:
+        self._last: asyncio.Event | None = None
+
+    def add(self) -> PageTurn:
+        turn = PageTurn(self._last, asyncio.Event())
+        self._last = turn.gone
+        return turn
+
+
+@dataclass(frozen=True, slots=True)
+class PageTurn:
+    """One page's place in a ``PageOrder``. ``gone``: this page has queued, or never will."""
+
+    before: asyncio.Event | None
+    gone: asyncio.Event
+
+    async def wait(self) -> None:
+        """Until every page before this one has queued."""
+        if self.before is not None:
+            await self.before.wait()
+
+    def pass_on(self) -> None:
+        """Let the next page go; who queues in the same step of the event loop is before it."""
+        self.gone.set()
+
+
 class JobRunner:
     """Reads the pages of one claimed job that have no result yet, and ends it."""
 
@@ -61,6 +93,7 @@ class JobRunner:
         self._context, self._claim, self._job = context, claim, claim.job
         self._weight = WEIGHTS[claim.job.options.priority]
         self._started = False
+        self._order = PageOrder()
 
     async def run(self) -> None:
         """Until every page has ended (finish), or the worker drains (release). Raises ``ClaimLost``, ``EngineDead``."""
@@ -82,7 +115,9 @@ class JobRunner:
                     await self._take_render_slot()
                 except FairQueueClosed:
                     return
-                pages.create_task(self._page(upload, number), name=f"{self._job.id}/{number}")
+                # Suspects wait for each other, so other pages must not wait for them.
+                turn = (PageOrder() if number in self._claim.starts else self._order).add()
+                pages.create_task(self._page(upload, number, turn), name=f"{self._job.id}/{number}")
 
     def _numbers(self) -> list[int]:
         """The pages to read; those that were part of a worker's death come first, for they are read one at a time."""
@@ -97,24 +132,27 @@ class JobRunner:
                 self._context.render_slots.leave(self._job.id)
                 raise ClaimLost
 
-    async def _page(self, upload: Upload, number: int) -> None:
+    async def _page(self, upload: Upload, number: int, turn: PageTurn) -> None:
         try:
             deaths = self._claim.starts.get(number, 0)
             if deaths >= self._context.settings.page_attempts:
                 await self._store(failed(number, "poison", deaths))
                 return
             async with self._context.suspects if deaths else nullcontext():
-                await self._render_and_read(upload, number)
+                await self._render_and_read(upload, number, turn)
         finally:
+            turn.pass_on()
             self._context.render_slots.leave(self._job.id)
 
-    async def _render_and_read(self, upload: Upload, number: int) -> None:
+    async def _render_and_read(self, upload: Upload, number: int, turn: PageTurn) -> None:
         try:
             text_layer = self._job.options.text_layer is TextLayer.PREFER
             image = await self._context.renderer.page(upload, number, text_layer=text_layer)
         except PreprocessingError as error:
             await self._store(failed(number, f"{error.code}: {error.detail}"))
             return
+        await turn.wait()
+        turn.pass_on()
         try:
             async with self._context.engine_slots.place(self._job.id, self._weight):
                 attempt = await self._context.claims.page_start(self._claim, number)
