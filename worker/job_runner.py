@@ -110,7 +110,7 @@ class JobRunner:
 
     async def _read_pages(self, upload: Upload) -> None:
         async with asyncio.TaskGroup() as pages:
-            for number in self._numbers():
+            for number in self._pages_in_order():
                 try:
                     await self._take_render_slot()
                 except FairQueueClosed:
@@ -119,7 +119,7 @@ class JobRunner:
                 turn = (PageOrder() if number in self._claim.starts else self._order).add()
                 pages.create_task(self._page(upload, number, turn), name=f"{self._job.id}/{number}")
 
-    def _numbers(self) -> list[int]:
+    def _pages_in_order(self) -> list[int]:
         """The pages to read; those that were part of a worker's death come first, for they are read one at a time."""
         numbers = [n for n in parse(self._job.input.page_range, self._job.input.pages) if n not in self._claim.ended]
         return sorted(numbers, key=lambda n: n not in self._claim.starts)
