@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import aclosing, closing, nullcontext
+from contextlib import aclosing, closing, nullcontext, suppress
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import Final
 
 from PIL.Image import Image
 
@@ -29,6 +30,8 @@ from worker.settings import WorkerSettings
 Figures = Sequence[tuple[str, bytes]]
 
 logger = logging.getLogger(__name__)
+
+ORDER_SECONDS: Final = 2.0  # how long a rendered page waits for its place behind one that is still being rendered
 
 
 class ClaimLost(Exception):
@@ -54,6 +57,41 @@ class WorkerContext:
         self.engine_slots.close()
 
 
+class PageOrder:
+    """Lets the pages of one job queue for the engine in the order in which they were added.
+
+    A page that takes long to render is overtaken, so that the engine is never kept idle for it. A page that ends
+    without having queued (it failed, or was given up) lets the next one go too. For one event loop.
+    """
+
+    def __init__(self) -> None:
+        self._last: asyncio.Event | None = None
+
+    def add(self) -> PageTurn:
+        turn = PageTurn(self._last, asyncio.Event())
+        self._last = turn.gone
+        return turn
+
+
+@dataclass(frozen=True, slots=True)
+class PageTurn:
+    """One page's place in a ``PageOrder``. ``gone``: this page has queued, or never will."""
+
+    before: asyncio.Event | None
+    gone: asyncio.Event
+
+    async def wait(self) -> None:
+        """Until every page before this one has queued, at most ``ORDER_SECONDS``."""
+        if self.before is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ORDER_SECONDS):
+                    await self.before.wait()
+
+    def pass_on(self) -> None:
+        """Let the next page go; who queues in the same step of the event loop is before it."""
+        self.gone.set()
+
+
 class JobRunner:
     """Reads the pages of one claimed job that have no result yet, and ends it."""
 
@@ -61,6 +99,7 @@ class JobRunner:
         self._context, self._claim, self._job = context, claim, claim.job
         self._weight = WEIGHTS[claim.job.options.priority]
         self._started = False
+        self._order = PageOrder()
 
     async def run(self) -> None:
         """Until every page has ended (finish), or the worker drains (release). Raises ``ClaimLost``, ``EngineDead``."""
@@ -77,14 +116,16 @@ class JobRunner:
 
     async def _read_pages(self, upload: Upload) -> None:
         async with asyncio.TaskGroup() as pages:
-            for number in self._numbers():
+            for number in self._pages_in_order():
                 try:
                     await self._take_render_slot()
                 except FairQueueClosed:
                     return
-                pages.create_task(self._page(upload, number), name=f"{self._job.id}/{number}")
+                # Suspects wait for each other, so other pages must not wait for them.
+                turn = (PageOrder() if number in self._claim.starts else self._order).add()
+                pages.create_task(self._page(upload, number, turn), name=f"{self._job.id}/{number}")
 
-    def _numbers(self) -> list[int]:
+    def _pages_in_order(self) -> list[int]:
         """The pages to read; those that were part of a worker's death come first, for they are read one at a time."""
         numbers = [n for n in parse(self._job.input.page_range, self._job.input.pages) if n not in self._claim.ended]
         return sorted(numbers, key=lambda n: n not in self._claim.starts)
@@ -97,24 +138,27 @@ class JobRunner:
                 self._context.render_slots.leave(self._job.id)
                 raise ClaimLost
 
-    async def _page(self, upload: Upload, number: int) -> None:
+    async def _page(self, upload: Upload, number: int, turn: PageTurn) -> None:
         try:
             deaths = self._claim.starts.get(number, 0)
             if deaths >= self._context.settings.page_attempts:
                 await self._store(failed(number, "poison", deaths))
                 return
             async with self._context.suspects if deaths else nullcontext():
-                await self._render_and_read(upload, number)
+                await self._render_and_read(upload, number, turn)
         finally:
+            turn.pass_on()
             self._context.render_slots.leave(self._job.id)
 
-    async def _render_and_read(self, upload: Upload, number: int) -> None:
+    async def _render_and_read(self, upload: Upload, number: int, turn: PageTurn) -> None:
         try:
             text_layer = self._job.options.text_layer is TextLayer.PREFER
             image = await self._context.renderer.page(upload, number, text_layer=text_layer)
         except PreprocessingError as error:
             await self._store(failed(number, f"{error.code}: {error.detail}"))
             return
+        await turn.wait()
+        turn.pass_on()
         try:
             async with self._context.engine_slots.place(self._job.id, self._weight):
                 attempt = await self._context.claims.page_start(self._claim, number)

@@ -56,7 +56,7 @@ async def test_results_events_batches_and_keys_are_there(store: Store, older: Ol
     assert events[-1] == JobDone(status=JobStatus.SUCCEEDED, error=None)
     batch = await store.batches.find(older.batch, "me")
     assert (batch.job_ids, batch.rejected[0].filename) == ((older.id("normal"),), "x.png")
-    key = await ApiKeys(store.redis, settings).find(older.api_key)
+    key = await ApiKeys(store.redis, settings).verify(older.api_key)
     assert key is not None
     assert (key.name, key.rate) == ("alice", 600)
     again = await store.submit(new_job(1, owner="me", idempotency_key="k"), b"x", "print")

@@ -10,7 +10,7 @@ import pytest
 
 from shared.contract.document import PageStatus
 from shared.contract.options import Options
-from shared.errors import EngineDead, InferenceError
+from shared.errors import EngineDead, InferenceError, PreprocessingError
 from shared.store.jobs import Store, StoredEvent
 from tests.conftest import make_settings
 from tests.settings import Settings
@@ -19,6 +19,7 @@ from tests.unit.worker.scripted import (
     RecordingClaims,
     Script,
     ScriptedEngine,
+    UnrenderedPages,
     read_at_once,
     red,
     worker_context,
@@ -28,6 +29,7 @@ from tools.valkey import Valkey
 from worker.claims import Claim, Claims
 from worker.engines.base import FigureCrop, PageImage, PageRead, Piece, Restarted
 from worker.job_runner import ClaimLost, JobRunner, WorkerContext
+from worker.render import Upload
 
 
 @pytest.fixture
@@ -137,6 +139,61 @@ async def test_a_page_one_death_below_the_limit_is_read_once_more(
     await run(worker_context(settings, claims, ScriptedEngine()), claim)
     (page,) = (await store.job(claim.job.id)).pages
     assert (page.status, page.attempts) == ("ok", settings.page_attempts)
+
+
+# -- order
+
+
+class FirstPageSlow(UnrenderedPages):
+    """Renders the first page once every other one has been rendered, or once ``until`` is set."""
+
+    def __init__(
+        self, settings: Settings, pages: int, *, fails: bool = False, until: asyncio.Event | None = None
+    ) -> None:
+        super().__init__(settings)
+        self._others, self._fails, self._until = pages - 1, fails, until
+        self._rendered = asyncio.Semaphore(0)
+
+    async def page(self, upload: Upload, number: int, text_layer: bool = False) -> PageImage:
+        if number > 1:
+            self._rendered.release()
+            return await super().page(upload, number, text_layer)
+        for _ in range(self._others):
+            await self._rendered.acquire()
+        if self._until is not None:
+            await self._until.wait()
+        for _ in range(10):
+            await asyncio.sleep(0)  # whoever does not wait for this page queues now
+        if self._fails:
+            raise PreprocessingError("this page cannot be rendered")
+        return await super().page(upload, number, text_layer)
+
+
+@pytest.mark.parametrize(("fails", "begun"), [(False, [1, 2, 3]), (True, [2, 3])])
+async def test_pages_are_begun_in_their_order_whichever_is_rendered_first(
+    store: Store, recording: RecordingClaims, settings: Settings, fails: bool, begun: list[int]
+) -> None:
+    claim = await claimed(store, recording, 3)
+    context = worker_context(settings, recording, ScriptedEngine(), engine_slots=1)
+    context.renderer = FirstPageSlow(settings, 3, fails=fails)
+    await run(context, claim)
+    assert recording.begun == begun
+
+
+async def test_a_page_that_takes_long_to_render_is_overtaken(
+    store: Store, recording: RecordingClaims, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.job_runner.ORDER_SECONDS", 0.01)
+    claim = await claimed(store, recording, 3)
+    others_read = asyncio.Event()
+    context = worker_context(settings, recording, ScriptedEngine(), engine_slots=1)
+    context.renderer = FirstPageSlow(settings, 3, until=others_read)
+    running = asyncio.create_task(run(context, claim))
+    while len(recording.begun) < 2:
+        await asyncio.sleep(0.005)
+    others_read.set()
+    await running
+    assert recording.begun == [2, 3, 1]
 
 
 # -- a page's text and its end
