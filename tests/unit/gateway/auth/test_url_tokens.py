@@ -50,7 +50,8 @@ async def test_owners_with_dots_are_read_back_whole(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", ".", "..", "x", "9999999999", "9999999999.alice", "9999999999.alice.", "é.ü.ö", "\udcff.a.b"]
+    "text",
+    ["", ".", "..", "x", "9999999999", "9999999999.alice", "9999999999.alice.", "é.ü.ö", "\udcff.a.b", "9.a.\udcff"],
 )
 async def test_what_is_no_token_is_refused_and_no_error(store: Store, text: str) -> None:
     assert await Tokens(store.redis).owner(text, JOB) is None
@@ -66,3 +67,7 @@ async def test_the_secret_is_made_once_is_long_and_is_the_stores(store: Store) -
     await store.redis.set(keyspace.URL_TOKEN_SECRET(), "another")
     assert await first.make(JOB, "alice", 2_000_000_000) == token, "read once, then kept"
     assert await Tokens(store.redis).owner(token, JOB) is None
+
+
+async def test_gateways_that_start_one_after_another_sign_alike(store: Store) -> None:
+    assert len({await Tokens(store.redis).make(JOB, "alice", 2_000_000_000) for _ in range(5)}) == 1
