@@ -86,7 +86,7 @@ FIELDS: Final[Mapping[str, Field]] = {
     "clean": _flag("true", "`false`: leave the spaces that the model writes after hyphens"),
     "furniture": _flag("true", "`false`: leave running heads, running feet and page numbers out of the text"),
     "page_marks": _flag("false", "`true`: a comment `<!-- page 3 -->` before each page of the Markdown"),
-    "join_pages": _flag("false", "`true`: join paragraphs of the Markdown that go on over a page break"),
+    "join_pages": _flag("false", "`true`: join paragraphs and tables of the Markdown that go on over a page break"),
     "webhook_url": Field(_text("https, of a public receiver", format="uri", maxLength=MAX_URL_CHARS)),
     "webhook_events": Field(
         _text(f"some of {', '.join(WEBHOOK_EVENTS)}; default: all but job.started", example="job.succeeded,job.failed")
