@@ -63,7 +63,9 @@ FIELDS: Final[Mapping[str, Field]] = {
     "type": TYPE,
     "prompt": PROMPT,
     "mode": Field(_text("resolution, where the engine has modes", enum=[*ModeName])),
-    "pages": Field(_text("such as 1-3,7 or 3- or -1 (the last); default: all", example="1", maxLength=page_range.MAX_LENGTH)),
+    "pages": Field(
+        _text("such as 1-3,7 or 3- or -1 (the last); default: all", example="1", maxLength=page_range.MAX_LENGTH)
+    ),
     "priority": Field({"type": "string", "enum": [*Priority], "default": Priority.NORMAL}),
     "text_layer": Field(
         _text(

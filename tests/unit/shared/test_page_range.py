@@ -11,7 +11,8 @@ from shared.errors import BadPageRange
 
 
 @pytest.mark.parametrize(
-    ("text", "pages"), [("1-3,7", (1, 2, 3, 7)), ("7,1-2,2", (1, 2, 7)), (" 1 - 2 , 4 ", (1, 2, 4)), ("120", (120,)),
+    ("text", "pages"),
+    [("1-3,7", (1, 2, 3, 7)), ("7,1-2,2", (1, 2, 7)), (" 1 - 2 , 4 ", (1, 2, 4)), ("120", (120,)),
      ("118-", (118, 119, 120)), ("-1", (120,)), ("-3-", (118, 119, 120)), ("117--3", (117, 118)), ("-2--1", (119, 120))],
 )  # fmt: skip
 def test_read(text: str, pages: tuple[int, ...]) -> None:
@@ -20,8 +21,9 @@ def test_read(text: str, pages: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", ",", "1,", "0", "0-3", "121", "121-", "-121", "3-1", "-1-3", "-", "--1", "a", "1;2", "1.5", "٣", "9" * 400, "1-" + "9" * 30, "-0"],
-)
+    ["", ",", "1,", "0", "0-3", "121", "121-", "-121", "3-1", "-1-3", "-", "--1", "a", "1;2", "1.5", "٣", "9" * 400,
+     "1-" + "9" * 30, "-0"],
+)  # fmt: skip
 def test_refused(text: str) -> None:
     with pytest.raises(BadPageRange) as failure:
         parse(text, pages=120)
