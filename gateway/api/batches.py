@@ -23,7 +23,8 @@ from gateway.dependencies import BaseUrlDep, Caller, CallerDep, SettingsDep, Sto
 from shared.contract import view
 from shared.contract.record import StoredRejection
 from shared.errors import IdempotencyMismatch, NotFound, OCRError, StoreUnavailable
-from shared.store.jobs import Store, StoredBatch
+from shared.store.batches import StoredBatch
+from shared.store.jobs import Store
 
 router = APIRouter(prefix="/api/v1/batches", tags=["batches"])
 
@@ -68,7 +69,7 @@ async def submit_batch(
         submit_options = await submissions.check_form(form)
         submission = BatchSubmission(store, submissions, submit_options, caller, key, request_id(request))
         await submission.submit(form)
-    batch = await store.batch(submission.id, caller.owner)
+    batch = await store.batches.find(submission.id, caller.owner)
     response.headers["Location"] = f"{base_url}/api/v1/batches/{batch.id}"
     return await _view(store, batch, base_url)
 
@@ -77,7 +78,7 @@ async def submit_batch(
 async def get_batch(batch_id: str, caller: CallerDep, store: StoreDep, base_url: BaseUrlDep) -> BatchView:
     if not BATCH_ID.fullmatch(batch_id):
         raise NotFound("No such batch")
-    return await _view(store, await store.batch(batch_id, caller.owner), base_url)
+    return await _view(store, await store.batches.find(batch_id, caller.owner), base_url)
 
 
 class BatchSubmission:
@@ -104,19 +105,19 @@ class BatchSubmission:
         """Raises the first file's error where none could be accepted, and ``IdempotencyMismatch``."""
         if self._key:
             self._fingerprint = await fingerprint(form.files, self._submit_options)
-            await self._store.check_batch(self.id, self._fingerprint)
+            await self._store.batches.check(self.id, self._fingerprint)
         for at, file in enumerate(form.files):
             await self._submit(file, f"{at}/{len(form.files)}")
         if not self._jobs and self._first is not None:
-            await self._store.drop_batch(self.id)
+            await self._store.batches.drop(self.id)
             raise self._first
-        await self._store.close_batch(self.id, self._rejected)
+        await self._store.batches.close(self.id, self._rejected)
 
     async def _submit(self, file: UploadFile, place: str) -> None:
         try:
             upload = await self._submissions.receive_upload(file, self._submit_options)
             if not self._jobs:
-                await self._store.create_batch(self._caller.owner, self.id, self._fingerprint)
+                await self._store.batches.create(self._caller.owner, self.id, self._fingerprint)
             key = f"batch:{self._key}:{place}" if self._key else None
             submitter = Submitter(self._caller.owner, key, self.id, self._caller.page_quota)
             await self._submissions.submit(upload, self._submit_options, submitter)

@@ -93,8 +93,8 @@ async def livez() -> Alive:
 async def readyz(request: Request, store: StoreDep) -> Alive | Response:
     """503 when the store cannot be reached or the queue has reached a limit."""
     await store.ping()
-    if (what := await store.full()) is not None:
-        full = QueueFull(f"Too many {what} are waiting", retry_after=await store.retry_after())
+    if (what := await store.stats.full()) is not None:
+        full = QueueFull(f"Too many {what} are waiting", retry_after=await store.stats.retry_after())
         return problem(full, request_id(request), 503)
     return Alive(status="ok")
 
@@ -113,9 +113,9 @@ async def _snapshot(store: Store) -> ServiceSnapshot:
     workers = await store.workers()
     return ServiceSnapshot(
         up=True,
-        counters=await store.counters(),
+        counters=await store.stats.counters(),
         workers=workers,
         ready=sum(worker.reads_pages for worker in workers),
-        oldest_queued=await store.oldest_queued(),
-        memory_share=await store.memory_share(),
+        oldest_queued=await store.stats.oldest_queued(),
+        memory_share=await store.stats.memory_share(),
     )

@@ -87,7 +87,7 @@ class ServiceState(BaseModel):
 async def service_state(_: AdminDep, store: StoreDep, webhooks: WebhookStoreDep, settings: SettingsDep) -> ServiceState:
     """For keys with the scope `admin`, or without any key on loopback."""
     workers, counters, speed, share = await asyncio.gather(
-        store.workers(), store.counters(), store.speed(), store.memory_share()
+        store.workers(), store.stats.counters(), store.stats.speed(), store.stats.memory_share()
     )
     ended = await store.ended_jobs(RECENT_JOBS)
     return ServiceState(
@@ -95,7 +95,7 @@ async def service_state(_: AdminDep, store: StoreDep, webhooks: WebhookStoreDep,
             jobs=counters.get(Counter.JOBS, 0),
             pages=counters.get(Counter.PAGES, 0),
             running=counters.get(Counter.RUNNING, 0),
-            oldest_seconds=round(await store.oldest_queued(), 1),
+            oldest_seconds=round(await store.stats.oldest_queued(), 1),
             pages_per_second=round(speed, 3) or None,
         ),
         workers=[_worker(worker) for worker in workers],

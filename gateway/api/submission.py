@@ -59,6 +59,7 @@ class ReceivedUpload:
             sha256=self.sha256,
             pages=self.info.pages,
             page_range=page_range.compact(self.numbers),
+            note=self.info.note,
         )
 
 
@@ -73,8 +74,8 @@ class Submissions:
 
     async def refuse_when_full(self, request: Request) -> None:
         """Before the body is read. A repeated submission is let through: the store knows whether it is one."""
-        if "idempotency-key" not in request.headers and (what := await self.store.full()) is not None:
-            raise QueueFull(f"Too many {what} are waiting", retry_after=await self.store.retry_after())
+        if "idempotency-key" not in request.headers and (what := await self.store.stats.full()) is not None:
+            raise QueueFull(f"Too many {what} are waiting", retry_after=await self.store.stats.retry_after())
 
     async def check_form(self, form: Form) -> SubmitOptions:
         """The form's options, checked against the settings and against the engines that are running."""

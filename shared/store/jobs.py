@@ -1,4 +1,4 @@
-"""The store: jobs, pages, events and workers in Redis. The gateway's half and what both sides read.
+"""The store: jobs, pages and events in Redis. The gateway's half and what both sides read.
 
 The record is the truth; Celery's message is a hint that a job may be ready. Every change is one Lua script of
 ``shared/lua`` with Redis's own clock, so a process may die anywhere and nothing is half done.
@@ -8,10 +8,8 @@ Every method raises ``StoreUnavailable`` when Redis cannot serve.
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import re
-import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,15 +20,16 @@ from ulid import ULID
 from shared.contract.document import Page
 from shared.contract.events import JobEvent, parse_event
 from shared.contract.job import NewJob, Queue, StoredJob, read_job, record_fields
-from shared.contract.record import BatchRecord, StoredRejection
 from shared.contract.states import TERMINAL_STATUSES
 from shared.contract.worker_status import WorkerStatus
 from shared.errors import AlreadyFinished, IdempotencyMismatch, NotFound, QueueFull, RateLimited
 from shared.settings import StoreSettings
 from shared.store import keyspace
+from shared.store.batches import BatchStore, StoredBatch
 from shared.store.connect import Client, store_errors
-from shared.store.keyspace import RANKS, Counter
+from shared.store.keyspace import RANKS
 from shared.store.message import celery_message
+from shared.store.queue_stats import QueueStats, per_second
 from shared.store.scripts import Scripts, pairs
 
 LIST_CHUNK = 500
@@ -59,15 +58,6 @@ class StoredEvent:
     event: JobEvent
 
 
-@dataclass(frozen=True, slots=True)
-class StoredBatch:
-    id: str
-    owner: str
-    created_at: float
-    job_ids: tuple[str, ...]
-    rejected: tuple[StoredRejection, ...]
-
-
 class ListPosition(NamedTuple):
     """Where a job stands in its owner's list; as text, a cursor."""
 
@@ -93,7 +83,8 @@ class Store:
         self.redis = redis
         self.settings = settings
         self.scripts = Scripts(redis)
-        self._memory: tuple[float, float] = (0.0, 0.0)  # (when looked up, share of maxmemory in use)
+        self.batches = BatchStore(redis, settings)
+        self.stats = QueueStats(redis, settings)
 
     # -- jobs
 
@@ -102,7 +93,7 @@ class Store:
 
         Raises ``QueueFull`` and ``RateLimited`` (with ``retry_after``) beyond a limit, and ``IdempotencyMismatch``.
         """
-        await self._refuse_when_full()
+        await self.stats.refuse_when_full()
         job_id, limits = str(ULID()), self.settings
         horizon = limits.max_job_age + 2 * limits.result_ttl
         fields = {**record_fields(new), "result_ttl": limits.result_ttl, "max_age": limits.max_job_age}
@@ -116,7 +107,7 @@ class Store:
         )  # fmt: skip
         verdict, value = reply[0].decode(), reply[1].decode()
         if verdict == "full":
-            raise QueueFull(f"Too many {value} are waiting", retry_after=await self.retry_after())
+            raise QueueFull(f"Too many {value} are waiting", retry_after=await self.stats.retry_after())
         if verdict == "quota":
             raise RateLimited("The pages of this key for today are used up", retry_after=float(value))
         if verdict == "mismatch":
@@ -259,118 +250,11 @@ class Store:
             entries = await self.redis.xrange(keyspace.EVENTS(job_id), min=first, count=count)
         return [read_event(entry_id, fields) for entry_id, fields in entries]
 
-    # -- batches
-
-    async def create_batch(self, owner: str, batch_id: str | None = None, fingerprint: str = "") -> str:
-        """A new, empty batch, kept as long as a job and its result can be. One that exists already stays as it is.
-
-        Raises ``IdempotencyMismatch`` if that one was made of something else.
-        """
-        batch_id = batch_id or str(ULID())
-        fields = {"owner": owner, "created": time.time(), "rejected": "[]", "fingerprint": fingerprint}
-        with store_errors():
-            async with self.redis.pipeline(transaction=True) as pipe:
-                for name, value in fields.items():
-                    pipe.hsetnx(keyspace.BATCH(batch_id), name, value)
-                pipe.expire(keyspace.BATCH(batch_id), self._batch_ttl)
-                await pipe.execute()
-        await self.check_batch(batch_id, fingerprint)
-        return batch_id
-
-    async def check_batch(self, batch_id: str, fingerprint: str) -> None:
-        """Raises ``IdempotencyMismatch`` if there is such a batch, made of something else."""
-        with store_errors():
-            found = await self.redis.hget(keyspace.BATCH(batch_id), "fingerprint")
-        if found is not None and found.decode() != fingerprint:
-            raise IdempotencyMismatch()
-
-    async def close_batch(self, batch_id: str, rejected: Sequence[StoredRejection]) -> None:
-        """Write down which files were refused, and why."""
-        with store_errors():
-            await self.redis.hset(
-                keyspace.BATCH(batch_id), "rejected", json.dumps([file.model_dump() for file in rejected])
-            )
-
-    async def drop_batch(self, batch_id: str) -> None:
-        """Forget a batch into which no job went."""
-        with store_errors():
-            await self.redis.delete(keyspace.BATCH(batch_id), keyspace.BATCH_JOBS(batch_id))
-
-    async def batch(self, batch_id: str, owner: str | None = None) -> StoredBatch:
-        with store_errors():
-            found = await self.redis.hgetall(keyspace.BATCH(batch_id))
-            ids = await self.redis.lrange(keyspace.BATCH_JOBS(batch_id), 0, -1)
-        if not found:
-            raise NotFound("No such batch")
-        record = BatchRecord.model_validate({name.decode(): value.decode() for name, value in found.items()})
-        if owner is not None and record.owner != owner:
-            raise NotFound("No such batch")
-        return StoredBatch(batch_id, record.owner, record.created_at, tuple(i.decode() for i in ids), record.rejected)
-
-    @property
-    def _batch_ttl(self) -> int:
-        return self.settings.max_job_age + 2 * self.settings.result_ttl
-
-    # -- the whole
+    # -- the server and the workers
 
     async def ping(self) -> None:
         with store_errors():
             await self.redis.ping()
-
-    async def counters(self) -> dict[str, int]:
-        """jobs, pages, bytes: unfinished; running; submitted; ended:STATUS; pages:STATUS; leases_lost; …"""
-        with store_errors():
-            found = await self.redis.hgetall(keyspace.COUNTERS())
-        return {name.decode(): int(value) for name, value in found.items()}
-
-    async def retry_after(self) -> float:
-        """Seconds until about a tenth of the queue has been read, from the pages of the last minute; 1 to 600."""
-        counters, rate = await self.counters(), await self.speed()
-        return min(600.0, max(1.0, 0.1 * counters.get(Counter.PAGES, 0) / rate)) if rate else 30.0
-
-    async def speed(self) -> float:
-        """Pages of the last minute per second in which any was read; 0 when there were none."""
-        now = time.time()  # a hint only; the buckets themselves are Redis's time
-        buckets = [int(now / 10) - i for i in range(7)]
-        with store_errors():
-            pages = await self.redis.mget([keyspace.PAGES_ENDED(bucket) for bucket in buckets])
-            busy = await self.redis.mget([keyspace.READING_SECONDS(bucket) for bucket in buckets])
-        return per_second(sum(int(n) for n in pages if n), sum(float(seconds) for seconds in busy if seconds))
-
-    async def oldest_queued(self) -> float:
-        """Seconds the job that has waited longest has been waiting; 0 when none is."""
-        with store_errors():
-            async with self.redis.pipeline(transaction=False) as pipe:
-                for rank in RANKS.values():
-                    pipe.zrange(keyspace.WAITING(rank), 0, 0, withscores=True)
-                first = [float(found[0][1]) for found in await pipe.execute() if found]
-        return max(0.0, time.time() - min(first)) if first else 0.0
-
-    async def full(self) -> str | None:
-        """Which limit the queue has reached (jobs, pages, bytes, memory), or None."""
-        counters, limits = await self.counters(), self.settings
-        for name, limit in (
-            (Counter.JOBS, limits.max_queue_jobs),
-            (Counter.PAGES, limits.max_queue_pages),
-            (Counter.BYTES, limits.max_queue_bytes),
-        ):
-            if counters.get(name, 0) >= limit:
-                return name
-        return "memory" if await self.memory_share() > limits.max_redis_memory else None
-
-    async def memory_share(self) -> float:
-        """used_memory / maxmemory, looked up once a second; 0 where Redis has no limit."""
-        looked, share = self._memory
-        if time.monotonic() - looked > 1:
-            with store_errors():
-                info = await self.redis.info("memory")
-            share = info["used_memory"] / info["maxmemory"] if info.get("maxmemory") else 0.0
-            self._memory = (time.monotonic(), share)
-        return share
-
-    async def _refuse_when_full(self) -> None:
-        if await self.memory_share() > self.settings.max_redis_memory:
-            raise QueueFull("The store is short of memory", retry_after=await self.retry_after())
 
     async def workers(self) -> list[WorkerStatus]:
         """The workers that reported in the last ten seconds (``Claims.report``)."""
@@ -380,10 +264,6 @@ class Store:
             if silent := [name for name, report in zip(names, found, strict=True) if report is None]:
                 await self.redis.srem(keyspace.WORKERS(), *silent)
         return [WorkerStatus.model_validate_json(report) for report in found if report]
-
-
-def per_second(count: int, seconds: float) -> float:
-    return count / seconds if seconds > 0 else 0.0
 
 
 def read_event(entry_id: bytes, fields: Mapping[bytes, bytes]) -> StoredEvent:

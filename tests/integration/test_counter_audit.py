@@ -34,9 +34,9 @@ async def busy(store: Store, claims: Claims) -> list[str]:
 
 async def test_an_audit_of_what_is_right_changes_nothing(store: Store, claims: Claims, audit: CounterAudit) -> None:
     await busy(store, claims)
-    before = await store.counters()
+    before = await store.stats.counters()
     assert await audit.run() == {}
-    assert await store.counters() == before | {Counter.AUDITS: 1}
+    assert await store.stats.counters() == before | {Counter.AUDITS: 1}
 
 
 @pytest.mark.parametrize("counter", [Counter.JOBS, Counter.PAGES, Counter.BYTES, Counter.RUNNING, "fin:3"])
@@ -45,10 +45,10 @@ async def test_a_counter_that_is_wrong_is_mended_and_the_drift_counted(
     store: Store, claims: Claims, audit: CounterAudit, valkey: Valkey, counter: str, by: int
 ) -> None:
     await busy(store, claims)
-    right = await store.counters()
+    right = await store.stats.counters()
     valkey.client.hincrby(keyspace.COUNTERS(), counter, by)
     assert await audit.run() == {counter: -by}
-    assert await store.counters() == right | {Counter.AUDITS: 1, Counter.drift(counter): abs(by)}
+    assert await store.stats.counters() == right | {Counter.AUDITS: 1, Counter.drift(counter): abs(by)}
 
 
 async def test_jobs_that_are_listed_wrongly_are_put_where_they_belong(
@@ -62,7 +62,7 @@ async def test_jobs_that_are_listed_wrongly_are_put_where_they_belong(
     assert await audit.run() == {}
     assert valkey.client.zrange(keyspace.WAITING("3"), 0, -1) == [first.encode(), second.encode()]
     assert {second.encode(), running} <= set(valkey.client.zrange(keyspace.NEXT_CHECK(), 0, -1))
-    assert (await store.counters())[Counter.drift(Counter.WAITING)] == 3
+    assert (await store.stats.counters())[Counter.drift(Counter.WAITING)] == 3
 
 
 async def test_a_job_whose_record_is_gone_is_counted_no_more(
@@ -99,7 +99,7 @@ async def test_nothing_is_mended_while_something_moves(
 
     monkeypatch.setattr(audit._scripts, "run", meanwhile)
     assert await audit.run() is None
-    assert Counter.drift(Counter.PAGES) not in await store.counters()
+    assert Counter.drift(Counter.PAGES) not in await store.stats.counters()
 
 
 async def test_one_worker_audits_at_a_time(store: Store, claims: Claims, audit: CounterAudit, valkey: Valkey) -> None:
@@ -123,7 +123,7 @@ async def test_a_call_that_comes_twice_mends_once(store: Store, claims: Claims, 
     audit._scripts.run = twice  # type: ignore[method-assign]
     assert await audit.run() == {Counter.PAGES: -5}
     assert ("audit", [b"mended"]) in calls
-    assert (await store.counters())[Counter.AUDITS] == 1
+    assert (await store.stats.counters())[Counter.AUDITS] == 1
 
 
 async def test_a_long_queue_is_read_in_small_steps(

@@ -131,14 +131,14 @@ async def test_at_maxmemory_accepted_jobs_finish_and_the_worker_lives(
         ids = []
         with pytest.raises(QueueFull):
             for seed in range(200):
-                store._memory = (0.0, 0.0)  # look now, not once a second
+                store.stats._memory = (0.0, 0.0)  # look now, not once a second
                 ids.append(await submit(store, png(seed) + b"\0" * 2**19, "image/png"))
         assert len(ids) > 5
         worker = start_worker(redis_url=valkey.url)
         for job_id in ids:
             assert (await ended(store, job_id)).status == "succeeded"
         assert worker.alive
-        store._memory = (0.0, 0.0)
+        store.stats._memory = (0.0, 0.0)
         assert await submit(store, png(1), "image/png")
     finally:
         await client.aclose()

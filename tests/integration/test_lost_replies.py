@@ -216,7 +216,7 @@ async def test_a_lost_job_is_put_back_once(store: Store, claims: Claims, again: 
     await claims.start(claim, "x")
     assert await claims.reap() == 1
     assert await again("reap") == b"requeued"
-    assert (await store.counters())["leases_lost"] == 1
+    assert (await store.stats.counters())["leases_lost"] == 1
 
 
 async def test_a_request_is_charged_once(store: Store, wire: Wire, again: Again) -> None:

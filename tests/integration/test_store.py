@@ -60,7 +60,7 @@ async def test_submit_stores_record_upload_event_and_celery_message_together(sto
     (message,) = valkey.client.lrange("ocr\x06\x163", 0, -1)
     assert json.loads(base64.b64decode(json.loads(message)["body"]))[0] == [job_id]
     assert await names(store, job_id) == ["status"]
-    assert await store.counters() == {"jobs": 1, "pages": 3, "bytes": 3, "submitted": 1, "sub:3": 3}
+    assert await store.stats.counters() == {"jobs": 1, "pages": 3, "bytes": 3, "submitted": 1, "sub:3": 3}
 
 
 async def test_same_idempotency_key_gives_the_first_job_again(store: Store, valkey: Valkey) -> None:
@@ -149,7 +149,7 @@ async def test_finish_needs_every_page_and_cleans_up(store: Store, claims: Claim
     assert await store.page_image(job.id, 1) == b"webp"
     assert await store.figures(job.id) == {"1_0.jpg": b"jpeg"}
     assert not valkey.client.exists(f"in:{job.id}", f"starts:{job.id}", f"flight:{job.id}")
-    counters = await store.counters()
+    counters = await store.stats.counters()
     assert (counters["jobs"], counters["pages"], counters["bytes"], counters["running"]) == (0, 0, 0, 0)
     for kind in ("job", "pages", "marks", "img", "fig", "ev"):
         assert valkey.client.ttl(f"{kind}:{job.id}") > 0, kind
@@ -202,7 +202,7 @@ async def test_a_dead_workers_job_goes_back_and_keeps_its_pages(store: Store, cl
     assert (set(again.ended), again.starts) == ({1}, {1: 1, 2: 1})
     assert await claims.start(again, "instant") == 2
     assert "page.restarted" in await names(store, claim.job.id)
-    assert (await store.counters())["running"] == 1
+    assert (await store.stats.counters())["running"] == 1
 
 
 async def test_an_unclaimed_jobs_message_is_sent_again_ever_more_slowly(store: Store, valkey: Valkey) -> None:
@@ -248,7 +248,7 @@ async def test_cancel_ends_a_job_at_once_and_its_worker_learns_of_it(store: Stor
     assert not await claims.page_end(claim, page(1))
     with pytest.raises(AlreadyFinished):
         await store.cancel(claim.job.id)
-    counters = await store.counters()
+    counters = await store.stats.counters()
     assert (counters["jobs"], counters["pages"], counters.get("running", 0)) == (0, 0, 0)
 
 
@@ -415,7 +415,7 @@ async def test_the_estimate_counts_the_time_in_which_pages_were_read(
     assert queue is not None
     assert queue.eta_seconds is not None
     assert 5 * 6 / 3 <= queue.eta_seconds < 5 * 9 / 3
-    assert 3 / 9 < await store.speed() <= 3 / 6
+    assert 3 / 9 < await store.stats.speed() <= 3 / 6
 
 
 async def test_webhook_is_due_once_whatever_is_repeated(store: Store, claims: Claims, valkey: Valkey) -> None:
@@ -432,7 +432,7 @@ async def test_webhook_is_due_once_whatever_is_repeated(store: Store, claims: Cl
 
 
 async def test_a_batch_that_its_gateway_never_closed_goes_in_time(store: Store, valkey: Valkey) -> None:
-    batch = await store.create_batch("me")
+    batch = await store.batches.create("me")
     await submit(store, owner="me", batch=batch)
     of_the_list, of_the_batch = valkey.client.pttl(f"batch:{batch}:jobs"), valkey.client.pttl(f"batch:{batch}")
     assert 0 < of_the_list <= store.settings.max_job_age * 1000 + 2000 * store.settings.result_ttl
@@ -440,13 +440,13 @@ async def test_a_batch_that_its_gateway_never_closed_goes_in_time(store: Store, 
 
 
 async def test_batch_lists_its_jobs_and_refusals(store: Store) -> None:
-    batch = await store.create_batch("me")
+    batch = await store.batches.create("me")
     jobs = [await submit(store, owner="me", batch=batch) for _ in range(2)]
-    await store.close_batch(batch, [StoredRejection(filename="x", problem={"code": "file-empty"})])
-    found = await store.batch(batch, "me")
+    await store.batches.close(batch, [StoredRejection(filename="x", problem={"code": "file-empty"})])
+    found = await store.batches.find(batch, "me")
     assert (list(found.job_ids), found.rejected[0].filename) == (jobs, "x")
     with pytest.raises(NotFound):
-        await store.batch(batch, "other")
+        await store.batches.find(batch, "other")
 
 
 async def test_workers_are_believed_for_a_while_only(store: Store, claims: Claims, valkey: Valkey) -> None:

@@ -92,7 +92,7 @@ async def test_killed_with_64_in_flight_every_job_ends_once(
         job = await ended(store, job_id)
         assert (job.status, (await store.pages(job_id))[0].markdown) == ("succeeded", answer(picture(seed)))
         assert (await names(store, job_id)).count("done") == 1
-    assert (await store.counters())["ended:succeeded"] == 64
+    assert (await store.stats.counters())["ended:succeeded"] == 64
 
 
 async def test_a_restart_redoes_no_finished_page(store: Store, start_worker: Callable[..., Worker]) -> None:

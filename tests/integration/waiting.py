@@ -29,7 +29,7 @@ async def until(store: Store, job_id: str, condition: Callable[[StoredJob], bool
 
 async def until_counter(store: Store, name: str, value: int) -> None:
     async with asyncio.timeout(30):
-        while (await store.counters()).get(name) != value:
+        while (await store.stats.counters()).get(name) != value:
             await asyncio.sleep(0.02)
 
 
