@@ -31,6 +31,7 @@ from gateway.api import (
     webhooks,
 )
 from gateway.auth import openapi_security as security
+from gateway.compat import docling, external_loader, mistral_files, mistral_ocr
 from gateway.connections import limit_connections
 from gateway.dependencies import no_store
 from gateway.middleware import Middleware
@@ -56,6 +57,7 @@ TOKEN_IN_QUERY = re.compile(r"([?&]token=)[^&\s]*")
 
 ROUTES = (
     jobs, results, events, shares, corrections, search, tokens, webhooks, batches, ocr, health, service, docs, page,
+    mistral_ocr, mistral_files, external_loader, docling,
 )  # fmt: skip
 
 

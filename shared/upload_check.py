@@ -142,8 +142,8 @@ def _chosen(pages: int, asked: Asked, limits: UploadLimits) -> page_range.Chosen
     chosen = page_range.choose(asked.pages or "1-", pages)
     if len(chosen.numbers) > limits.max_pages:
         raise TooManyPages(
-            f"{len(chosen.numbers)} pages; at most {limits.max_pages} (MAX_PAGES) are accepted: ask for some of them with the"
-            " field pages"
+            f"{len(chosen.numbers)} pages; at most {limits.max_pages} (MAX_PAGES) are accepted: ask for some of them"
+            " with the field pages"
         )
     return chosen
 

@@ -6,6 +6,7 @@ the settings. A route marks what is to be filled in (``MULTIPART``, ``FORMATS_HE
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -20,6 +21,9 @@ from shared.sniff import readable
 
 MULTIPART: Final = "x-form"
 RESULT: Final = "x-result-formats"
+JSON_BODY: Final = "x-json-body"
+OCTETS: Final = "application/octet-stream"
+TEXT: Final = {"type": "string"}
 FORMATS_HERE: Final[dict[str, Any]] = {RESULT: True}
 
 IDEMPOTENCY: Final[dict[str, Any]] = {
@@ -53,7 +57,30 @@ def form_body(kind: str, settings: GatewaySettings) -> dict[str, Any]:
         "properties": {"file": files if kind == "batch" else file, **properties},
         "additionalProperties": False,
     }
-    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+    content = {"multipart/form-data": {"schema": schema}}
+    return {"required": True, "content": content | (_other_bodies(properties, types) if kind == "job" else {})}
+
+
+def _other_bodies(fields: Mapping[str, dict[str, Any]], types: str) -> dict[str, Any]:
+    """A job's file in JSON, with the options beside it, and bare, with the options in the query."""
+    base64_file = {**TEXT, "description": f"base64 or a base64 data URI of one of {types}"}
+    url = {**TEXT, "description": "instead of `file`, where the service fetches documents (`DOCUMENT_URLS`)"}
+    members = {"file": base64_file, "filename": TEXT, "document_url": url}
+    schema = {
+        "type": "object",
+        "properties": members | {name: json_option(name, field) for name, field in fields.items()},
+        "additionalProperties": False,
+    }
+    bare = {"schema": {"type": "string", "format": "binary"}}
+    return {"application/json": {"schema": schema}, "application/pdf": bare, "image/*": bare, OCTETS: bare}
+
+
+def json_option(name: str, field: Mapping[str, Any]) -> dict[str, Any]:
+    """A form's field as a member of a JSON body: flags are booleans, ``metadata`` is an object."""
+    description = {"description": field.get("description", "")}
+    if field.get("enum") == ["true", "false", "1", "0"]:
+        return {"type": "boolean", "default": field["default"] == "true", **description}
+    return {"type": "object", **description} if name == "metadata" else dict(field)
 
 
 Responses = dict[int | str, dict[str, Any]]
@@ -84,7 +111,6 @@ def etagged(model: type[BaseModel]) -> Responses:
     }
 
 
-TEXT: Final = {"type": "string"}
 EVENT: Final = {
     "type": "object",
     "properties": {"data": TEXT, "event": TEXT, "id": TEXT, "retry": {"type": "integer"}},
@@ -106,8 +132,23 @@ def describe(app: FastAPI, settings: GatewaySettings) -> dict[str, Any]:
         for path in made["paths"].values():
             for operation in path.values():
                 _complete(operation, settings)
+                if (schema := operation.pop(JSON_BODY, None)) is not None:
+                    operation["requestBody"] = _json_body(schema, schemas)
         app.openapi_schema = made
     return app.openapi_schema
+
+
+def json_body(model: type[BaseModel]) -> dict[str, Any]:
+    """What a route marks that reads its JSON body by hand, so that the caller is known before the body is read."""
+    return {JSON_BODY: model.model_json_schema(ref_template="#/components/schemas/{model}")}
+
+
+def _json_body(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    """The ``requestBody``; the model and those it is made of are added to the named schemas."""
+    schemas.update(schema.pop("$defs", {}))
+    schemas[schema["title"]] = schema
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema['title']}"}}}
+    return {"required": True, "content": content}
 
 
 def _complete(operation: dict[str, Any], settings: GatewaySettings) -> None:
