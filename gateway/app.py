@@ -72,7 +72,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
 
     app = FastAPI(
         title="OCR", version="1", description=docs.DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None,
-        dependencies=[Depends(no_store)],
+        dependencies=[Depends(no_store)], generate_unique_id_function=openapi.operation_id,
     )  # fmt: skip
     app.state.services = services
     app.openapi = lambda: security.guarded(openapi.describe(app, settings))  # type: ignore[method-assign]

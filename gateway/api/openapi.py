@@ -11,10 +11,11 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from gateway.api.forms import FIELDS, MAX_KEY_CHARS, READ_FIELDS
-from gateway.api.problems import ProblemDetails
+from gateway.api.problems import STATUS, ProblemDetails
 from gateway.formats.registry import FORMATS
 from gateway.settings import GatewaySettings
 from shared.sniff import readable
@@ -90,7 +91,7 @@ def header(description: str) -> dict[str, Any]:
     return {"description": description, "schema": {"type": "string"}}
 
 
-RETRY_AFTER: Final = header("seconds after which to ask again")
+RETRY_AFTER: Final = {"description": "seconds after which to ask again", "schema": {"type": "integer"}}
 LOCATION: Final = header("URL of the job")
 ETAG: Final = header("changes when anything but the estimate of the time left does")
 
@@ -117,8 +118,57 @@ EVENT: Final = {
 }
 
 
+BINARY: Final = {"type": "string", "format": "binary"}
+BINARY_TYPES: Final = frozenset({"application/zip", "image/webp", "image/jpeg", OCTETS})
+
+
 def content(*types: str) -> dict[str, Any]:
-    return {kind: {"schema": EVENT if kind == "text/event-stream" else TEXT} for kind in types}
+    """The ``content`` of a response in these media types."""
+
+    def schema(kind: str) -> dict[str, Any]:
+        return EVENT if kind == "text/event-stream" else BINARY if kind in BINARY_TYPES else TEXT
+
+    return {kind: {"schema": schema(kind)} for kind in types}
+
+
+OPERATIONS: Final[Mapping[str, str]] = {
+    "follow": "streamEvents",
+    "follow_all": "streamAllEvents",
+    "get_secret": "getWebhookSecret",
+    "list_deliveries": "listDeliveries",
+    "make_token": "createToken",
+    "models": "getModels",
+    "health": "getHealth",
+    "metrics": "getMetrics",
+    "livez": "getLiveness",
+    "readyz": "getReadiness",
+    "page": "getAbout",
+    "read": "ocr",
+    "read_document": "mistralOcr",
+    "look_at_file": "getFile",
+    "file_url": "getFileUrl",
+    "file_content": "getFileContent",
+    "process": "processFile",
+    "rotate_secret": "rotateWebhookSecret",
+    "search_results": "search",
+    "service_state": "getService",
+    "shared_job": "getSharedJob",
+}
+"""The names of operations that do not follow from their functions'."""
+OPEN: Final = ("/health", "/models", "/livez", "/readyz", "/metrics")
+TAGS: Final[Mapping[str, str]] = {
+    "jobs": "Submit files, look at jobs, follow and cancel them.",
+    "results": "The document, its pages, images and figures.",
+    "batches": "Many files in one request.",
+    "wait or stream in one call": "The original API: one file in, its text out.",
+    "interfaces of other services": "Mistral's, docling-serve's and Open WebUI's interfaces.",
+}
+
+
+def operation_id(route: APIRoute) -> str:
+    """``submit_job`` -> ``submitJob``: stable, and what generated clients call their functions by."""
+    first, *rest = route.name.split("_")
+    return OPERATIONS.get(route.name) or first + "".join(word.capitalize() for word in rest)
 
 
 def describe(app: FastAPI, settings: GatewaySettings) -> dict[str, Any]:
@@ -126,7 +176,12 @@ def describe(app: FastAPI, settings: GatewaySettings) -> dict[str, Any]:
     if app.openapi_schema is None:
         made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         schemas = made.setdefault("components", {}).setdefault("schemas", {})
+        made["servers"] = [{"url": "/"}]
+        made["info"]["license"] = {"name": "MIT", "identifier": "MIT"}
+        made["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
+        schemas["ErrorCode"] = {"type": "string", "enum": list(STATUS), "description": "What programs go by."}
         schemas["ProblemDetails"] = ProblemDetails.model_json_schema()
+        schemas["ProblemDetails"]["properties"]["code"] = {"$ref": "#/components/schemas/ErrorCode"}
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
         for path in made["paths"].values():

@@ -25,4 +25,7 @@ def guarded(document: dict[str, Any]) -> dict[str, Any]:
                 operation["security"] = READING_SCHEMES if method == "get" and "{job_id}" in path else KEY_SCHEMES
                 for status, answer in answers(401, 429).items():
                     operation["responses"].setdefault(str(status), answer)
+        else:
+            for operation in operations.values():
+                operation["security"] = []
     return document
