@@ -8,11 +8,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
+import httpx2
 import pytest
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
 
 from tools.processes import Gateway, Worker, environment
+from tools.uploads import png
 from tools.valkey import ROOT, Valkey
 
 SAMPLE = ROOT / "docs" / "sample.pdf"
@@ -47,7 +51,11 @@ def uri(data: bytes) -> str:
     return f"data:application/pdf;base64,{base64.b64encode(data).decode()}"
 
 
-@pytest.mark.parametrize("connect", [on_stdio])
+def over_http(service: Gateway) -> Client:
+    return Client(f"{service.url}/mcp")
+
+
+@pytest.mark.parametrize("connect", [on_stdio, over_http])
 async def test_the_whole_round(service: Gateway, connect: Callable[[Gateway], Client]) -> None:
     async with connect(service) as agent:
         await whole_round(agent)
@@ -108,3 +116,36 @@ async def test_files_only_under_the_roots(service: Gateway, tmp_path: Path) -> N
         for outside in ("link.pdf", "../root/../outside.pdf", str(SAMPLE), f"file://{SAMPLE}", "."):
             answer = await client.call_tool("read_document", {"source": outside})
             assert answer.is_error and "is no file under" in str(answer.content), outside
+
+
+async def test_over_http_no_file_of_the_servers_machine(service: Gateway) -> None:
+    async with over_http(service) as agent:
+        answer = await agent.call_tool("read_document", {"source": str(SAMPLE)})
+        assert answer.is_error and "No file of this machine" in str(answer.content)
+
+
+KEYS = {"alice": "the-key-of-alice-in-the-tests", "bob": "the-key-of-bob-in-the-tests"}
+
+
+async def documents_of(gateway: Gateway, headers: dict[str, str]) -> int:
+    """How many the tools list for whoever has this key."""
+    async with (
+        httpx2.AsyncClient(headers=headers) as http,
+        Client(streamable_http_client(f"{gateway.url}/mcp", http_client=http)) as agent,
+    ):
+        return len((await call(agent, "list_documents"))["result"])
+
+
+async def test_over_http_the_key_is_needed_and_counts(tmp_path: Path, valkey: Valkey) -> None:
+    gateway = Gateway(tmp_path, valkey.url, api_keys=",".join(f"{name}={key}" for name, key in KEYS.items()))
+    alice, bob = ({"Authorization": f"Bearer {key}"} for key in KEYS.values())
+    try:
+        gateway.wait_ready()
+        async with httpx.AsyncClient(base_url=gateway.url) as api:
+            refused = await api.post("/mcp", json={})
+            assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized")
+            sent = await api.post("/api/v1/jobs", files={"file": ("a.png", png(1))}, headers=alice)
+            assert sent.status_code == 202
+        assert [await documents_of(gateway, headers) for headers in (alice, bob)] == [1, 0]
+    finally:
+        gateway.stop()
