@@ -31,6 +31,7 @@ from gateway.api import (
     webhooks,
 )
 from gateway.auth import openapi_security as security
+from gateway.compat import docling, external_loader, mistral_files, mistral_ocr
 from gateway.connections import limit_connections
 from gateway.dependencies import no_store
 from gateway.middleware import Middleware
@@ -56,6 +57,7 @@ TOKEN_IN_QUERY = re.compile(r"([?&]token=)[^&\s]*")
 
 ROUTES = (
     jobs, results, events, shares, corrections, search, tokens, webhooks, batches, ocr, health, service, docs, page,
+    mistral_ocr, mistral_files, external_loader, docling,
 )  # fmt: skip
 
 
@@ -70,7 +72,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
 
     app = FastAPI(
         title="OCR", version="1", description=docs.DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None,
-        dependencies=[Depends(no_store)],
+        dependencies=[Depends(no_store)], generate_unique_id_function=openapi.operation_id,
     )  # fmt: skip
     app.state.services = services
     app.openapi = lambda: security.guarded(openapi.describe(app, settings))  # type: ignore[method-assign]

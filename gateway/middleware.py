@@ -25,13 +25,16 @@ logger = logging.getLogger(__name__)
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 BODY_SLACK_BYTES: Final = 8 * MIB  # above the largest upload: one slightly too large gets the error of a file
+BASE64_PATHS: Final = frozenset({"/api/v1/jobs", "/v1/ocr", "/ocr"})
 BODY_BYTES_PER_SECOND: Final = 1024  # each this many bytes received extend the time limit by a second
 
 
 def body_cap(path: str, settings: GatewaySettings) -> int:
-    """The most bytes a request to ``path`` may carry."""
+    """The most bytes a request to ``path`` may carry: of a file in base64 a third more than it has."""
     largest = max(settings.max_file_size, settings.max_pdf_size)
-    return BODY_SLACK_BYTES + (max(largest, settings.max_batch_size) if path == "/api/v1/batches" else largest)
+    if path == "/api/v1/batches":
+        return BODY_SLACK_BYTES + max(largest, settings.max_batch_size)
+    return BODY_SLACK_BYTES + (largest * 4 // 3 if path in BASE64_PATHS else largest)
 
 
 class Middleware:

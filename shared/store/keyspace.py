@@ -119,6 +119,8 @@ PAGE_QUOTA = Key("quota:{OWNER}:{DAY}", "pages the owner submitted that day", "t
 SHARE = Key("share:{DIGEST}", "what a share link opens: job and owner (hash)", "the link expires", gateway=BOTH)
 SHARES_OF_JOB = Key("shares:{ID}", "digests of the job's share links", "the last link expires", gateway=BOTH)
 CORRECTIONS = Key("edits:{ID}", "page/block -> text that a person gave it (hash)", "as the result", gateway=BOTH)
+FILE = Key("file:{ID}", "a file that was uploaded before it is read: its owner, name and bytes (hash)", "`file_ttl`",
+           gateway=BOTH)  # fmt: skip
 WAKE = Key("wake:{GATEWAY}", "stream that ends a gateway's blocked read", "an hour", gateway=BOTH)
 
 # -- Celery's queues, named by its transport
