@@ -22,6 +22,7 @@ from gateway.api import (
     jobs,
     ocr,
     openapi,
+    page_retry,
     problems,
     results,
     search,
@@ -56,7 +57,8 @@ EXPOSED_HEADERS = (
 TOKEN_IN_QUERY = re.compile(r"([?&]token=)[^&\s]*")
 
 ROUTES = (
-    jobs, results, events, shares, corrections, search, tokens, webhooks, batches, ocr, health, service, docs, page,
+    jobs, page_retry, results, events, shares, corrections, search, tokens, webhooks, batches, ocr, health, service,
+    docs, page,
     mistral_ocr, mistral_files, external_loader, docling,
 )  # fmt: skip
 

@@ -80,7 +80,7 @@ class Exchange:
     async def run(self, app: ASGIApp) -> None:
         try:
             if self._declared.isdecimal() and int(self._declared) > self._cap:
-                raise BodyTooLarge(f"The request body may have {self._cap} bytes")
+                raise BodyTooLarge(f"The request body is limited to {self._cap} bytes")
             await app(self.scope, self.receive, self.send)
             if self.method == "HEAD" and not self._complete:
                 await self.send({"type": "http.response.body", "body": b""})
@@ -110,7 +110,7 @@ class Exchange:
         message = await (self._receive_body() if self._more_body else self._receive())
         self._left -= len(message.get("body", b""))
         if self._left < 0:
-            raise BodyTooLarge(f"The request body may have {self._cap} bytes")
+            raise BodyTooLarge(f"The request body is limited to {self._cap} bytes")
         return message
 
     async def _receive_body(self) -> Message:

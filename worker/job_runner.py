@@ -173,10 +173,10 @@ class JobRunner:
             async with asyncio.timeout(self._context.settings.page_timeout * parts.count(*image.image.size)):
                 read = await self._consume(image)
         except TimeoutError:
-            await self._store(failed(image.number, "timeout", attempt))
+            await self._store_unread(image, "timeout", attempt)
         except (InferenceError, PreprocessingError, OptionError) as error:
             logger.warning("page %s of %s: %s", image.number, self._job.id, error)
-            await self._store(failed(image.number, f"{error.code}: {error.detail}", attempt))
+            await self._store_unread(image, f"{error.code}: {error.detail}", attempt)
         except EngineDead:
             await self._context.claims.page_stop(self._claim, image.number, forgive=False)
             raise
@@ -194,6 +194,12 @@ class JobRunner:
                 else:
                     event_buffer.text(self._claim, image.number, piece)
         raise InferenceError(f"the engine ended without a page after {monotonic() - began:.1f} s")
+
+    async def _store_unread(self, image: PageImage, reason: str, attempts: int) -> None:
+        """A page that the engine could not read keeps its image: to be looked at, and to be retried from."""
+        size = {"width": image.image.width, "height": image.image.height}
+        page = failed(image.number, reason, attempts).model_copy(update=size)
+        await self._store(page, await self._picture(image.image))
 
     async def _store_read(self, image: PageImage, read: PageRead, attempt: int) -> None:
         seen = read.upright or image.image

@@ -91,7 +91,7 @@ class Submissions:
             async with asyncio.timeout(LOOKUP_SECONDS):
                 await self.guard.check(url)
         except Blocked as error:
-            raise BadWebhookUrl(f"webhook_url is not called: {error}") from None
+            raise BadWebhookUrl(f"webhook_url not allowed: {error}") from None
         except (Unresolved, TimeoutError):
             return
 

@@ -191,7 +191,7 @@ class WebhookStore:
         with store_errors():
             entry = await self.redis.lindex(keyspace.DELIVERIES(job_id), number - 1) if number > 0 else None
         if entry is None:
-            raise NotFound("There is no such delivery")
+            raise NotFound("No such delivery")
         reply = await self.scripts.run(
             "webhook_again", _delivery(entry, number).webhook_id, AGAIN_MOST, uuid.uuid4().hex
         )
