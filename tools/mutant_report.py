@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from shared.commandline import no_arguments
 from tools.equivalent_mutants import GOAL, Change, differing, equivalent_mutants
 from tools.valkey import ROOT
 
@@ -77,4 +78,5 @@ def plain(name: str) -> str:
 
 
 if __name__ == "__main__":
+    no_arguments("tools.mutant_report", __doc__)
     sys.exit(main())
