@@ -16,6 +16,7 @@ from gateway.auth.api_keys import given_keys
 from gateway.auth.authenticator import refusal
 from gateway.connections import BoundedProtocol
 from gateway.settings import GatewaySettings
+from shared import log
 from shared.sniff import allowed_types
 from shared.ssrf_guard import Rules
 
@@ -24,6 +25,7 @@ GRACE_SECONDS = 8  # for responses in progress; within the ten seconds that most
 
 
 def serve(settings: GatewaySettings) -> None:
+    log.configure(settings)
     config = uvicorn.Config(
         "gateway.app:from_env",
         factory=True,
@@ -31,6 +33,8 @@ def serve(settings: GatewaySettings) -> None:
         port=settings.port,
         workers=settings.workers,
         log_level=settings.log_level,
+        log_config=None,
+        access_log=False,  # it shows the query: the middleware logs each request
         timeout_graceful_shutdown=GRACE_SECONDS,
         server_header=False,
         http=BoundedProtocol,

@@ -18,9 +18,11 @@ from gateway import csp
 from gateway.api.problems import problem
 from gateway.metrics import Metrics
 from gateway.settings import GatewaySettings
+from shared import log
 from shared.errors import BodyTimeout, BodyTooLarge, OCRError, StoreUnavailable
 from shared.settings import MIB
 
+PROBES: Final = frozenset({"/livez", "/readyz", "/metrics"})  # asked every few seconds
 logger = logging.getLogger(__name__)
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -49,10 +51,13 @@ class Middleware:
         cap = body_cap(scope["path"], self.settings)
         exchange = Exchange(scope, receive, send, cap, self.settings.body_timeout)
         started = time.perf_counter()
-        try:
-            await exchange.run(self.app)
-        finally:
-            self.metrics.request(exchange.method, exchange.scope, exchange.status, time.perf_counter() - started)
+        with log.scope(request_id=exchange.id):
+            try:
+                await exchange.run(self.app)
+            finally:
+                seconds = time.perf_counter() - started
+                self.metrics.request(exchange.method, exchange.scope, exchange.status, seconds)
+                exchange.log_end(seconds)
 
 
 class Exchange:
@@ -84,13 +89,23 @@ class Exchange:
         except OCRError as error:
             await self._refuse(error)
         except RedisError:
-            logger.exception("request %s: the store", self.id)
+            logger.exception("the store")
             await self._refuse(StoreUnavailable(retry_after=5))
         except ClientDisconnect:
-            logger.info("request %s: the client disconnected", self.id)
+            logger.info("the client disconnected")
         except Exception:
-            logger.exception("request %s failed", self.id)
+            logger.exception("the request failed")
             await self._refuse(OCRError("Internal error; the log has more under this request id"))
+
+    def log_end(self, seconds: float) -> None:
+        """One line for the request: its route and not its path, which may hold a token."""
+        route = getattr(self.scope.get("route"), "path", "unmatched")
+        level = logging.DEBUG if route in PROBES else logging.INFO
+        log.event(
+            logger, "request", level, method=self.method, route=route, status=self.status,
+            ms=log.milliseconds(seconds), bytes=(self._cap - self._left) or None,
+            job=self.scope.get("path_params", {}).get("job_id"),
+        )  # fmt: skip
 
     async def _refuse(self, error: OCRError) -> None:
         if self.status == 499:

@@ -11,6 +11,7 @@ from time import monotonic
 
 from PIL.Image import Image
 
+from shared import log
 from shared.boxes import page_picture
 from shared.contract.document import Figure, Page, PageStatus
 from shared.contract.options import TextLayer
@@ -131,8 +132,17 @@ class JobRunner:
             if not await self._context.claims.start(self._claim, self._context.engine.describe().name):
                 self._context.render_slots.leave(self._job.id)
                 raise ClaimLost
+            log.event(logger, "job.started", engine=self._context.engine.describe().name, **self._described())
+
+    def _described(self) -> dict[str, object]:
+        job = self._job
+        return {
+            "pages": job.progress.pages_left, "attempt": job.attempt + 1, "priority": job.options.priority.value,
+            "filename": job.input.filename if self._context.settings.log_filenames else None,
+        }  # fmt: skip
 
     async def _page(self, upload: Upload, number: int, turn: PageTurn) -> None:
+        log.bind(page=number)  # to this page's task
         try:
             deaths = self._claim.starts.get(number, 0)
             if deaths >= self._context.settings.page_attempts:
@@ -169,7 +179,7 @@ class JobRunner:
         except TimeoutError:
             await self._store(failed(image.number, "timeout", attempt))
         except (InferenceError, PreprocessingError, OptionError) as error:
-            logger.warning("page %s of %s: %s", image.number, self._job.id, error)
+            logger.warning("the page failed: %s", error)
             await self._store(failed(image.number, f"{error.code}: {error.detail}", attempt))
         except EngineDead:
             await self._context.claims.page_stop(self._claim, image.number, forgive=False)
@@ -216,11 +226,20 @@ class JobRunner:
         await self._context.event_buffer.flush(self._job.id)
         if not await self._context.claims.page_end(self._claim, page, picture, figures):
             raise ClaimLost
+        log.event(
+            logger, "page.done", status=page.status.value, reason=_code(page.reason), attempts=page.attempts,
+            ms=log.milliseconds(page.usage.engine_seconds), tokens=page.usage.completion_tokens or None,
+        )  # fmt: skip
 
     async def _end(self) -> None:
         await self._context.event_buffer.flush(self._job.id)
         if await self._context.claims.finish(self._claim) == "incomplete":
             await self._context.claims.release(self._claim)
+
+
+def _code(reason: str | None) -> str | None:
+    """Of ``code: detail``; the detail is for the caller."""
+    return None if reason is None else reason.partition(":")[0]
 
 
 def failed(number: int, reason: str, attempts: int = 1) -> Page:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from shared.store.connect import Client, connect
 from shared.store.webhooks import Lease, WebhookStore
 from shared.tasks import Loops
+from worker.outcome import TaskOutcome
 from worker.webhooks.sender import WebhookSender
 from worker.webhooks.settings import WebhookSettings
 
@@ -34,7 +35,7 @@ class WebhookService:
         service._loops.start("dispatcher", service._dispatch)
         return service
 
-    async def send(self, lease: Lease) -> str:
+    async def send(self, lease: Lease) -> TaskOutcome:
         """What Celery's task does. As it ends, another webhook of the same receiver may go."""
         try:
             return await self._sender.send(lease)

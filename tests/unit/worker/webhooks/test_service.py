@@ -18,6 +18,7 @@ from tests.conftest import make_settings
 from tools.receiver import Receiver
 from tools.uploads import submit
 from tools.valkey import Valkey
+from worker.outcome import TaskState
 from worker.webhooks.service import WebhookService
 
 
@@ -52,7 +53,7 @@ async def test_what_is_due_is_queued_sent_once_and_the_file_vouches_for_the_loop
         await due(store, f"{receiver.url}/hook")
         await until(lambda: valkey.client.llen(QUEUE) == 1)
         (lease,) = [Lease(name, token) for name, token in leases(valkey)]
-        assert await service.send(lease) == "delivered"
+        assert (await service.send(lease)).state is TaskState.SUCCEEDED
         assert await service.send(lease) == "is not to be sent"
         assert len(receiver.calls) == 1
         await until((tmp_path / "beat").exists)
