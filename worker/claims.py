@@ -190,15 +190,18 @@ class Claims:
         verdict: bytes = await self.scripts.run(
             "reap", job_id, message, self.settings.requeue_after, uuid.uuid4().hex
         )  # fmt: skip
-        its: dict[str, object] = {"job": job_id, "request_id": request_id or None}
+        with log.scope(job=job_id, request_id=request_id or None):
+            await self._log_reaped(job_id, verdict, token, worker)
+        return verdict
+
+    async def _log_reaped(self, job_id: str, verdict: bytes, token: str, worker: str) -> None:
         if verdict == b"ended":
             standing = await self.standing(job_id)
-            log.event(logger, "job.ended", **its, status=standing.status, code=standing.code)
+            log.event(logger, "job.ended", status=standing.status, code=standing.code)
         elif verdict == b"requeued" and token:
-            log.event(logger, "lease.lost", logging.WARNING, **its, lost_by=worker)
+            log.event(logger, "lease.lost", logging.WARNING, lost_by=worker)
         elif verdict == b"requeued":
-            log.event(logger, "message.sent_again", **its)
-        return verdict
+            log.event(logger, "message.sent_again")
 
     async def report(self, status: WorkerStatus) -> None:
         """Tell the gateways about this worker and its engine; believed for ten seconds."""

@@ -132,14 +132,15 @@ class JobRunner:
             if not await self._context.claims.start(self._claim, self._context.engine.describe().name):
                 self._context.render_slots.leave(self._job.id)
                 raise ClaimLost
-            log.event(logger, "job.started", engine=self._context.engine.describe().name, **self._described())
+            self._log_start()
 
-    def _described(self) -> dict[str, object]:
-        job = self._job
-        return {
-            "pages": job.progress.pages_left, "attempt": job.attempt + 1, "priority": job.options.priority.value,
-            "filename": job.input.filename if self._context.settings.log_filenames else None,
-        }  # fmt: skip
+    def _log_start(self) -> None:
+        job, context = self._job, self._context
+        log.event(
+            logger, "job.started", engine=context.engine.describe().name, pages=job.progress.pages_left,
+            attempt=job.attempt + 1, priority=job.options.priority.value,
+            filename=job.input.filename if context.settings.log_filenames else None,
+        )  # fmt: skip
 
     async def _page(self, upload: Upload, number: int, turn: PageTurn) -> None:
         log.bind(page=number)  # to this page's task

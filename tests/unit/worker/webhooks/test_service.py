@@ -54,7 +54,7 @@ async def test_what_is_due_is_queued_sent_once_and_the_file_vouches_for_the_loop
         await until(lambda: valkey.client.llen(QUEUE) == 1)
         (lease,) = [Lease(name, token) for name, token in leases(valkey)]
         assert (await service.send(lease)).state is TaskState.SUCCEEDED
-        assert await service.send(lease) == "is not to be sent"
+        assert (await service.send(lease)).state is TaskState.UNCHANGED
         assert len(receiver.calls) == 1
         await until((tmp_path / "beat").exists)
     finally:
