@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from tempfile import TemporaryDirectory
 
 import uvicorn
 from pydantic import ValidationError
@@ -15,6 +17,7 @@ from gateway.app import ProcessEnd
 from gateway.auth.api_keys import given_keys
 from gateway.auth.authenticator import refusal
 from gateway.connections import BoundedProtocol
+from gateway.metrics import SHARED_FOLDER
 from gateway.settings import GatewaySettings
 from shared import log
 from shared.sniff import allowed_types
@@ -41,7 +44,10 @@ def serve(settings: GatewaySettings) -> None:
         ws="none",
     )
     if settings.workers > 1:
-        Multiprocess(config, sockets=[config.bind_socket()]).run()
+        # The processes count their requests together, so that each answers for all.
+        with TemporaryDirectory(prefix="ocr-metrics-") as folder:
+            os.environ[SHARED_FOLDER] = folder
+            Multiprocess(config, sockets=[config.bind_socket()]).run()
         return
     server = uvicorn.Server(config)
     # uvicorn raises the signal that ended it once more: an orderly end shall not look like death by a signal.

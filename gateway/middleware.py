@@ -48,23 +48,21 @@ class Middleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        cap = body_cap(scope["path"], self.settings)
-        exchange = Exchange(scope, receive, send, cap, self.settings.body_timeout)
+        exchange = Exchange(scope, receive, send, self.settings, self.metrics)
         started = time.perf_counter()
         with log.scope(request_id=exchange.id):
             try:
                 await exchange.run(self.app)
             finally:
-                seconds = time.perf_counter() - started
-                self.metrics.request(exchange.method, exchange.scope, exchange.status, seconds)
-                exchange.log_end(seconds)
+                exchange.ended(time.perf_counter() - started)
 
 
 class Exchange:
     """One request and its response."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, cap: int, time_limit: float) -> None:
-        self._receive, self._send = receive, send
+    def __init__(self, scope: Scope, receive: Receive, send: Send, settings: GatewaySettings, metrics: Metrics) -> None:
+        self._receive, self._send, self._metrics = receive, send, metrics
+        cap, time_limit = body_cap(scope["path"], settings), settings.body_timeout
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
         self.id = given if REQUEST_ID.fullmatch(given) else str(ULID())
@@ -77,7 +75,7 @@ class Exchange:
         self._declared = headers.get("content-length", "")
         self._left = self._cap = cap
         self._time_left = self._time_limit = time_limit
-        self._more_body = True
+        self._more_body, self._streams = True, False
 
     async def run(self, app: ASGIApp) -> None:
         try:
@@ -97,8 +95,11 @@ class Exchange:
             logger.exception("the request failed")
             await self._refuse(OCRError("Internal error; the log has more under this request id"))
 
-    def log_end(self, seconds: float) -> None:
-        """One line for the request: its route and not its path, which may hold a token."""
+    def ended(self, seconds: float) -> None:
+        """Count it, and write one line: its route and not its path, which may hold a token."""
+        if self._streams:
+            self._metrics.stream_closed()
+        self._metrics.request(self.method, self.scope, self.status, seconds, log.bound("code"))
         route = getattr(self.scope.get("route"), "path", "unmatched")
         level = logging.DEBUG if route in PROBES else logging.INFO
         log.event(
@@ -143,6 +144,9 @@ class Exchange:
             self.status = message["status"]
             self._begun.set()
             headers = MutableHeaders(scope=message)
+            if headers.get("content-type", "").startswith("text/event-stream"):
+                self._streams = True
+                self._metrics.stream_opened()
             headers["X-Request-ID"] = self.id
             headers["X-Content-Type-Options"] = "nosniff"
             headers["Referrer-Policy"] = "no-referrer"  # a URL may hold a token

@@ -128,9 +128,10 @@ class Claims:
         lost = await self.scripts.run("renew", self.settings.lease, *held) if held else []
         return {job_id.decode() for job_id in lost}
 
-    async def page_start(self, claim: Claim, number: int) -> int:
+    async def page_start(self, claim: Claim, number: int, render_seconds: float | None = None) -> int:
         """How often this page has been begun, this time included; 0 when the claim is lost."""
-        return int(await self.scripts.run("page_start", claim.job.id, claim.token, number, next(claim.steps)))
+        rendered = "" if render_seconds is None else round(render_seconds, 6)
+        return int(await self.scripts.run("page_start", claim.job.id, claim.token, number, next(claim.steps), rendered))
 
     async def page_stop(self, claim: Claim, number: int, *, forgive: bool) -> None:
         """The page goes back unread. ``forgive``: its start does not count against it."""
@@ -202,6 +203,10 @@ class Claims:
             log.event(logger, "lease.lost", logging.WARNING, lost_by=worker)
         elif verdict == b"requeued":
             log.event(logger, "message.sent_again")
+
+    async def engine_started(self) -> None:
+        """Count that this worker's engine has become ready."""
+        await self.scripts.run("engine_started", self.worker)
 
     async def report(self, status: WorkerStatus) -> None:
         """Tell the gateways about this worker and its engine; believed for ten seconds."""

@@ -156,17 +156,19 @@ class JobRunner:
             self._context.render_slots.leave(self._job.id)
 
     async def _render_and_read(self, upload: Upload, number: int, turn: PageTurn) -> None:
+        began = monotonic()
         try:
             text_layer = self._job.options.text_layer is TextLayer.PREFER
             image = await self._context.renderer.page(upload, number, text_layer=text_layer)
         except PreprocessingError as error:
             await self._store(failed(number, f"{error.code}: {error.detail}"))
             return
+        render_seconds = monotonic() - began
         await turn.wait()
         turn.pass_on()
         try:
             async with self._context.engine_slots.place(self._job.id, self._weight):
-                attempt = await self._context.claims.page_start(self._claim, number)
+                attempt = await self._context.claims.page_start(self._claim, number, render_seconds)
                 if not attempt:
                     raise ClaimLost
                 await self._read(image, attempt)

@@ -70,6 +70,7 @@ class WorkerService:
         self._loops = Loops(self._loop_died, settings.heartbeat_file)
         self._on_dead = on_dead
         self._dead = False
+        self._start_counted = False
         self._started_at = time.time()
 
     @classmethod
@@ -194,6 +195,9 @@ class WorkerService:
         await self._loop_claims.reap()
 
     async def _report(self) -> None:
+        if not self._start_counted:
+            await self._loop_claims.engine_started()
+            self._start_counted = True
         await self._loop_claims.report(self.status())
 
     def status(self) -> WorkerStatus:

@@ -64,6 +64,9 @@ class JobRecord(Frozen):
     attempt: Natural = Field(0, description="how often a worker has begun it")
     requeues: Natural = Field(0, description="how often its message was sent again because nobody claimed it")
     started_at: Moment = Field(None, alias="started", description="when it was first begun")
+    first_text_at: Moment = Field(
+        None, alias="first_text", description="when a text of it, or a page's end, was first seen"
+    )
     engine: Text = Field(None, description="name of the engine that reads it, or read it last")
     pages_done: Natural = Field(description="pages that are ok, degraded or skipped")
     pages_failed: Natural = Field(description="pages that failed")
