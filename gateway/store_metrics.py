@@ -122,8 +122,8 @@ def _pages(counters: Mapping[str, int]) -> Iterator[Metric]:
         for reason, count in sorted(reasons.items()):
             pages.add_metric([status, reason], count)
     yield pages
-    reasons = ("worker-lost", "worker-stopped", "engine-lost")
-    retries = {reason: counters.get(Counter.page_retries(reason), 0) for reason in reasons}
+    causes = ("worker-lost", "worker-stopped", "engine-lost")
+    retries = {cause: counters.get(Counter.page_retries(cause), 0) for cause in causes}
     yield _labelled(
         CounterMetricFamily, "ocr_page_retries_total", "Pages begun in vain, to be begun again", "reason", retries
     )

@@ -153,6 +153,8 @@ async def test_a_file_is_named_only_where_the_settings_say_so(valkey: Valkey, fi
     client = connect(valkey.url, patient=False)
     naming = Store(client, make_settings(valkey.url, log_filenames=filenames))
     await submit(naming, png(1), "image/png", options=Options(priority=Priority.LOW))
-    message = json.loads(valkey.client.lpop("ocr\x06\x166"))
+    raw = valkey.client.lpop("ocr\x06\x166")
+    assert isinstance(raw, bytes)
+    message = json.loads(raw)
     assert message["headers"]["argsrepr"] == shown
     await client.aclose()
