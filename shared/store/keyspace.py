@@ -119,6 +119,8 @@ RATE_LIMIT = Key("rl:{OWNER}", "when the caller will have paid for its requests 
                  gateway=BOTH)  # fmt: skip
 RATE_LIMIT_OPERATIONS = Key("rl:/operations:{OWNER}", "the caller's latest requests", "a minute", gateway=BOTH)
 PAGE_QUOTA = Key("quota:{OWNER}:{DAY}", "pages the owner submitted that day", "two days", gateway=BOTH)
+USAGE = Key("usage:{DAY}", "`OWNER|jobs`, `|pages`, `|bytes`, `|tokens` of a day (hash)", "400 days later",
+            gateway=BOTH, worker=BOTH)  # fmt: skip
 SHARE = Key("share:{DIGEST}", "what a share link opens: job and owner (hash)", "the link expires", gateway=BOTH)
 SHARES_OF_JOB = Key("shares:{ID}", "digests of the job's share links", "the last link expires", gateway=BOTH)
 CORRECTIONS = Key("edits:{ID}", "page/block -> text that a person gave it (hash)", "as the result", gateway=BOTH)

@@ -201,9 +201,11 @@ class WebhookStore:
             entry = await self.redis.lindex(keyspace.DELIVERIES(job_id), number - 1) if number > 0 else None
         if entry is None:
             raise NotFound("There is no such delivery")
-        reply = await self.scripts.run(
-            "webhook_again", _delivery(entry, number).webhook_id, AGAIN_MOST, uuid.uuid4().hex
-        )
+        await self.again(_delivery(entry, number).webhook_id)
+
+    async def again(self, webhook_id: str) -> None:
+        """Send this webhook again, as ``send_again``."""
+        reply = await self.scripts.run("webhook_again", webhook_id, AGAIN_MOST, uuid.uuid4().hex)
         verdict = reply.decode()
         if verdict == "gone":
             raise NotFound("The webhook is no longer kept")

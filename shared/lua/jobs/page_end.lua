@@ -24,6 +24,7 @@
 --- @include holds
 --- @include observe
 --- @include page_step
+--- @include use
 
 local FIRST_FIGURE = 12
 
@@ -49,7 +50,8 @@ if status == 'degraded' then redis.call('HINCRBY', key, 'pages_degraded', 1) end
 redis.call('HINCRBY', key, 'prompt_tokens', prompt_tokens)
 redis.call('HINCRBY', key, 'completion_tokens', completion_tokens)
 redis.call('HINCRBYFLOAT', key, 'engine_seconds', engine_seconds)
-local job = fields(key, 'rank', 'pages_total', 'pages_done', 'pages_failed')
+local job = fields(key, 'rank', 'pages_total', 'pages_done', 'pages_failed', 'owner')
+use(job.owner, 'tokens', prompt_tokens + completion_tokens, now)
 count('pages', -1)
 count(finished_pages(job.rank), 1)
 count(pages_ended(status), 1)
