@@ -77,7 +77,7 @@ async def queue_requeue(operator: Operator, wanted: argparse.Namespace) -> str:
 
 
 async def queue_reprioritise(operator: Operator, wanted: argparse.Namespace) -> str:
-    priority = Priority(wanted.to)
+    priority = next(one for one in Priority if one.value == wanted.to)
     return await for_each(
         operator, wanted, lambda job: operator.administration.reprioritise(job, priority), f"now {priority}"
     )

@@ -36,7 +36,7 @@ from gateway.request_origin import RequestOrigin
 from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.web import docs, page
-from shared import log
+from shared import log, tracing
 
 EXPOSED_HEADERS = (
     "Location",
@@ -68,6 +68,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     app = FastAPI(
         title="OCR", version="1", description=docs.DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None,
         dependencies=[Depends(no_store)],
+        telemetry={"tracing": tracing.wanted(), "metrics": False, "logs": False, "operation_spans": False},
     )  # fmt: skip
     app.state.services = services
     app.openapi = lambda: security.guarded(openapi.describe(app, settings))  # type: ignore[method-assign]
@@ -107,6 +108,7 @@ def end_process() -> None:
 def from_env() -> FastAPI:
     """The application of a gateway process; uvicorn calls this once it has set its signal handlers."""
     settings = GatewaySettings()
+    tracing.configure("ocr-gateway")
     log.configure(settings)  # with several processes, each is a new interpreter
     limit_connections(settings)
     app = create_app(settings)

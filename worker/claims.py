@@ -23,6 +23,8 @@ from worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
 
+TELL_AGAIN_SECONDS = 60
+ASKED_SECONDS = 30  # between the 15 s of end_job.lua and what tell_again sets
 WORKER_TTL = 10  # seconds a worker's report is believed
 
 
@@ -63,6 +65,10 @@ class Standing:
     @property
     def queue_seconds(self) -> float | None:
         return self.started_at - self.created_at if self.started_at else None
+
+    def asked_for(self, told_next: float) -> bool:
+        """Whether ``tell_again`` has sent a message for it: its worker has not told within ``ASKED_SECONDS``."""
+        return told_next > self.completed_at + ASKED_SECONDS
 
     @property
     def code(self) -> str | None:
@@ -176,12 +182,31 @@ class Claims:
         """
         with store_errors():
             seconds, micro = await self.redis.time()
-            due = await self.redis.zrangebyscore(
-                keyspace.NEXT_CHECK(), "-inf", seconds + micro / 1e6, start=0, num=most
-            )
+            now = seconds + micro / 1e6
+            due = await self.redis.zrangebyscore(keyspace.NEXT_CHECK(), "-inf", now, start=0, num=most)
+        await self._tell_again(now, most)
         verdicts = [await self._reap(job_id.decode()) for job_id in due]
         await self.scripts.run("sweep")
         return sum(verdict != b"" for verdict in verdicts)
+
+    async def _tell_again(self, now: float, most: int) -> None:
+        """Have a worker tell of jobs whose end nobody has told: their worker died, or their message was lost."""
+        with store_errors():
+            silent = await self.redis.zrangebyscore(keyspace.UNTOLD(), "-inf", now, start=0, num=most)
+        for name in silent:
+            job_id = name.decode()
+            await self.scripts.run("tell_again", job_id, celery_message(job_id), TELL_AGAIN_SECONDS)
+
+    async def told_next(self, job_id: str) -> float | None:
+        """When a worker is to be asked to tell how this job ended; None: it has not ended, or has been told of."""
+        with store_errors():
+            found: float | None = await self.redis.zscore(keyspace.UNTOLD(), job_id)
+        return found
+
+    async def told(self, job_ids: Sequence[str]) -> None:
+        """Log and events have told how these jobs ended."""
+        with store_errors():
+            await self.redis.zrem(keyspace.UNTOLD(), *job_ids)
 
     async def _reap(self, job_id: str) -> bytes:
         with store_errors():

@@ -11,7 +11,7 @@ from time import monotonic
 
 from PIL.Image import Image
 
-from shared import log
+from shared import log, tracing
 from shared.boxes import page_picture
 from shared.contract.document import Figure, Page, PageStatus
 from shared.contract.options import TextLayer
@@ -105,9 +105,9 @@ class JobRunner:
         content, password = parted(data)
         upload = Upload(Blob(content), self._job.input.media_type, self._job.input.pages, password)
         del content, data
-        with closing(upload):
+        with closing(upload), tracing.span("job", self._job.traceparent, job=self._job.id):
             await self._read_pages(upload)
-        await self._end()
+            await self._end()
 
     async def _read_pages(self, upload: Upload) -> None:
         async with asyncio.TaskGroup() as pages:
@@ -150,7 +150,8 @@ class JobRunner:
                 await self._store(failed(number, "poison", deaths))
                 return
             async with self._context.suspects if deaths else nullcontext():
-                await self._render_and_read(upload, number, turn)
+                with tracing.span("page", page=number):
+                    await self._render_and_read(upload, number, turn)
         finally:
             turn.pass_on()
             self._context.render_slots.leave(self._job.id)
@@ -159,7 +160,8 @@ class JobRunner:
         began = monotonic()
         try:
             text_layer = self._job.options.text_layer is TextLayer.PREFER
-            image = await self._context.renderer.page(upload, number, text_layer=text_layer)
+            with tracing.span("render"):
+                image = await self._context.renderer.page(upload, number, text_layer=text_layer)
         except PreprocessingError as error:
             await self._store(failed(number, f"{error.code}: {error.detail}"))
             return
@@ -178,7 +180,8 @@ class JobRunner:
     async def _read(self, image: PageImage, attempt: int) -> None:
         try:
             async with asyncio.timeout(self._context.settings.page_timeout * parts.count(*image.image.size)):
-                read = await self._consume(image)
+                with tracing.span("engine"):
+                    read = await self._consume(image)
         except TimeoutError:
             await self._store(failed(image.number, "timeout", attempt))
         except (InferenceError, PreprocessingError, OptionError) as error:
@@ -227,8 +230,9 @@ class JobRunner:
 
     async def _store(self, page: Page, picture: bytes | None = None, figures: Figures = ()) -> None:
         await self._context.event_buffer.flush(self._job.id)
-        if not await self._context.claims.page_end(self._claim, page, picture, figures):
-            raise ClaimLost
+        with tracing.span("store.page_end"):
+            if not await self._context.claims.page_end(self._claim, page, picture, figures):
+                raise ClaimLost
         log.event(
             logger, "page.done", status=page.status.value, reason=_code(page.reason), attempts=page.attempts,
             ms=log.milliseconds(page.usage.engine_seconds), tokens=page.usage.completion_tokens or None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import socket
 import time
@@ -11,7 +12,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 
-from shared import log
+from shared import log, tracing
 from shared.contract.job import ANONYMOUS
 from shared.contract.states import JobStatus
 from shared.contract.worker_status import WorkerStatus
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 REPORT_SECONDS = 2.0
 REAP_SECONDS = 1.0
+EVENTS_SECONDS = 2.0  # within which Celery sends what it buffers
 AUDIT_PAUSE_SECONDS = 10.0  # between two looks at whether it is this worker's turn
 LOOP_CONNECTIONS = 4
 
@@ -71,6 +73,7 @@ class WorkerService:
         self._on_dead = on_dead
         self._dead = False
         self._start_counted = False
+        self._told_at: dict[str, float] = {}  # jobs -> when this worker told how they ended
         self._started_at = time.time()
 
     @classmethod
@@ -79,6 +82,7 @@ class WorkerService:
 
         Redis need not be there yet: an engine that took minutes to load waits for it.
         """
+        tracing.configure("ocr-worker")
         engine = await load_engine(settings)
         url = settings.redis_url.get_secret_value()
         quick = connect(url, patient=False, connections=LOOP_CONNECTIONS)
@@ -106,11 +110,14 @@ class WorkerService:
 
     async def _not_claimed(self, job_id: str) -> TaskOutcome:
         """Ended while it waited, or another's. What the worker that read it has shown is not shown again."""
-        standing = await self.claims.standing(job_id)
-        if standing.status in (JobStatus.SUCCEEDED, JobStatus.PARTIAL):
-            return outcome.unchanged("it has ended")
+        standing, told_next = await self.claims.standing(job_id), await self.claims.told_next(job_id)
+        if told_next is None or job_id in self._told_at:
+            return outcome.unchanged("it has been told of, or another worker holds it")
+        if standing.status in (JobStatus.SUCCEEDED, JobStatus.PARTIAL) and not standing.asked_for(told_next):
+            return outcome.unchanged("the worker that read it tells of it")
         if standing.ended:
             self._log_end(standing)
+        self._told_at[job_id] = time.monotonic()
         return outcome.of_job(standing, else_=outcome.unchanged("another worker holds it"))
 
     async def _read_claimed(self, claim: Claim) -> TaskOutcome:
@@ -151,6 +158,8 @@ class WorkerService:
     async def _told(self, claim: Claim, why_back: str) -> TaskOutcome:
         """What the record says now that this worker has let go of the job."""
         standing = await self.claims.standing(claim.job.id)
+        if standing.ended or standing.status is None:
+            self._told_at[claim.job.id] = time.monotonic()
         if standing.ended:
             self._log_end(standing)
         elif standing.status is not None:
@@ -199,6 +208,14 @@ class WorkerService:
             await self._loop_claims.engine_started()
             self._start_counted = True
         await self._loop_claims.report(self.status())
+        await self._note_told(time.monotonic() - EVENTS_SECONDS)
+
+    async def _note_told(self, before: float) -> None:
+        """Jobs that ended before then are told of: Celery has sent its events. Until then another may have to tell."""
+        if told := [job_id for job_id, moment in self._told_at.items() if moment <= before]:
+            await self._loop_claims.told(told)
+            for job_id in told:
+                del self._told_at[job_id]
 
     def status(self) -> WorkerStatus:
         """What the gateways hear of this worker."""
@@ -245,6 +262,7 @@ class WorkerService:
         await self.engine.close()
         await self.context.renderer.close()
         with suppress(StoreUnavailable):
+            await self._note_told(math.inf)
             await self.claims.retire()
         await self._quick.aclose()
         await self.redis.aclose()

@@ -15,7 +15,7 @@ from gateway.api.filenames import clean_filename
 from gateway.api.forms import Form, SubmitOptions, parse_options
 from gateway.inspector import Inspector
 from gateway.settings import GatewaySettings
-from shared import log
+from shared import log, tracing
 from shared.contract import page_range
 from shared.contract.job import Input, NewJob
 from shared.contract.options import Options
@@ -136,10 +136,12 @@ class Submissions:
             webhook=submit_options.webhook,
             page_quota=submitter.page_quota,
             request_id=log.bound("request_id"),
+            traceparent=tracing.traceparent(),
         )
         payload = f"{upload.sha256}\n{submit_options.fingerprint()}".encode()
         stored = with_password(upload.data, upload.password)
-        submitted = await self.store.submit(new, stored, hashlib.sha256(payload).hexdigest())
+        with tracing.span("store.submit"):
+            submitted = await self.store.submit(new, stored, hashlib.sha256(payload).hexdigest())
         self._log(new, submitted)
         return submitted
 

@@ -73,6 +73,8 @@ PAGE_OPERATIONS = Key("starts:{ID}:operations", "page number -> latest step of t
 NEXT_CHECK = Key("open", "id of every unfinished job -> when to look at it next", gateway=BOTH, worker=BOTH)
 WAITING = Key("waiting:{RANK}", "ids of queued jobs, by their submission", gateway=BOTH, worker=BOTH)
 COUNTERS = Key("counters", "sums over all jobs (hash; see `Counter`)", gateway=BOTH, worker=BOTH, webhooks=BOTH)
+UNTOLD = Key("untold", "ended jobs of which no worker has told in log and events -> when to have one tell", "told",
+             gateway=BOTH, worker=BOTH)  # fmt: skip
 HISTOGRAMS = Key("histograms", "how often what took how long (hash; see `Histogram`)",
                  gateway=BOTH, worker=BOTH, webhooks=BOTH)  # fmt: skip
 JOBS_OF_OWNER = Key("jobs:{OWNER}", "ids of the owner's jobs, by their submission", "with its last record",

@@ -32,7 +32,7 @@ def own_store(tmp_path: Path) -> Any:
 
 
 def back_up(server: Valkey, target: Path) -> subprocess.CompletedProcess[str]:
-    command = ["sh", BACKUP, server.folder / "appendonlydir", target]
+    command = ["sh", str(BACKUP), str(server.folder / "appendonlydir"), str(target)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

@@ -160,6 +160,7 @@ OF_JOBS: dict[str, Callable[[str, int, int], tuple[Any, ...]]] = {
     "cancel": lambda job, number, _more: (job, f"cancel-{number}"),
     "delete": lambda job, _number, _more: (job,),
     "claim": lambda job, number, _more: (job, f"token-{number}", "worker", LEASE),
+    "tell_again": lambda job, _number, _more: (job, "message", 60),
     "reprioritise": lambda job, _number, more: (job, list(RANKS.values())[more % 3], "low", "message"),
     "reap": lambda job, number, _more: (job, "message", 20, f"reap-{number}"),
     "webhook_again": lambda job, number, more: (

@@ -12,7 +12,7 @@ from typing import Final
 
 import httpcore
 
-from shared import log
+from shared import log, tracing
 from shared.contract.states import WebhookStatus
 from shared.ssrf_guard import Blocked, GuardedBackend, SsrfGuard, Unresolved
 from shared.store.connect import Client
@@ -50,7 +50,10 @@ class WebhookSender:
         due = await self._webhooks.begin(lease)
         if due is None:
             return unchanged("it is not to be sent")
-        with log.scope(webhook=lease.webhook_id, job=due.job_id, request_id=due.request_id, key=due.key):
+        with (
+            log.scope(webhook=lease.webhook_id, job=due.job_id, request_id=due.request_id, key=due.key),
+            tracing.span("webhook.attempt", due.traceparent, job=due.job_id, attempt=due.tries),
+        ):
             return await self._send(lease, due)
 
     async def _send(self, lease: Lease, due: Due) -> TaskOutcome:
@@ -72,6 +75,8 @@ class WebhookSender:
         headers |= signature_headers(secrets, due.lease.webhook_id, body)
         if due.request_id is not None:
             headers["x-request-id"] = due.request_id
+        if (traceparent := tracing.traceparent()) is not None:
+            headers[tracing.HEADER] = traceparent
         started = time.monotonic()
         try:
             async with asyncio.timeout(self._settings.webhook_timeout):

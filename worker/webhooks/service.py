@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
+from shared import tracing
 from shared.store.connect import Client, connect
 from shared.store.webhooks import Lease, WebhookStore
 from shared.tasks import Loops
@@ -30,6 +31,7 @@ class WebhookService:
     @classmethod
     async def start(cls, settings: WebhookSettings, on_dead: Callable[[], object]) -> WebhookService:
         """Raises ``ValueError`` for an allow-list that makes no sense. Redis need not be there yet."""
+        tracing.configure("ocr-webhooks")
         url = settings.redis_url.get_secret_value()
         service = cls(settings, connect(url, patient=True), connect(url, patient=False, connections=2), on_dead)
         service._loops.start("dispatcher", service._dispatch)

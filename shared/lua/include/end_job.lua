@@ -4,6 +4,8 @@
 --- @include observe
 --- @include outbox
 
+local TOLD_SECONDS = 15 -- within which whoever ended it has told of it
+
 -- The only way a job ends: record, counters, upload, event, webhook and expiry in one step.
 local function end_job(id, status, failure, now)
   local key = keys.job(id)
@@ -21,6 +23,7 @@ local function end_job(id, status, failure, now)
     count(finished_pages(job.rank), left)
   end
   count(ended(status), 1)
+  redis.call('ZADD', keys.untold, now + TOLD_SECONDS, id)
   observe(labelled('job', status), now - tonumber(job.created))
   redis.call('DEL', keys.upload(id), keys.page_starts(id), keys.pages_in_flight(id), keys.page_operations(id))
   redis.call('ZREM', keys.next_check, id)
