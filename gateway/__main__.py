@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from tempfile import TemporaryDirectory
 
@@ -14,14 +13,13 @@ from pydantic import ValidationError
 from uvicorn.supervisors import Multiprocess
 
 from gateway.app import ProcessEnd
-from gateway.auth.api_keys import given_keys
 from gateway.auth.authenticator import refusal
 from gateway.connections import BoundedProtocol
 from gateway.metrics import SHARED_FOLDER
 from gateway.settings import GatewaySettings
+from gateway.settings_check import faults
 from shared import log
-from shared.sniff import allowed_types
-from shared.ssrf_guard import Rules
+from shared.commandline import no_arguments
 
 EXIT_LOOP_DIED = 71  # as a worker's
 GRACE_SECONDS = 8  # for responses in progress; within the ten seconds that most supervisors allow
@@ -58,13 +56,6 @@ def serve(settings: GatewaySettings) -> None:
         sys.exit(1)
 
 
-CHECKS: dict[str, Callable[[GatewaySettings], object]] = {
-    "allowed_extensions": lambda settings: allowed_types(settings.allowed_extensions),
-    "api_keys": given_keys,
-    "webhook_allow": Rules,
-}
-
-
 def read_settings() -> GatewaySettings:
     """The settings, or one line on what is wrong with them and exit code 2."""
     try:
@@ -74,17 +65,8 @@ def read_settings() -> GatewaySettings:
             return settings
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
-    print(f"gateway: cannot start, the settings are wrong: {wrong}", file=sys.stderr)
+    print(f"gateway: {wrong}", file=sys.stderr)
     sys.exit(2)
-
-
-def faults(settings: GatewaySettings) -> Iterator[str]:
-    """Yield the faults of settings that only the code using them can find."""
-    for name, check in CHECKS.items():
-        try:
-            check(settings)
-        except ValueError as error:
-            yield f"{name.upper()}: {error}"
 
 
 def refuse_open_gateway(settings: GatewaySettings) -> GatewaySettings:
@@ -96,4 +78,5 @@ def refuse_open_gateway(settings: GatewaySettings) -> GatewaySettings:
 
 
 if __name__ == "__main__":
+    no_arguments("gateway", __doc__)
     serve(refuse_open_gateway(read_settings()))

@@ -20,6 +20,7 @@ from gateway.api import (
     jobs,
     ocr,
     openapi,
+    page_retry,
     problems,
     results,
     search,
@@ -29,6 +30,7 @@ from gateway.api import (
     webhooks,
 )
 from gateway.auth import openapi_security as security
+from gateway.compat import docling, external_loader, mistral_files, mistral_ocr
 from gateway.connections import limit_connections
 from gateway.dependencies import no_store
 from gateway.middleware import Middleware
@@ -52,7 +54,9 @@ EXPOSED_HEADERS = (
 )
 
 ROUTES = (
-    jobs, results, events, shares, corrections, search, tokens, webhooks, batches, ocr, health, service, docs, page,
+    jobs, page_retry, results, events, shares, corrections, search, tokens, webhooks, batches, ocr, health, service,
+    docs, page,
+    mistral_ocr, mistral_files, external_loader, docling,
 )  # fmt: skip
 
 
@@ -67,7 +71,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
 
     app = FastAPI(
         title="OCR", version="1", description=docs.DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None,
-        dependencies=[Depends(no_store)],
+        dependencies=[Depends(no_store)], generate_unique_id_function=openapi.operation_id,
         telemetry={"tracing": tracing.wanted(), "metrics": False, "logs": False, "operation_spans": False},
     )  # fmt: skip
     app.state.services = services

@@ -27,13 +27,16 @@ logger = logging.getLogger(__name__)
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 BODY_SLACK_BYTES: Final = 8 * MIB  # above the largest upload: one slightly too large gets the error of a file
+BASE64_PATHS: Final = frozenset({"/api/v1/jobs", "/v1/ocr", "/ocr"})
 BODY_BYTES_PER_SECOND: Final = 1024  # each this many bytes received extend the time limit by a second
 
 
 def body_cap(path: str, settings: GatewaySettings) -> int:
-    """The most bytes a request to ``path`` may carry."""
+    """The most bytes a request to ``path`` may carry: of a file in base64 a third more than it has."""
     largest = max(settings.max_file_size, settings.max_pdf_size)
-    return BODY_SLACK_BYTES + (max(largest, settings.max_batch_size) if path == "/api/v1/batches" else largest)
+    if path == "/api/v1/batches":
+        return BODY_SLACK_BYTES + max(largest, settings.max_batch_size)
+    return BODY_SLACK_BYTES + (largest * 4 // 3 if path in BASE64_PATHS else largest)
 
 
 class Middleware:
@@ -80,7 +83,7 @@ class Exchange:
     async def run(self, app: ASGIApp) -> None:
         try:
             if self._declared.isdecimal() and int(self._declared) > self._cap:
-                raise BodyTooLarge(f"The request body may have {self._cap} bytes")
+                raise BodyTooLarge(f"The request body is limited to {self._cap} bytes")
             await app(self.scope, self.receive, self.send)
             if self.method == "HEAD" and not self._complete:
                 await self.send({"type": "http.response.body", "body": b""})
@@ -101,11 +104,12 @@ class Exchange:
             self._metrics.stream_closed()
         self._metrics.request(self.method, self.scope, self.status, seconds, log.bound("code"))
         route = getattr(self.scope.get("route"), "path", "unmatched")
+        path_params = self.scope.get("path_params", {})
         level = logging.DEBUG if route in PROBES else logging.INFO
         log.event(
             logger, "request", level, method=self.method, route=route, status=self.status,
             ms=log.milliseconds(seconds), bytes=(self._cap - self._left) or None,
-            job=self.scope.get("path_params", {}).get("job_id"),
+            job=path_params.get("job_id"),
         )  # fmt: skip
 
     async def _refuse(self, error: OCRError) -> None:
@@ -123,7 +127,7 @@ class Exchange:
         message = await (self._receive_body() if self._more_body else self._receive())
         self._left -= len(message.get("body", b""))
         if self._left < 0:
-            raise BodyTooLarge(f"The request body may have {self._cap} bytes")
+            raise BodyTooLarge(f"The request body is limited to {self._cap} bytes")
         return message
 
     async def _receive_body(self) -> Message:

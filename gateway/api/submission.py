@@ -63,6 +63,7 @@ class ReceivedUpload:
             sha256=self.sha256,
             pages=self.info.pages,
             page_range=page_range.compact(self.numbers),
+            note=self.info.note,
         )
 
 
@@ -94,7 +95,7 @@ class Submissions:
             async with asyncio.timeout(LOOKUP_SECONDS):
                 await self.guard.check(url)
         except Blocked as error:
-            raise BadWebhookUrl(f"webhook_url is not called: {error}") from None
+            raise BadWebhookUrl(f"webhook_url not allowed: {error}") from None
         except (Unresolved, TimeoutError):
             return
 

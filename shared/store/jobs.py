@@ -127,7 +127,7 @@ class Store:
         reply = await self.scripts.run("view", job_id, int(pages))
         job = _viewed(reply) if reply else None
         if job is None or (owner is not None and job.owner != owner):
-            raise NotFound("There is no such job")
+            raise NotFound("No such job")
         return job
 
     async def jobs(
@@ -197,7 +197,7 @@ class Store:
         """Raises ``AlreadyFinished`` and ``NotFound``. A worker reading it sees the cancel at its next heartbeat."""
         verdict = (await self.scripts.run("cancel", job_id, uuid.uuid4().hex)).decode()
         if verdict == "gone":
-            raise NotFound("There is no such job")
+            raise NotFound("No such job")
         if verdict == "over":
             raise AlreadyFinished()
         log.event(logger, "job.ended", job=job_id, status=JobStatus.CANCELLED.value)

@@ -116,7 +116,7 @@ WEBHOOK_SECRET = Key("secret:{OWNER}", "what signs the owner's webhooks (hash)",
 # -- callers
 API_KEYS = Key("keys", "ids of the API keys", gateway=BOTH)
 API_KEY = Key("key:{ID}", "an API key: its digest, owner and limits (hash)", gateway=BOTH)
-URL_TOKEN_SECRET = Key("door:secret", "what signs the tokens of URLs", gateway=BOTH)
+URL_TOKEN_SECRET = Key("key:/url-tokens", "what signs the tokens of URLs", gateway=BOTH)
 RATE_LIMIT = Key("rl:{OWNER}", "when the caller will have paid for its requests (GCRA)", "it says nothing any more",
                  gateway=BOTH)  # fmt: skip
 RATE_LIMIT_OPERATIONS = Key("rl:/operations:{OWNER}", "the caller's latest requests", "a minute", gateway=BOTH)
@@ -126,6 +126,8 @@ USAGE = Key("usage:{DAY}", "`OWNER|jobs`, `|pages`, `|bytes`, `|tokens` of a day
 SHARE = Key("share:{DIGEST}", "what a share link opens: job and owner (hash)", "the link expires", gateway=BOTH)
 SHARES_OF_JOB = Key("shares:{ID}", "digests of the job's share links", "the last link expires", gateway=BOTH)
 CORRECTIONS = Key("edits:{ID}", "page/block -> text that a person gave it (hash)", "as the result", gateway=BOTH)
+FILE = Key("file:{ID}", "a file that was uploaded before it is read: its owner, name and bytes (hash)", "`file_ttl`",
+           gateway=BOTH)  # fmt: skip
 WAKE = Key("wake:{GATEWAY}", "stream that ends a gateway's blocked read", "an hour", gateway=BOTH)
 
 # -- Celery's queues, named by its transport

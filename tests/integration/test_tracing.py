@@ -62,8 +62,8 @@ def collector() -> Iterator[Collector]:
 
 
 def test_one_trace_leads_from_the_request_to_the_receiver(tmp_path: Path, valkey: Valkey, collector: Collector) -> None:
-    otel = {"otel_exporter_otlp_endpoint": collector.url, "otel_bsp_schedule_delay": 50}
-    local = {"webhook_allow": "127.0.0.1", "webhook_allow_http": "true", "webhook_ports": ""}
+    otel: dict[str, Any] = {"otel_exporter_otlp_endpoint": collector.url, "otel_bsp_schedule_delay": 50}
+    local: dict[str, Any] = {"webhook_allow": "127.0.0.1", "webhook_allow_http": "true", "webhook_ports": ""}
     receiver = Receiver()
     gateway = Gateway(tmp_path, valkey.url, **otel, **local)
     processes: list[Process] = [

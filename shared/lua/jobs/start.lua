@@ -22,7 +22,8 @@ if job.started_token == token then return tonumber(job.attempt) end
 if not holds(id, token) then return 0 end
 if job.status == 'queued' then count('running', 1) end
 redis.call('HSET', key, 'status', 'processing', 'engine', engine, 'started_token', token)
-if redis.call('HSETNX', key, 'started', now) == 1 then observe('queue', now - tonumber(job.created)) end
+local first = redis.call('HSETNX', key, 'started', now) == 1
+if first then observe('queue', now - tonumber(job.created)) end
 redis.call('ZREM', keys.waiting(job.rank), id)
 local attempt = redis.call('HINCRBY', key, 'attempt', 1)
 emit(id, 'status', { status = 'processing', attempt = attempt })
