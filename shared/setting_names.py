@@ -33,6 +33,8 @@ NAMES = frozenset(
         "jobs_in_flight",
         "keep_page_images",
         "lease",
+        "log_filenames",
+        "log_format",
         "log_level",
         "max_batch_files",
         "max_batch_size",
