@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
 from contextlib import suppress
+from tempfile import TemporaryDirectory
 
 import uvicorn
 from pydantic import ValidationError
 from uvicorn.supervisors import Multiprocess
 
 from gateway.app import ProcessEnd
-from gateway.auth.api_keys import given_keys
 from gateway.auth.authenticator import refusal
 from gateway.connections import BoundedProtocol
+from gateway.metrics import SHARED_FOLDER
 from gateway.settings import GatewaySettings
-from shared.sniff import allowed_types
-from shared.ssrf_guard import Rules
+from gateway.settings_check import faults
+from shared import log
+from shared.commandline import no_arguments
 
 EXIT_LOOP_DIED = 71  # as a worker's
 GRACE_SECONDS = 8  # for responses in progress; within the ten seconds that most supervisors allow
 
 
 def serve(settings: GatewaySettings) -> None:
+    log.configure(settings)
     config = uvicorn.Config(
         "gateway.app:from_env",
         factory=True,
@@ -31,13 +34,18 @@ def serve(settings: GatewaySettings) -> None:
         port=settings.port,
         workers=settings.workers,
         log_level=settings.log_level,
+        log_config=None,
+        access_log=False,  # it shows the query: the middleware logs each request
         timeout_graceful_shutdown=GRACE_SECONDS,
         server_header=False,
         http=BoundedProtocol,
         ws="none",
     )
     if settings.workers > 1:
-        Multiprocess(config, sockets=[config.bind_socket()]).run()
+        # The processes count their requests together, so that each answers for all.
+        with TemporaryDirectory(prefix="ocr-metrics-") as folder:
+            os.environ[SHARED_FOLDER] = folder
+            Multiprocess(config, sockets=[config.bind_socket()]).run()
         return
     server = uvicorn.Server(config)
     # uvicorn raises the signal that ended it once more: an orderly end shall not look like death by a signal.
@@ -46,13 +54,6 @@ def serve(settings: GatewaySettings) -> None:
         server.run()
     if not server.started:
         sys.exit(1)
-
-
-CHECKS: dict[str, Callable[[GatewaySettings], object]] = {
-    "allowed_extensions": lambda settings: allowed_types(settings.allowed_extensions),
-    "api_keys": given_keys,
-    "webhook_allow": Rules,
-}
 
 
 def read_settings() -> GatewaySettings:
@@ -64,17 +65,8 @@ def read_settings() -> GatewaySettings:
             return settings
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
-    print(f"gateway: cannot start, the settings are wrong: {wrong}", file=sys.stderr)
+    print(f"gateway: {wrong}", file=sys.stderr)
     sys.exit(2)
-
-
-def faults(settings: GatewaySettings) -> Iterator[str]:
-    """Yield the faults of settings that only the code using them can find."""
-    for name, check in CHECKS.items():
-        try:
-            check(settings)
-        except ValueError as error:
-            yield f"{name.upper()}: {error}"
 
 
 def refuse_open_gateway(settings: GatewaySettings) -> GatewaySettings:
@@ -86,4 +78,5 @@ def refuse_open_gateway(settings: GatewaySettings) -> GatewaySettings:
 
 
 if __name__ == "__main__":
+    no_arguments("gateway", __doc__)
     serve(refuse_open_gateway(read_settings()))

@@ -71,7 +71,7 @@ class FileTooLarge(FileValidationError):
 
 
 class UnsupportedMedia(FileValidationError):
-    """The file is of a type that is not accepted"""
+    """Unsupported file type"""
 
     code = "unsupported-media"
 
@@ -95,19 +95,19 @@ class TooManyPages(FileValidationError):
 
 
 class EncryptedPdf(FileValidationError):
-    """The PDF needs a password"""
+    """The PDF is password-protected"""
 
     code = "encrypted-pdf"
 
 
 class OptionError(OCRError):
-    """A parameter cannot be accepted"""
+    """Invalid parameter"""
 
     code = "bad-option"
 
 
 class BadOption(OptionError):
-    """A parameter has a value that is not accepted"""
+    """Invalid parameter value"""
 
     code = "bad-option"
 
@@ -143,7 +143,7 @@ class BadDocumentUrl(OptionError):
 
 
 class AccessError(OCRError):
-    """Access was refused"""
+    """Access denied"""
 
     code = "forbidden"
 
@@ -155,7 +155,7 @@ class Unauthorized(AccessError):
 
 
 class Forbidden(AccessError):
-    """This key may not do that"""
+    """The key lacks the scope for this"""
 
     code = "forbidden"
 
@@ -197,13 +197,13 @@ class JobFailed(StateError):
 
 
 class ResultExpired(StateError):
-    """The result has been deleted after its retention time"""
+    """The result has expired and was deleted"""
 
     code = "result-expired"
 
 
 class IdempotencyMismatch(StateError):
-    """The Idempotency-Key was used before with another payload"""
+    """The Idempotency-Key was already used with a different request"""
 
     code = "idempotency-mismatch"
 
@@ -215,7 +215,7 @@ class NoText(StateError):
 
 
 class UnsupportedEncoding(OCRError):
-    """The request body is encoded in a way that is not accepted"""
+    """Unsupported Content-Encoding"""
 
     code = "unsupported-encoding"
 
@@ -299,7 +299,7 @@ class EngineError(OCRError):
 
 
 class PreprocessingError(EngineError):
-    """The page could not be turned into a picture"""
+    """The page could not be rendered"""
 
     code = "render-failed"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shared.commandline import no_arguments
 from worker.broker.command import run
 from worker.engines import jobs_in_flight
 from worker.settings import WorkerSettings
@@ -19,6 +20,7 @@ def create(settings: WorkerSettings) -> Celery:
 
 
 def main() -> None:
+    no_arguments("worker", __doc__)
     run("ocr", "ocr", WorkerSettings, jobs_in_flight, create)
 
 

@@ -145,9 +145,9 @@ async def read_form(request: Request, known: Collection[str], files: int) -> Asy
     async with _parts(request, files) as parts:
         form = Form(text_fields(parts, known), _files(parts))
         if not form.files:
-            raise FileMissing("There is no part named file")
+            raise FileMissing("The form has no part named file")
         if len(form.files) > files > 1:
-            raise BadOption(f"A batch may have {files} files")
+            raise BadOption(f"A batch is limited to {files} files")
         yield form
 
 
@@ -275,7 +275,7 @@ def read_prompt(text: str | None, longest: int) -> str | None:
 def read_password(text: str | None) -> str | None:
     """A PDF's password. It appears in no response, error or log."""
     if text is not None and ("\0" in text or len(text.encode(errors="surrogatepass")) > MAX_PASSWORD_BYTES):
-        raise BadOption(f"password may have {MAX_PASSWORD_BYTES} bytes")
+        raise BadOption(f"password is limited to {MAX_PASSWORD_BYTES} bytes")
     return text
 
 
@@ -294,7 +294,7 @@ def read_deadline(text: str | None, longest: int) -> float | None:
 def read_metadata(text: str, largest: int) -> dict[str, JsonValue]:
     """A JSON object that can be echoed as it was sent: nothing in it that JSON or UTF-8 cannot express."""
     if len(text.encode("utf-8", "surrogatepass")) > largest:
-        raise BadOption(f"metadata may have {largest} bytes")
+        raise BadOption(f"metadata is limited to {largest} bytes")
     try:
         value: Any = json.loads(text)
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()

@@ -106,7 +106,7 @@ async def list_jobs(
 @router.get(
     "/{job_id}",
     response_model=view.JobView,
-    summary="Look at a job",
+    summary="Get a job",
     responses=etagged(view.JobView) | answers(400, 404),
 )
 async def get_job(
@@ -130,7 +130,7 @@ async def cancel_job(job_id: str, caller: CallerDep, store: StoreDep, answer: Jo
     return answer.show(await store.job(job_id, caller.owner), 202)
 
 
-@router.delete("/{job_id}", status_code=204, response_class=Response, summary="Forget a job", responses=answers(404))
+@router.delete("/{job_id}", status_code=204, response_class=Response, summary="Delete a job", responses=answers(404))
 async def delete_job(job_id: str, caller: CallerDep, store: StoreDep) -> None:
     """Cancel it if needed, then forget job, upload and result."""
     job = await store.job(job_id, caller.owner, pages=False)

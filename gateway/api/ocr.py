@@ -59,7 +59,7 @@ READ: Final[Responses] = {
 
 
 @router.post(
-    "/ocr", summary="Read a file now", openapi_extra=READ_FORM, response_model=OcrResponse,
+    "/ocr", summary="OCR a file in one call", openapi_extra=READ_FORM, response_model=OcrResponse,
     responses=READ | answers(400, 409, 413, 429),
 )  # fmt: skip
 async def read(
@@ -74,7 +74,7 @@ async def read(
 ) -> OcrResponse | Response:
     """Submits a job and relays its text. A client that disconnects cancels the job."""
     if not await ready_workers(store):
-        raise EngineNotReady("No worker with a ready engine has reported", retry_after=5)
+        raise EngineNotReady("No worker is ready", retry_after=5)
     async with read_form(request, READ_FIELDS, files=1) as form:
         stream = read_flag("stream", form.fields, default=True)
         submit_options = await submissions.check_form(form)

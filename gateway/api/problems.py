@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from shared import errors
+from shared import errors, log
 from shared.errors import OCRError
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -116,6 +116,7 @@ def describe(error: OCRError, request_id: str, status: int | None = None) -> Pro
 
 def problem(error: OCRError, request_id: str, status: int | None = None, allow: str | None = None) -> Response:
     """The response to a request that ended in ``error``."""
+    log.bind(code=error.code)
     headers = {"Cache-Control": "no-store"}
     if allow is not None:
         headers["Allow"] = allow

@@ -65,7 +65,7 @@ class LayoutQuery:
         self,
         furniture: Annotated[bool | None, Query(description="keep running heads and page numbers")] = None,
         page_marks: Annotated[bool | None, Query(description="a comment before each page of the Markdown")] = None,
-        join_pages: Annotated[bool | None, Query(description="join paragraphs over page breaks")] = None,
+        join_pages: Annotated[bool | None, Query(description="join paragraphs and tables over page breaks")] = None,
     ) -> None:
         self._given = {"furniture": furniture, "page_marks": page_marks, "join_pages": join_pages}
 
@@ -82,7 +82,7 @@ LayoutDep = Annotated[LayoutQuery, Depends()]
 @router.get(
     "/{job_id}/result",
     response_class=Response,
-    summary="The document",
+    summary="Get the result",
     responses=WHOLE | LATER | answers(400, 404, 409, 410),
     openapi_extra=FORMATS_HERE,
 )
@@ -120,7 +120,7 @@ async def get_document(job_id: str, caller: CallerDep, store: StoreDep, correcti
 @router.get(
     "/{job_id}/pages/{number}",
     response_class=Response,
-    summary="One page",
+    summary="Get a page",
     responses=ONE_PAGE | LATER | answers(400, 404, 409, 410),
     openapi_extra=FORMATS_HERE,
 )
@@ -154,7 +154,7 @@ async def get_page(
 @router.get(
     "/{job_id}/pages/{number}/image",
     response_class=Response,
-    summary="One page's picture",
+    summary="Page image",
     responses=PICTURE | LATER | answers(400, 404, 409, 410),
 )
 async def get_page_image(
@@ -174,7 +174,7 @@ async def get_page_image(
         return answer.not_yet(job)
     image = await store.page_image(job.id, number)
     if image is None:
-        raise NotFound("No picture of this page was kept")
+        raise NotFound("No image of this page is kept")
     if boxes:
         image = await drawing.run(draw, image, page, timeout=DRAW_SECONDS, failures=DRAWING)
     if width is not None:
@@ -183,7 +183,7 @@ async def get_page_image(
 
 
 @router.get(
-    "/{job_id}/images/{name}", response_class=Response, summary="A figure", responses=FIGURE | answers(404, 410)
+    "/{job_id}/images/{name}", response_class=Response, summary="Get a figure", responses=FIGURE | answers(404, 410)
 )
 async def get_figure(job_id: str, name: str, caller: CallerDep, store: StoreDep) -> Response:
     """A figure by the name it has in the Markdown: ``images/<page>_<i>.jpg``."""
@@ -192,7 +192,7 @@ async def get_figure(job_id: str, name: str, caller: CallerDep, store: StoreDep)
         raise ResultExpired()
     figure = await store.figure(job.id, name)
     if figure is None:
-        raise NotFound("There is no figure of this name")
+        raise NotFound("No such figure")
     return NoStoreResponse(figure, media_type="image/jpeg")
 
 

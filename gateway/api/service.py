@@ -83,7 +83,7 @@ class ServiceState(BaseModel):
     links: dict[str, str] = Field(description="other views: name -> URL")
 
 
-@router.get("/service", summary="The operators' view", responses=answers(401, 403))
+@router.get("/service", summary="Service state", responses=answers(401, 403))
 async def service_state(_: AdminDep, store: StoreDep, webhooks: WebhookStoreDep, settings: SettingsDep) -> ServiceState:
     """For keys with the scope `admin`, or without any key on loopback."""
     workers, counters, speed, share = await asyncio.gather(
@@ -102,7 +102,8 @@ async def service_state(_: AdminDep, store: StoreDep, webhooks: WebhookStoreDep,
         store=StoreRoom(memory_share=share or None, memory_limit=settings.max_redis_memory, payload_free=None),
         failures=_failures(ended),
         webhooks=await _webhooks(webhooks, ended),
-        links={"Metrics": "/metrics", "API": "/docs"},
+        links={"Metrics": "/metrics", "API": "/docs"}
+        | ({"Flower": settings.flower_url} if settings.flower_url else {}),
     )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -23,13 +22,13 @@ from gateway.formats.html import CSP
 from shared.store.jobs import Store
 from tests.integration.conftest import Script
 from tests.unit.shared.formats.test_formats import PROBES
+from tools.browser import CHROMIUM
 from tools.needs import needs
 from tools.processes import Gateway, Worker
 from tools.uploads import picture, png, submit
 from tools.valkey import Valkey
 from worker.engines.instant import answer
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 KEY = "k" * 32
 SECONDS = 60
 
@@ -73,7 +72,7 @@ class Site:
 def site() -> Iterator[Site]:
     made = Site()
 
-    class Handler(BaseHTTPRequestHandler):
+    class SiteHandler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             made.asked.append(self.path)
             self._answer(made.page if self.path == "/" else "")
@@ -91,7 +90,7 @@ def site() -> Iterator[Site]:
         def log_message(self, *_: object) -> None:
             """Nothing on the tests' output."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), SiteHandler)
     made.port = server.server_port
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

@@ -24,6 +24,9 @@ from worker.engines.escape import escaped
 MARGIN = 0.1
 TITLE_CHARACTERS = 90
 JPEG_QUALITY = 85
+OVERLAP = 0.6
+"""Share of a line's height that another box may cover where both are lines of their own."""
+
 _SECTION = re.compile(r"^\d{1,3}(\.\d{1,3})*\.?\s(?=\S)")
 NAMES = {"title": "title", "figure_caption": "image_caption", "table_caption": "table_caption"}
 
@@ -144,7 +147,18 @@ class Composer:
         return name
 
     def is_large(self, row: Row) -> bool:
-        return row.height > 1.45 * self.height and any(c.isalpha() for c in row_text(row))
+        written = any(c.isalpha() for c in row_text(row))
+        return written and row.height > 1.45 * self.height and not self.is_over_others(row)
+
+    def is_over_others(self, row: Row) -> bool:
+        """Whether another line stands within the height of a row: its box is too high, not its letters."""
+        return any(
+            min(row.y1, line.y1) - max(row.y0, line.y0) > OVERLAP * line.height
+            and row.x0 < line.x1
+            and line.x0 < row.x1
+            for line in self.scene.lines
+            if line not in row.pieces
+        )
 
     def titles(self, some: Sequence[Row]) -> list[ParagraphPart]:
         """Rows of a title; those of one size, set close, are one title."""
@@ -179,20 +193,30 @@ class Composer:
 
     def block(self, part: ParagraphPart) -> Block:
         if part.kind == "region":
-            return self.region_block(self.regions[part.rows[0].region or 0])
+            return self.region_block(self.region(part))
         pieces = [piece for row in part.rows for piece in row.pieces]
         box = clipped(union(piece.box for piece in pieces), self.scene.image.size)
         return Block(type=part.kind, bbox=box, text=part.text, confidence=confidence(pieces))
 
+    def region(self, part: ParagraphPart) -> Region:
+        """The table or figure that a part of kind ``region`` stands for."""
+        return self.regions[part.rows[0].region or 0]
+
     def region_block(self, region: Region) -> Block:
         box = clipped(region.box, self.scene.image.size)
+        text = region_text(region, self.scene.number, len(self.figures))
         if region.kind == "table":
-            text = tables.markdown(region.cells)
             return Block(type="table", bbox=box, text=text, confidence=confidence(region.lines))
         name = figure_name(self.scene.number, len(self.figures))
         self.figures.append(FigureCrop(name, box, jpeg(self.scene.image, box)))
-        text = f"![{alternative(region)}](images/{name})"
         return Block(type="image", bbox=box, text=text, confidence=confidence(region.lines))
+
+
+def region_text(region: Region, page: int, figures: int) -> str:
+    """The Markdown of a table or figure; ``figures``: how many there are before it on the page."""
+    if region.kind == "table":
+        return tables.markdown(region.cells)
+    return f"![{alternative(region)}](images/{figure_name(page, figures)})"
 
 
 def confidence(pieces: Sequence[Line]) -> float | None:

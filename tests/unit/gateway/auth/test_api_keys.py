@@ -112,6 +112,14 @@ async def test_two_keys_are_different_and_only_digests_are_kept(keys: ApiKeys, s
     assert set(record) == {b"name", b"owner", b"created", b"digest", b"scopes"}
 
 
+async def test_a_key_of_before_there_were_scopes_may_submit_and_read(keys: ApiKeys, store: Store) -> None:
+    key, text = await keys.create("older")
+    await store.redis.hdel(f"key:{key.id}", "scopes")
+    found = await keys.verify(text)
+    assert found is not None
+    assert found.scopes == {Scope.SUBMIT, Scope.READ}
+
+
 async def test_a_key_may_be_made_for_another_ones_jobs(keys: ApiKeys) -> None:
     old, _ = await keys.create("old")
     new, text = await keys.create("new", owner=old.id)
