@@ -124,8 +124,9 @@ class Hit:
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Hit:
-        names = ("job", "filename", "page", "block", "snippet")
-        return cls(*(body[name] for name in names), bbox=tuple(body["bbox"]))
+        left, top, right, bottom = body["bbox"]
+        bbox = (left, top, right, bottom)
+        return cls(body["job"], body["filename"], body["page"], body["block"], body["snippet"], bbox)
 
 
 @dataclass(frozen=True, slots=True)
