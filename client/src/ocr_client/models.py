@@ -112,6 +112,23 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
+class Hit:
+    """A block that contains what was searched for. ``bbox``: pixels of the page image."""
+
+    job: str
+    filename: str
+    page: int
+    block: int
+    snippet: str
+    bbox: tuple[int, int, int, int]
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Hit:
+        names = ("job", "filename", "page", "block", "snippet")
+        return cls(*(body[name] for name in names), bbox=tuple(body["bbox"]))
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """A file of a batch that was refused."""
 

@@ -158,7 +158,7 @@ async def test_a_delivery_that_is_not_there_cannot_be_sent_again(
 ) -> None:
     job_id = await cancelled(store)
     await hooks.end(await began(hooks), Ended(Outcome.DELIVERED, 0.1, 204))
-    with pytest.raises(NotFound, match=r"^There is no such delivery$"):
+    with pytest.raises(NotFound, match=r"^No such delivery$"):
         await hooks.send_again(job_id, number)
     await hooks.send_again(job_id, 1)
 
