@@ -5,11 +5,12 @@ OCRError
 │   ├── FileMissing  FileEmpty  FileTooLarge  UnsupportedMedia  CorruptFile  ImageTooLarge
 │   ├── TooManyPages  EncryptedPdf
 ├── OptionError              a form field or parameter cannot be accepted (400)
-│   ├── BadOption  BadPageRange  BadPrompt  PromptTooLong  BadWebhookUrl
+│   ├── BadOption  BadPageRange  BadPrompt  PromptTooLong  BadWebhookUrl  BadDocumentUrl
 ├── AccessError
 │   ├── Unauthorized (401)  Forbidden (403)  NotFound (404)
 ├── StateError               the job is not in the state the call needs
 │   ├── AlreadyFinished (409)  JobFailed (409)  ResultExpired (410)  IdempotencyMismatch (422)
+│   ├── NoText (422)
 ├── BodyTooLarge (413)  HeadTooLarge (431)  UrlTooLong (414)  BodyTimeout  HeadTimeout (408)
 ├── UnsupportedEncoding (415)
 ├── LimitError               a limit was reached; retry later (429)
@@ -135,6 +136,12 @@ class BadWebhookUrl(OptionError):
     code = "bad-webhook-url"
 
 
+class BadDocumentUrl(OptionError):
+    """The document cannot be fetched from its URL"""
+
+    code = "bad-document-url"
+
+
 class AccessError(OCRError):
     """Access denied"""
 
@@ -199,6 +206,12 @@ class IdempotencyMismatch(StateError):
     """The Idempotency-Key was already used with a different request"""
 
     code = "idempotency-mismatch"
+
+
+class NoText(StateError):
+    """No extractable text"""
+
+    code = "no-text"
 
 
 class UnsupportedEncoding(OCRError):

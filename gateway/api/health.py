@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from gateway.api.problems import answers, problem, request_id
 from gateway.api.workers import ready_workers
 from gateway.dependencies import MetricsDep, SettingsDep, StoreDep
-from gateway.metrics import ServiceSnapshot
+from gateway.metrics import Limits, ServiceSnapshot
 from shared.errors import EngineNotReady, QueueFull, StoreUnavailable
 from shared.sniff import readable
 from shared.store.jobs import Store
@@ -105,17 +105,23 @@ async def metrics(store: StoreDep, counts: MetricsDep) -> Response:
     try:
         snapshot = await _snapshot(store)
     except StoreUnavailable:
-        snapshot = ServiceSnapshot(up=False)
+        snapshot = ServiceSnapshot(up=False, limits=_limits(store))
     return Response(counts.render(snapshot), media_type=METRICS_TYPE)
 
 
+def _limits(store: Store) -> Limits:
+    its = store.settings
+    return Limits(its.max_queue_jobs, its.max_queue_pages, its.max_queue_bytes, its.max_redis_memory)
+
+
 async def _snapshot(store: Store) -> ServiceSnapshot:
-    workers = await store.workers()
     return ServiceSnapshot(
         up=True,
+        limits=_limits(store),
         counters=await store.stats.counters(),
-        workers=workers,
-        ready=sum(worker.reads_pages for worker in workers),
+        histograms=await store.stats.histograms(),
+        workers=await store.workers(),
         oldest_queued=await store.stats.oldest_queued(),
-        memory_share=await store.stats.memory_share(),
+        memory=await store.stats.memory(),
+        webhooks=await store.stats.webhooks_due(),
     )

@@ -21,7 +21,7 @@ from shared.boxes import draw, shrink
 from shared.contract import view
 from shared.contract.document import Block, Document, Page
 from shared.contract.job import StoredJob
-from shared.errors import NotFound, PreprocessingError, ResultExpired
+from shared.errors import NotFound, PreprocessingError, ResultExpired, StateError
 from shared.sandbox import Failures
 from shared.store.jobs import Store
 
@@ -104,6 +104,17 @@ async def get_result(
         return answer.not_yet(job)
     pages = await corrections.applied(job.id, await store.pages(job.id))
     return await rendered(store, job, pages, result_format, layout.of(job), whole=True)
+
+
+@router.get("/{job_id}/document", summary="The document as JSON", responses=answers(404, 409, 410))
+async def get_document(job_id: str, caller: CallerDep, store: StoreDep, corrections: CorrectionsDep) -> Document:
+    """What `/result?format=json` gives, under one type: 409 `not-finished` while there is more to come."""
+    job = await store.job(job_id, caller.owner)
+    refuse_without_result(job)
+    if not job.finished:
+        raise StateError("The job has not finished yet")
+    pages = await corrections.applied(job.id, await store.pages(job.id))
+    return Document(job_id=job.id, engine=job.engine or "", pages=tuple(pages))
 
 
 @router.get(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,6 +15,7 @@ from gateway.api.filenames import clean_filename
 from gateway.api.forms import Form, SubmitOptions, parse_options
 from gateway.inspector import Inspector
 from gateway.settings import GatewaySettings
+from shared import log, tracing
 from shared.contract import page_range
 from shared.contract.job import Input, NewJob
 from shared.contract.options import Options
@@ -22,6 +24,8 @@ from shared.ssrf_guard import Blocked, SsrfGuard, Unresolved
 from shared.store.jobs import Store, Submitted
 from shared.store.upload import with_password
 from shared.upload_check import Asked, UploadInfo
+
+logger = logging.getLogger(__name__)
 
 LOOKUP_SECONDS: Final = 5.0
 
@@ -132,10 +136,23 @@ class Submissions:
             batch=submitter.batch,
             webhook=submit_options.webhook,
             page_quota=submitter.page_quota,
+            request_id=log.bound("request_id"),
+            traceparent=tracing.traceparent(),
         )
         payload = f"{upload.sha256}\n{submit_options.fingerprint()}".encode()
         stored = with_password(upload.data, upload.password)
-        return await self.store.submit(new, stored, hashlib.sha256(payload).hexdigest())
+        with tracing.span("store.submit"):
+            submitted = await self.store.submit(new, stored, hashlib.sha256(payload).hexdigest())
+        self._log(new, submitted)
+        return submitted
+
+    def _log(self, new: NewJob, submitted: Submitted) -> None:
+        log.bind(job=submitted.job_id)
+        log.event(
+            logger, "job.replayed" if submitted.replayed else "job.accepted", pages=new.pages, bytes=new.input.bytes,
+            media_type=new.input.media_type, priority=new.options.priority.value, batch=new.batch,
+            filename=new.input.filename if self.settings.log_filenames else None,
+        )  # fmt: skip
 
 
 def check_mode(mode: str, modes: set[str]) -> None:

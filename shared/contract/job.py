@@ -97,6 +97,8 @@ class StoredJob(Frozen):
     webhook: WebhookTarget | None
     pages: tuple[PageSummary, ...]
     seen_at: float
+    request_id: str | None = None
+    traceparent: str | None = None
 
     @property
     def finished(self) -> bool:
@@ -111,7 +113,7 @@ class StoredJob(Frozen):
 class NewJob:
     """A submission that passed every check. ``pages``: the numbers to be read, ascending. ``deadline``: seconds.
 
-    ``page_quota``: pages the owner may submit in a day.
+    ``page_quota``: pages the owner may submit in a day. ``request_id``, ``traceparent``: of the request (W3C).
     """
 
     input: Input
@@ -124,6 +126,8 @@ class NewJob:
     batch: str | None = None
     webhook: WebhookTarget | None = None
     page_quota: int | None = None
+    request_id: str | None = None
+    traceparent: str | None = None
 
 
 ANONYMOUS = "anonymous"
@@ -143,6 +147,8 @@ def record_fields(new: NewJob) -> dict[str, str | int]:
         "metadata": json.dumps(dict(new.metadata), ensure_ascii=False),
         "webhook_url": new.webhook.url if new.webhook else "",
         "webhook_events": ",".join(new.webhook.events) if new.webhook else "",
+        "request_id": new.request_id or "",
+        "traceparent": new.traceparent or "",
     }
 
 
@@ -177,6 +183,8 @@ def read_job(fields: Mapping[str, str], summaries: Mapping[str, str], queue: Que
         webhook=_webhook(record),
         pages=_in_order(summaries.values()),
         seen_at=seen_at,
+        request_id=record.request_id,
+        traceparent=record.traceparent,
     )
 
 

@@ -8,6 +8,7 @@ Every method raises ``StoreUnavailable`` when Redis cannot serve.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import re
 import uuid
@@ -17,10 +18,11 @@ from typing import Any, NamedTuple
 
 from ulid import ULID
 
+from shared import log
 from shared.contract.document import Page
 from shared.contract.events import JobEvent, parse_event
 from shared.contract.job import NewJob, Queue, StoredJob, read_job, record_fields
-from shared.contract.states import TERMINAL_STATUSES
+from shared.contract.states import TERMINAL_STATUSES, JobStatus
 from shared.contract.worker_status import WorkerStatus
 from shared.errors import AlreadyFinished, IdempotencyMismatch, NotFound, QueueFull, RateLimited
 from shared.settings import StoreSettings
@@ -28,9 +30,11 @@ from shared.store import keyspace
 from shared.store.batches import BatchStore, StoredBatch
 from shared.store.connect import Client, store_errors
 from shared.store.keyspace import RANKS
-from shared.store.message import celery_message
+from shared.store.message import Described, celery_message
 from shared.store.queue_stats import QueueStats, per_second
 from shared.store.scripts import Scripts, pairs
+
+logger = logging.getLogger(__name__)
 
 LIST_CHUNK = 500
 """Ids of a list that are looked at in one step."""
@@ -97,8 +101,9 @@ class Store:
         job_id, limits = str(ULID()), self.settings
         horizon = limits.max_job_age + 2 * limits.result_ttl
         fields = {**record_fields(new), "result_ttl": limits.result_ttl, "max_age": limits.max_job_age}
+        described = Described.new(new, filename=limits.log_filenames)
         reply = await self.scripts.run(
-            "submit", job_id, upload, celery_message(job_id), new.pages, new.input.bytes,
+            "submit", job_id, upload, celery_message(job_id, described), new.pages, new.input.bytes,
             RANKS[new.options.priority], new.owner, new.idempotency_key or "", fingerprint, limits.idempotency_ttl,
             new.batch or "", limits.max_queue_jobs, limits.max_queue_pages, limits.max_queue_bytes,
             limits.requeue_after, "" if new.deadline is None else new.deadline, horizon,
@@ -195,6 +200,7 @@ class Store:
             raise NotFound("No such job")
         if verdict == "over":
             raise AlreadyFinished()
+        log.event(logger, "job.ended", job=job_id, status=JobStatus.CANCELLED.value)
 
     async def delete(self, job_id: str) -> None:
         """Cancel if needed, then forget job, upload and result. Nothing happens when there is none."""

@@ -48,6 +48,8 @@ class Script:
     async def end(self, claim: Claim, number: int, markdown: str = "", **more: Any) -> None:
         """A page's result."""
         picture, figures = more.pop("picture", None), more.pop("figures", ())
+        if (listed := more.pop("page_figures", None)) is not None:
+            more["figures"] = listed
         blocks = (Block(type="text", bbox=(1, 1, 9, 9), text=markdown),)
         fields: dict[str, Any] = {"status": PageStatus.OK, "width": 200, "height": 120, "blocks": blocks}
         page = Page(number=number, markdown=markdown, usage=Usage(completion_tokens=3), **{**fields, **more})
