@@ -6,8 +6,9 @@ stands for itself, so any gateway can answer it. Files of this machine cannot be
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import httpx
@@ -45,8 +46,25 @@ class McpEndpoint:
             max_request_body_size=largest,
         )
 
-    def run(self) -> AbstractAsyncContextManager[None]:
-        return self._manager.run()
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """In a task of its own: whoever ends the gateway need not be the task that started it."""
+        started, ending = asyncio.Event(), asyncio.Event()
+        serving = asyncio.create_task(self._serve(started, ending))
+        try:
+            await started.wait()
+            yield
+        finally:
+            ending.set()
+            await serving
+
+    async def _serve(self, started: asyncio.Event, ending: asyncio.Event) -> None:
+        try:
+            async with self._manager.run():
+                started.set()
+                await ending.wait()
+        finally:
+            started.set()  # also where it could not start: whoever waits then hears why from this task
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises ``Unauthorized`` and ``RateLimited`` before anything is read."""

@@ -33,7 +33,7 @@ BREAKER_MOST: Final = 600.0
 AGAIN_MOST: Final = 100  # times one webhook may be sent again by hand
 
 
-class Outcome(StrEnum):
+class WebhookOutcome(StrEnum):
     DELIVERED = "delivered"
     FAILED = "failed"
     GONE = "gone"
@@ -77,7 +77,7 @@ class Due:
 class Ended:
     """How a delivery ended. ``status_code``: the receiver's; ``retry_after``: what it asked for. Both in seconds."""
 
-    outcome: Outcome
+    outcome: WebhookOutcome
     seconds: float
     status_code: int | None = None
     error: str | None = None
@@ -162,7 +162,7 @@ class WebhookStore:
 
     async def end(self, due: Due, ended: Ended) -> str:
         """Write the delivery down and set the next try, if there is one: the webhook's state, empty when fenced off."""
-        wait = self.retry_delay(due.tries, ended.retry_after) if ended.outcome is Outcome.FAILED else None
+        wait = self.retry_delay(due.tries, ended.retry_after) if ended.outcome is WebhookOutcome.FAILED else None
         limits = self.settings
         reply = await self.scripts.run(
             "webhook_end", due.lease.webhook_id, due.lease.token, ended.outcome.value, ended.status_code or "",

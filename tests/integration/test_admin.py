@@ -17,7 +17,7 @@ from shared.contract.job import WebhookTarget
 from shared.contract.options import Options, Priority
 from shared.store import keyspace
 from shared.store.jobs import Store
-from shared.store.webhooks import Ended, Outcome, WebhookStore
+from shared.store.webhooks import Ended, WebhookOutcome, WebhookStore
 from tests.integration.conftest import Script
 from tests.integration.waiting import until
 from tests.settings import Settings, settings_of
@@ -107,7 +107,7 @@ async def test_webhooks_that_were_given_up_are_listed_and_sent_again(
     (lease,) = await hooks.take()
     due = await hooks.begin(lease)
     assert due is not None
-    assert await hooks.end(due, Ended(Outcome.FAILED, 0.1, 500)) == "exhausted"
+    assert await hooks.end(due, Ended(WebhookOutcome.FAILED, 0.1, 500)) == "exhausted"
     (line,) = (await said(store, "webhooks", "list"))[1:]
     assert line == [lease.webhook_id, "exhausted", "1", "https://example.org"]
     assert (await said(store, "webhooks", "list", "--url", "https://other.org"))[1:] == []

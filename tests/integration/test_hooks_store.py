@@ -11,7 +11,7 @@ from shared.contract.job import WebhookTarget
 from shared.errors import NotFound, RateLimited
 from shared.store.connect import connect
 from shared.store.jobs import Store
-from shared.store.webhooks import AGAIN_MOST, Due, Ended, Lease, Outcome, WebhookStore
+from shared.store.webhooks import AGAIN_MOST, Due, Ended, Lease, WebhookOutcome, WebhookStore
 from tests.conftest import make_settings
 from tests.integration.waiting import left_of
 from tools.uploads import submit
@@ -19,8 +19,8 @@ from tools.valkey import Valkey
 from worker.claims import Claims
 
 URL = "https://example.org/hook"
-FAILED = Ended(Outcome.FAILED, 0.1, 500)
-DELIVERED = Ended(Outcome.DELIVERED, 0.1, 204)
+FAILED = Ended(WebhookOutcome.FAILED, 0.1, 500)
+DELIVERED = Ended(WebhookOutcome.DELIVERED, 0.1, 204)
 
 
 def make_hooks(valkey: Valkey, **settings: Any) -> WebhookStore:
@@ -153,8 +153,10 @@ def test_retry_after_is_honoured_when_it_is_longer(valkey: Valkey) -> None:
     assert hooks.retry_delay(7, 120.0) is None
 
 
-@pytest.mark.parametrize("outcome", [Outcome.DELIVERED, Outcome.GONE])
-async def test_delivered_and_410_end_it(store: Store, hooks: WebhookStore, valkey: Valkey, outcome: Outcome) -> None:
+@pytest.mark.parametrize("outcome", [WebhookOutcome.DELIVERED, WebhookOutcome.GONE])
+async def test_delivered_and_410_end_it(
+    store: Store, hooks: WebhookStore, valkey: Valkey, outcome: WebhookOutcome
+) -> None:
     job_id = await cancelled(store)
     assert await hooks.end(await began(hooks), Ended(outcome, 0.25, 410)) == outcome
     make_due(valkey)

@@ -14,7 +14,7 @@ from shared.store import keyspace
 from shared.store.connect import connect
 from shared.store.jobs import Store
 from shared.store.scripts import Scripts
-from shared.store.webhooks import Ended, Outcome, WebhookStore
+from shared.store.webhooks import Ended, WebhookOutcome, WebhookStore
 from tests.conftest import make_settings
 from tests.integration.test_scripts_twice import snapshot
 from tests.integration.test_store import claimed, page, submit
@@ -238,7 +238,7 @@ async def test_a_sender_gets_its_leases_again_and_a_try_counts_once(
     assert await webhooks.begin(lease) is None, "another's call, though it shows the same lease"
     await webhooks.keep_body(lease, b"body")
     assert await again("webhook_body") == 1
-    assert await webhooks.end(due, Ended(Outcome.FAILED, 0.1, 500)) == "pending"
+    assert await webhooks.end(due, Ended(WebhookOutcome.FAILED, 0.1, 500)) == "pending"
     assert await again("webhook_end") == b"pending"
 
 
@@ -250,7 +250,7 @@ async def test_a_webhook_is_sent_again_once_for_each_time_it_is_asked_for(
     (lease,) = await webhooks.take()
     due = await webhooks.begin(lease)
     assert due is not None
-    await webhooks.end(due, Ended(Outcome.DELIVERED, 0.1, 204))
+    await webhooks.end(due, Ended(WebhookOutcome.DELIVERED, 0.1, 204))
     assert await again("webhook_end") == b"delivered"
     await webhooks.send_again(job_id, 1)
     assert await again("webhook_again") == b"ok"

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.auth.api_keys import ApiKeys
 from shared.store.jobs import Store
-from shared.store.webhooks import Ended, Outcome, WebhookStore
+from shared.store.webhooks import Ended, WebhookOutcome, WebhookStore
 from tests.integration.conftest import Kept, Script, client_of
 from tests.settings import settings_of
 from tools.uploads import png, tiff
@@ -87,7 +87,7 @@ async def services(store: Store, script: Script, inspector: Kept) -> AsyncIterat
         (lease,) = await hooks.take()
         due = await hooks.begin(lease)
         assert due is not None
-        await hooks.end(due, Ended(Outcome.FAILED, 0.1, 500))
+        await hooks.end(due, Ended(WebhookOutcome.FAILED, 0.1, 500))
         batch = await made("/api/v1/batches", [("file", (f"{n}.png", png(n), "image/png")) for n in (3, 4)])
         yield TwoOwners(api, alice, bob, done, batch["jobs"][0]["id"], batch["id"], routes)
 

@@ -17,7 +17,7 @@ from shared.contract.states import WebhookStatus
 from shared.ssrf_guard import Blocked, GuardedBackend, SsrfGuard, Unresolved
 from shared.store.connect import Client
 from shared.store.webhook_secrets import WebhookSecrets, signature_headers
-from shared.store.webhooks import Due, Ended, Lease, Outcome, WebhookStore
+from shared.store.webhooks import Due, Ended, Lease, WebhookOutcome, WebhookStore
 from worker.outcome import TaskOutcome, TaskState, unchanged
 from worker.webhooks.payload import build_body
 from worker.webhooks.settings import WebhookSettings
@@ -85,7 +85,7 @@ class WebhookSender:
             reason = explain(error)
             if reason == UNKNOWN:
                 logger.exception("the delivery failed")
-            return Ended(Outcome.FAILED, time.monotonic() - started, error=reason)
+            return Ended(WebhookOutcome.FAILED, time.monotonic() - started, error=reason)
         return judge(status, wait, time.monotonic() - started)
 
     async def _post(self, url: str, headers: dict[str, str], body: bytes) -> tuple[int, str]:
@@ -125,11 +125,11 @@ def trust(settings: WebhookSettings) -> ssl.SSLContext:
 def judge(status: int, retry_after: str, seconds: float) -> Ended:
     """2xx is delivered, 410 stops, all else has failed."""
     if 200 <= status < 300:
-        return Ended(Outcome.DELIVERED, seconds, status)
+        return Ended(WebhookOutcome.DELIVERED, seconds, status)
     if status == GONE:
-        return Ended(Outcome.GONE, seconds, status)
+        return Ended(WebhookOutcome.GONE, seconds, status)
     error = "redirects are not followed" if 300 <= status < 400 else None
-    return Ended(Outcome.FAILED, seconds, status, error, read_retry_after(retry_after))
+    return Ended(WebhookOutcome.FAILED, seconds, status, error, read_retry_after(retry_after))
 
 
 def read_retry_after(text: str) -> float | None:

@@ -24,7 +24,7 @@ from shared.store.webhooks import (
     TASK,
     Due,
     Ended,
-    Outcome,
+    WebhookOutcome,
     WebhookStore,
 )
 from tests.conftest import make_settings
@@ -64,7 +64,7 @@ async def test_a_caller_sees_a_webhook_from_its_first_moment_to_its_end(store: S
     due = await began(hooks)
     (state,) = await hooks.webhooks(job_id)
     assert (state.status, state.tries, state.next_at) == ("sending", 1, None)
-    assert await hooks.end(due, Ended(Outcome.FAILED, 0.12345, 503, "no")) == "pending"
+    assert await hooks.end(due, Ended(WebhookOutcome.FAILED, 0.12345, 503, "no")) == "pending"
     (state,) = await hooks.webhooks(job_id)
     assert state.next_at is not None
     assert 9 < state.next_at - time.time() <= 10 * (1 + JITTER) + 1
@@ -139,7 +139,7 @@ async def test_bytes_are_kept_for_every_try(store: Store, hooks: WebhookStore) -
     due = await began(hooks)
     assert due.body is None
     await hooks.keep_body(due.lease, "ä".encode())
-    await hooks.end(due, Ended(Outcome.FAILED, 0.1))
+    await hooks.end(due, Ended(WebhookOutcome.FAILED, 0.1))
     await hooks.redis.zadd("hooks:due", {due.lease.webhook_id: 1})
     again = await began(hooks)
     assert (again.body, again.tries) == ("ä".encode(), 2)
@@ -147,7 +147,7 @@ async def test_bytes_are_kept_for_every_try(store: Store, hooks: WebhookStore) -
 
 async def test_a_delivery_without_status_and_error_has_neither(store: Store, hooks: WebhookStore) -> None:
     job_id = await cancelled(store)
-    assert await hooks.end(await began(hooks), Ended(Outcome.GONE, 1.0, 410)) == "gone"
+    assert await hooks.end(await began(hooks), Ended(WebhookOutcome.GONE, 1.0, 410)) == "gone"
     (delivery,) = await hooks.deliveries(job_id)
     assert (delivery.status_code, delivery.error) == (410, None)
 
@@ -157,7 +157,7 @@ async def test_a_delivery_that_is_not_there_cannot_be_sent_again(
     store: Store, hooks: WebhookStore, number: int
 ) -> None:
     job_id = await cancelled(store)
-    await hooks.end(await began(hooks), Ended(Outcome.DELIVERED, 0.1, 204))
+    await hooks.end(await began(hooks), Ended(WebhookOutcome.DELIVERED, 0.1, 204))
     with pytest.raises(NotFound, match=r"^No such delivery$"):
         await hooks.send_again(job_id, number)
     await hooks.send_again(job_id, 1)
@@ -165,7 +165,7 @@ async def test_a_delivery_that_is_not_there_cannot_be_sent_again(
 
 async def test_a_webhook_that_is_no_longer_kept_cannot_be_sent_again(store: Store, hooks: WebhookStore) -> None:
     job_id = await cancelled(store)
-    await hooks.end(await began(hooks), Ended(Outcome.DELIVERED, 0.1, 204))
+    await hooks.end(await began(hooks), Ended(WebhookOutcome.DELIVERED, 0.1, 204))
     await hooks.redis.delete(f"hook:msg_{job_id}_cancelled")
     with pytest.raises(NotFound, match=r"^The webhook is no longer kept$"):
         await hooks.send_again(job_id, 1)
@@ -173,7 +173,7 @@ async def test_a_webhook_that_is_no_longer_kept_cannot_be_sent_again(store: Stor
 
 async def test_a_webhook_is_sent_again_a_hundred_times_and_no_more(store: Store, hooks: WebhookStore) -> None:
     job_id = await cancelled(store)
-    await hooks.end(await began(hooks), Ended(Outcome.DELIVERED, 0.1, 204))
+    await hooks.end(await began(hooks), Ended(WebhookOutcome.DELIVERED, 0.1, 204))
     for _ in range(AGAIN_MOST):
         await hooks.send_again(job_id, 1)
     with pytest.raises(RateLimited, match=re.escape(f"A webhook may be sent again {AGAIN_MOST} times")) as refused:
@@ -195,7 +195,7 @@ async def test_a_failed_try_is_due_again_at_its_moment_and_not_with_its_lease(
 ) -> None:
     job_id = await cancelled(store)
     due = await began(hooks)
-    await hooks.end(due, Ended(Outcome.FAILED, 0.1, 500, retry_after=5000.0))
+    await hooks.end(due, Ended(WebhookOutcome.FAILED, 0.1, 500, retry_after=5000.0))
     (state,) = await hooks.webhooks(job_id)
     score = await hooks.redis.zscore("hooks:due", due.lease.webhook_id)
     assert state.next_at is not None
@@ -213,7 +213,7 @@ async def test_a_receiver_that_keeps_failing_is_left_alone_twice_as_long_each_ti
         for webhook in await hooks.redis.zrange("hooks:due", 1, -1):
             await hooks.redis.zadd("hooks:due", {webhook: 10**12})
         due = await began(hooks)
-        await hooks.end(due, Ended(Outcome.FAILED, 0.1, 500, retry_after=10_000.0))
+        await hooks.end(due, Ended(WebhookOutcome.FAILED, 0.1, 500, retry_after=10_000.0))
         till = await hooks.redis.hget(circuit, "till")
         waits.append(round(float(till) - time.time()) if till else 0)
         assert int(await hooks.redis.hget(circuit, "fails")) == number
@@ -224,7 +224,7 @@ async def test_a_receiver_that_keeps_failing_is_left_alone_twice_as_long_each_ti
 async def test_one_success_closes_the_circuit(store: Store, hooks: WebhookStore) -> None:
     await cancelled(store)
     due = await began(hooks)
-    await hooks.end(due, Ended(Outcome.FAILED, 0.1, 500))
+    await hooks.end(due, Ended(WebhookOutcome.FAILED, 0.1, 500))
     await hooks.redis.zadd("hooks:due", {due.lease.webhook_id: 1})
-    await hooks.end(await began(hooks), Ended(Outcome.DELIVERED, 0.1, 204))
+    await hooks.end(await began(hooks), Ended(WebhookOutcome.DELIVERED, 0.1, 204))
     assert await hooks.redis.keys("hooks:break:*") == []

@@ -21,7 +21,7 @@ from shared.contract.job import WebhookTarget
 from shared.ssrf_guard import Blocked, SsrfGuard, Unresolved
 from shared.store.jobs import Store
 from shared.store.webhook_secrets import WebhookSecrets
-from shared.store.webhooks import Delivery, Lease, Outcome, WebhookStore
+from shared.store.webhooks import Delivery, Lease, WebhookOutcome, WebhookStore
 from tests.conftest import make_settings
 from tests.settings import Settings, settings_of
 from tools.needs import needs
@@ -230,17 +230,19 @@ async def test_a_receiver_that_cannot_be_reached_is_looked_for_once_a_try(store:
 @pytest.mark.parametrize(
     ("status", "outcome", "error"),
     [
-        (199, Outcome.FAILED, None), (200, Outcome.DELIVERED, None), (204, Outcome.DELIVERED, None),
-        (299, Outcome.DELIVERED, None), (300, Outcome.FAILED, "redirects are not followed"),
-        (307, Outcome.FAILED, "redirects are not followed"), (399, Outcome.FAILED, "redirects are not followed"),
-        (400, Outcome.FAILED, None), (404, Outcome.FAILED, None), (410, Outcome.GONE, None),
-        (429, Outcome.FAILED, None), (500, Outcome.FAILED, None),
+        (199, WebhookOutcome.FAILED, None), (200, WebhookOutcome.DELIVERED, None),
+        (204, WebhookOutcome.DELIVERED, None),
+        (299, WebhookOutcome.DELIVERED, None), (300, WebhookOutcome.FAILED, "redirects are not followed"),
+        (307, WebhookOutcome.FAILED, "redirects are not followed"),
+        (399, WebhookOutcome.FAILED, "redirects are not followed"),
+        (400, WebhookOutcome.FAILED, None), (404, WebhookOutcome.FAILED, None), (410, WebhookOutcome.GONE, None),
+        (429, WebhookOutcome.FAILED, None), (500, WebhookOutcome.FAILED, None),
     ],
 )  # fmt: skip
-def test_a_status_decides_what_became_of_a_delivery(status: int, outcome: Outcome, error: str | None) -> None:
+def test_a_status_decides_what_became_of_a_delivery(status: int, outcome: WebhookOutcome, error: str | None) -> None:
     ended = judge(status, "7", 1.5)
     assert (ended.outcome, ended.seconds, ended.status_code, ended.error) == (outcome, 1.5, status, error)
-    assert ended.retry_after == (7.0 if outcome is Outcome.FAILED else None)
+    assert ended.retry_after == (7.0 if outcome is WebhookOutcome.FAILED else None)
 
 
 @pytest.mark.parametrize(
