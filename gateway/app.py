@@ -33,6 +33,7 @@ from gateway.auth import openapi_security as security
 from gateway.compat import docling, external_loader, mistral_files, mistral_ocr
 from gateway.connections import limit_connections
 from gateway.dependencies import no_store
+from gateway.mcp import add_mcp
 from gateway.middleware import Middleware
 from gateway.request_origin import RequestOrigin
 from gateway.services import Services
@@ -66,7 +67,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with services:
+        async with services, mcp.run():
             yield
 
     app = FastAPI(
@@ -80,6 +81,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     problems.add_handlers(app)
     for routes in ROUTES:
         app.include_router(routes.router)
+    mcp = add_mcp(app, services)
     app.mount("/web", page.PageFiles(directory=page.FILES), name="web")
     app.mount("/static", docs.assets(), name="static")
     return app

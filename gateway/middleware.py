@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 BODY_SLACK_BYTES: Final = 8 * MIB  # above the largest upload: one slightly too large gets the error of a file
-BASE64_PATHS: Final = frozenset({"/api/v1/jobs", "/v1/ocr", "/ocr"})
+BASE64_PATHS: Final = frozenset({"/api/v1/jobs", "/v1/ocr", "/ocr", "/mcp"})
 BODY_BYTES_PER_SECOND: Final = 1024  # each this many bytes received extend the time limit by a second
 
 

@@ -49,8 +49,8 @@ class ConvertedDocument(BaseModel):
     md_content: str | None = None
     text_content: str | None = None
     html_content: str | None = None
-    json_content: None = None
-    doctags_content: None = None
+    json_content: dict[str, Any] | None = None
+    doctags_content: str | None = None
 
 
 class Converted(BaseModel):

@@ -24,7 +24,7 @@ class MistralError(BaseModel):
     object: Literal["error"] = "error"
     message: str
     type: str
-    param: None = None
+    param: str | None = None
     code: str
 
 

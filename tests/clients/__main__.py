@@ -42,7 +42,12 @@ def run(python: str, arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder, service(Path(folder)) as url:
         openapi = Path(folder) / "openapi.json"
         openapi.write_bytes(httpx.get(f"{url}/openapi.json").content)
-        given = {"OCR_TEST_URL": url, "OCR_TEST_KEY": KEY, "OCR_TEST_OPENAPI": str(openapi)}
+        given = {
+            "LITELLM_LOCAL_MODEL_COST_MAP": "true",
+            "OCR_TEST_URL": url,
+            "OCR_TEST_KEY": KEY,
+            "OCR_TEST_OPENAPI": str(openapi),
+        }
         command = [python, "-m", "pytest", "-c", str(HERE / "pytest.ini"), *(arguments or [str(HERE)])]
         return subprocess.run(command, cwd=ROOT, env=os.environ | given, check=False).returncode
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from langchain_litellm.document_loaders import LiteLLMOCRLoader
 from tests.clients.conftest import Service
 
 START_SECONDS = 120
+MASTER_KEY = f"sk-{secrets.token_hex(24)}"
 
 
 def document(service: Service) -> dict[str, str]:
@@ -57,12 +59,13 @@ def proxy(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         "  - model_name: ocr\n"
         f"    litellm_params: {{model: mistral/any, api_base: '{service.url}/v1', api_key: '{service.key}'}}\n"
         "    model_info: {mode: ocr}\n"
+        f"general_settings: {{master_key: {MASTER_KEY}}}\n"
     )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [str(Path(sys.executable).with_name("litellm")), "--config", str(config), "--port", str(port)]
-    given = {"LITELLM_LOCAL_MODEL_COST_MAP": "true", "LITELLM_TELEMETRY": "False"}
+    given = {"LITELLM_TELEMETRY": "False"}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([*command, "--host", "127.0.0.1"], stdout=log, stderr=log, env=os.environ | given)
     try:
@@ -87,11 +90,13 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 
 def test_proxy(service: Service, proxy: str) -> None:
     body = {"model": "ocr", "document": document(service)}
-    answer = httpx.post(f"{proxy}/v1/ocr", json=body, headers={"Authorization": "Bearer any"}, timeout=120)
+    answer = httpx.post(f"{proxy}/v1/ocr", json=body, headers={"Authorization": f"Bearer {MASTER_KEY}"}, timeout=120)
     assert answer.status_code == 200, answer.text
     service.check(*(page["markdown"] for page in answer.json()["pages"]))
 
 
 def test_langchain_through_the_proxy(service: Service, proxy: str) -> None:
-    loader = LiteLLMOCRLoader(api_base=proxy, api_key="any", file_path=str(service.sample), model="ocr", mode="page")
+    loader = LiteLLMOCRLoader(
+        api_base=proxy, api_key=MASTER_KEY, file_path=str(service.sample), model="ocr", mode="page"
+    )
     service.check(*(document.page_content for document in loader.load()))
