@@ -37,7 +37,7 @@ SHARDS = (
 )  # fmt: skip
 
 
-class Finding(Exception):
+class FuzzFinding(Exception):
     pass
 
 
@@ -69,25 +69,25 @@ def read(output: str, cut: int, style: MarkdownStyle, *, kinds: bool) -> tuple[P
 
 
 def check(rng: random.Random, output: str) -> None:
-    """Raises ``Finding``, or whatever the code under test raises."""
+    """Raises ``FuzzFinding``, or whatever the code under test raises."""
     style, kinds = rng.choice(STYLES), rng.random() < 0.8
     started = thread_time()
     whole, streamed = read(output, max(1, len(output)), style, kinds=kinds)
     pieces, cut = read(output, rng.randint(1, 40), style, kinds=kinds)
     if not streamed == whole.markdown == cut == pieces.markdown or whole.blocks != pieces.blocks:
-        raise Finding("another cutting gives another page")
+        raise FuzzFinding("another cutting gives another page")
     for block in whole.blocks:
         x1, y1, x2, y2 = block.bbox
         if not (0 <= x1 < x2 <= SIZE[0] and 0 <= y1 < y2 <= SIZE[1]):
-            raise Finding(f"a box off the page: {block.bbox}")
+            raise FuzzFinding(f"a box off the page: {block.bbox}")
     located = any(isinstance(event, Marker) and event.is_text for event in parse(output, kinds=kinds))
     joined = "\n\n".join(block.text for block in whole.blocks if block.text)
     if whole.blocks and not located and whole.markdown != joined:
-        raise Finding("the blocks are not the Markdown")
+        raise FuzzFinding("the blocks are not the Markdown")
     plain(whole.markdown)
     fragment(whole.markdown)
     if (took := thread_time() - started) > SECONDS:
-        raise Finding(f"it took {took:.1f} s")
+        raise FuzzFinding(f"it took {took:.1f} s")
 
 
 def main() -> int:

@@ -28,7 +28,7 @@ def problem(status: int, code: str, **headers: str) -> httpx.Response:
     return httpx.Response(status, headers={"content-type": "application/problem+json", **headers}, json=body)
 
 
-class Service:
+class ScriptedService:
     """Gives its answers one after the other and keeps what it was asked."""
 
     def __init__(self, *answers: Answer) -> None:
@@ -58,7 +58,7 @@ def stream(*events: Sent, broken: bool = False) -> httpx.Response:
 
 
 def test_a_submission_that_has_to_be_sent_again_keeps_its_idempotency_key() -> None:
-    service = Service(
+    service = ScriptedService(
         problem(503, "store-unavailable", **{"retry-after": "0"}),
         httpx.ConnectError("refused"),
         httpx.Response(202, json=job()),
@@ -70,7 +70,7 @@ def test_a_submission_that_has_to_be_sent_again_keeps_its_idempotency_key() -> N
 
 
 def test_options_are_sent_as_form_fields_and_metadata_as_json() -> None:
-    service = Service(httpx.Response(202, json=job()))
+    service = ScriptedService(httpx.Response(202, json=job()))
     service.client().submit(b"x", filename="a.pdf", pages="1-2", mode=None, metadata={"a": 1}, deadline=30)
     sent = service.asked[0].content.decode()
     assert 'name="pages"\r\n\r\n1-2\r\n' in sent
@@ -81,7 +81,7 @@ def test_options_are_sent_as_form_fields_and_metadata_as_json() -> None:
 
 
 def test_a_refusal_is_raised_at_once_with_its_code() -> None:
-    service = Service(problem(400, "corrupt-file"))
+    service = ScriptedService(problem(400, "corrupt-file"))
     with pytest.raises(Problem) as caught:
         service.client().submit(b"x")
     assert (caught.value.code, caught.value.status, str(caught.value)) == (
@@ -93,7 +93,7 @@ def test_a_refusal_is_raised_at_once_with_its_code() -> None:
 
 def test_a_refusal_by_something_else_on_the_way_is_a_problem_too() -> None:
     with pytest.raises(Problem, match="Not Found"):
-        Service(httpx.Response(404, text="<html>")).client().job("01J")
+        ScriptedService(httpx.Response(404, text="<html>")).client().job("01J")
 
 
 @pytest.mark.parametrize(
@@ -106,25 +106,25 @@ def test_a_refusal_by_something_else_on_the_way_is_a_problem_too() -> None:
 )
 def test_without_patience_what_would_pass_is_raised(answer: Answer, error: type[Exception]) -> None:
     with pytest.raises(error):
-        Service(answer).client(patience=0).job("01J")
+        ScriptedService(answer).client(patience=0).job("01J")
 
 
 def test_waiting_asks_the_service_to_wait_and_ends_with_the_job() -> None:
     waited = httpx.Response(200, json=job("processing"), headers={"preference-applied": "wait=30"})
-    service = Service(waited, httpx.Response(200, json=job("succeeded")))
+    service = ScriptedService(waited, httpx.Response(200, json=job("succeeded")))
     assert service.client().wait("01J").status == "succeeded"
     assert [request.headers["prefer"] for request in service.asked] == ["wait=30", "wait=30"]
 
 
 def test_waiting_ends_when_the_callers_time_is_up() -> None:
     with pytest.raises(TimedOut, match="job 01J continues"):
-        Service(httpx.Response(200, json=job())).client().wait("01J", timeout=0)
+        ScriptedService(httpx.Response(200, json=job())).client().wait("01J", timeout=0)
 
 
 def test_a_watcher_sees_every_look() -> None:
     seen = list[str]()
     applied = {"preference-applied": "wait=2"}
-    service = Service(
+    service = ScriptedService(
         httpx.Response(200, json=job("processing"), headers=applied), httpx.Response(200, json=job("partial"))
     )
     service.client().wait("01J", watcher=lambda job: seen.append(job.status))
@@ -133,14 +133,14 @@ def test_a_watcher_sees_every_look() -> None:
 
 def test_reading_a_file_whose_job_fails_says_why() -> None:
     failed = job("failed", error={"code": "deadline-exceeded", "detail": "Too late."})
-    service = Service(httpx.Response(202, json=job()), httpx.Response(200, json=failed))
+    service = ScriptedService(httpx.Response(202, json=job()), httpx.Response(200, json=failed))
     with pytest.raises(JobEnded, match=r"a.pdf: Too late. \(deadline-exceeded\)"):
         service.client().read(b"x")
 
 
 def test_a_result_that_is_not_there_yet_is_a_problem() -> None:
     with pytest.raises(Problem) as caught:
-        Service(httpx.Response(202, json=job())).client().result("01J")
+        ScriptedService(httpx.Response(202, json=job())).client().result("01J")
     assert caught.value.code == "not-finished"
 
 
@@ -152,28 +152,28 @@ ALL = [Event(*event) for event in (FIRST, SECOND, DONE)]
 
 @pytest.mark.parametrize("broken", [True, False], ids=["connection lost", "ended by the service"])
 def test_a_stream_that_breaks_off_is_taken_up_where_it_ended(broken: bool) -> None:
-    service = Service(stream(FIRST, SECOND, broken=broken), httpx.ConnectError("refused"), stream(DONE))
+    service = ScriptedService(stream(FIRST, SECOND, broken=broken), httpx.ConnectError("refused"), stream(DONE))
     assert list(service.client().events("01J")) == ALL
     assert [request.headers.get("last-event-id") for request in service.asked] == [None, "2-0", "2-0"]
 
 
 def test_a_stream_that_was_read_to_its_end_is_over() -> None:
-    service = Service(stream(FIRST, SECOND), httpx.Response(204))
+    service = ScriptedService(stream(FIRST, SECOND), httpx.Response(204))
     assert list(service.client().events("01J")) == ALL[:2]
 
 
 def test_a_stream_of_an_unknown_job_is_a_problem() -> None:
     with pytest.raises(Problem, match="not-found"):
-        list(Service(problem(404, "not-found")).client().events("01J"))
+        list(ScriptedService(problem(404, "not-found")).client().events("01J"))
 
 
 def test_a_stream_waits_out_a_store_that_is_away() -> None:
-    service = Service(problem(503, "store-unavailable"), stream(FIRST, SECOND, DONE))
+    service = ScriptedService(problem(503, "store-unavailable"), stream(FIRST, SECOND, DONE))
     assert list(service.client().events("01J")) == ALL
 
 
 def test_listing_follows_the_cursor_to_its_end() -> None:
-    service = Service(
+    service = ScriptedService(
         httpx.Response(200, json={"items": [job()], "next_cursor": "c"}),
         httpx.Response(200, json={"items": [job()], "next_cursor": None}),
     )
@@ -184,20 +184,20 @@ def test_listing_follows_the_cursor_to_its_end() -> None:
 def test_a_batch_names_what_was_rejected() -> None:
     verdict = {"filename": "b.pdf", "problem": {"code": "file-empty", "detail": "Empty."}}
     body = {"id": "B", "counts": {"queued": 1}, "jobs": [job()], "rejected": [verdict]}
-    batch = Service(httpx.Response(202, json=body)).client().submit_batch([b"x", b""])
+    batch = ScriptedService(httpx.Response(202, json=body)).client().submit_batch([b"x", b""])
     assert [one.id for one in batch.jobs] == ["01J"]
     assert [(one.filename, one.code) for one in batch.rejected] == [("b.pdf", "file-empty")]
 
 
 def test_a_key_travels_as_a_bearer_token() -> None:
-    service = Service(httpx.Response(200, json=job()))
+    service = ScriptedService(httpx.Response(200, json=job()))
     Client("http://service", "secret", transport=httpx.MockTransport(service)).job("01J")
     assert service.asked[0].headers["authorization"] == "Bearer secret"
 
 
 def test_calls_without_a_body_to_read_succeed() -> None:
     calls: list[Callable[[Client], object]] = [lambda client: client.cancel("01J"), lambda client: client.delete("01J")]
-    service = Service(httpx.Response(202), httpx.Response(204))
+    service = ScriptedService(httpx.Response(202), httpx.Response(204))
     for call in calls:
         call(service.client())
     assert [(request.method, request.url.path) for request in service.asked] == [
