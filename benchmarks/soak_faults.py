@@ -86,13 +86,8 @@ async def sample(stack: ChaosStack, series: dict[Process, list[float]]) -> None:
         await asyncio.sleep(SAMPLE_SECONDS)
 
 
-def print_load(minutes: float, ended: Counter[str], stack: ChaosStack, clients: Clients) -> None:
-    print(f"{minutes:g} minutes, {sum(ended.values())} jobs ({dict(ended)}), {stack.counts.total()} faults")
-    print("  faults: " + ", ".join(f"{name} x{count}" for name, count in sorted(stack.counts.items())))
-    print("  answers: " + ", ".join(f"{status} x{count}" for status, count in sorted(clients.statuses.items())))
-
-
 def print_memory(stack: ChaosStack, series: dict[Process, list[float]], pids: dict[Process, int]) -> None:
+    """``series``: MiB of each process, sampled; ``pids``: as they were at the start."""
     for process, sizes in series.items():
         settled = sizes[len(sizes) // 3 :]
         per_hour = slope([(SAMPLE_SECONDS * place / 3600, size) for place, size in enumerate(settled)])
@@ -130,7 +125,9 @@ async def soak(minutes: float, folder: Path) -> bool:
         await stack.stop()
         await redis.aclose()
         await clients.http.aclose()
-    print_load(minutes, ended, stack, clients)
+    print(f"{minutes:g} minutes, {sum(ended.values())} jobs ({dict(ended)}), {stack.counts.total()} faults")
+    print("  faults: " + ", ".join(f"{name} x{count}" for name, count in sorted(stack.counts.items())))
+    print("  answers: " + ", ".join(f"{status} x{count}" for status, count in sorted(clients.statuses.items())))
     print_memory(stack, series, pids)
     print(f"  ended by themselves: {stack.exits or 'none'}; loops dead: {dead or 'none'}")
     print(f"  wrong answers: {clients.wrong[:5] or 'none'}; drift and keys left: {found or 'none'}")

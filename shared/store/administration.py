@@ -52,7 +52,7 @@ class QueueFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class DayUsage:
+class OwnerUsage:
     """What an owner used on one day (UTC, ``YYYY-MM-DD``): ``counts`` of jobs, pages, bytes, tokens."""
 
     day: str
@@ -98,7 +98,7 @@ class Administration:
 
     # -- usage
 
-    async def usage(self, days: int, owner: str | None = None) -> list[DayUsage]:
+    async def usage(self, days: int, owner: str | None = None) -> list[OwnerUsage]:
         """Of the last days, today included, the latest first."""
         today, found = int(time.time() // DAY_SECONDS), []
         for day in range(today, today - days, -1):
@@ -109,7 +109,7 @@ class Administration:
                 its_owner, _, what = name.decode().rpartition("|")
                 counts[its_owner][what] = int(value)
             date = time.strftime("%Y-%m-%d", time.gmtime(day * DAY_SECONDS))
-            found += [DayUsage(date, its, counts[its]) for its in sorted(counts) if owner in (None, its)]
+            found += [OwnerUsage(date, its, counts[its]) for its in sorted(counts) if owner in (None, its)]
         return found
 
     # -- webhooks

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
-class RunningService:
+class ClientService:
     url: str
     key: str
     openapi: Path
@@ -27,5 +27,5 @@ class RunningService:
 
 
 @pytest.fixture(scope="session")
-def service() -> RunningService:
-    return RunningService(os.environ["OCR_TEST_URL"], os.environ["OCR_TEST_KEY"], Path(os.environ["OCR_TEST_OPENAPI"]))
+def service() -> ClientService:
+    return ClientService(os.environ["OCR_TEST_URL"], os.environ["OCR_TEST_KEY"], Path(os.environ["OCR_TEST_OPENAPI"]))

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.clients.conftest import RunningService
+from tests.clients.conftest import ClientService
 
 ENDED = {"succeeded", "partial", "failed", "cancelled"}
 NPM = ["npm", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]
@@ -62,7 +62,7 @@ def ended(look: Any) -> Any:
     return job
 
 
-def test_openapi_python_client(service: RunningService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openapi_python_client(service: ClientService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     generated = tmp_path / "made_by_opc"
     run(
         tool("openapi-python-client"), "generate", "--meta", "none", "--path", service.openapi,
@@ -87,7 +87,7 @@ def test_openapi_python_client(service: RunningService, tmp_path: Path, monkeypa
     assert problem.code == part("models").ErrorCode.NOT_FOUND
 
 
-def test_openapi_generator(service: RunningService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openapi_generator(service: ClientService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(
         tool("openapi-generator-cli"), "generate", "-i", service.openapi, "-g", "python", "-o", tmp_path / "made",
         "--additional-properties", "packageName=made_by_og", cwd=tmp_path,
@@ -111,7 +111,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @needs_npm
-def test_openapi_typescript(service: RunningService, node: Path) -> None:
+def test_openapi_typescript(service: ClientService, node: Path) -> None:
     programs = node / "node_modules" / ".bin"
     run(programs / "openapi-typescript", service.openapi, "-o", "schema.d.ts", cwd=node)
     (node / "driver.ts").write_text(DRIVER)
@@ -134,5 +134,5 @@ def test_openapi_typescript(service: RunningService, node: Path) -> None:
 
 
 @needs_npm
-def test_redocly(service: RunningService, node: Path) -> None:
+def test_redocly(service: ClientService, node: Path) -> None:
     run(node / "node_modules" / ".bin" / "redocly", "lint", service.openapi, cwd=node)

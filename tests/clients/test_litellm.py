@@ -17,32 +17,32 @@ import litellm
 import pytest
 from langchain_litellm.document_loaders import LiteLLMOCRLoader
 
-from tests.clients.conftest import RunningService
+from tests.clients.conftest import ClientService
 
 START_SECONDS = 120
 MASTER_KEY = f"sk-{secrets.token_hex(24)}"
 
 
-def document(service: RunningService) -> dict[str, str]:
+def document(service: ClientService) -> dict[str, str]:
     uri = f"data:application/pdf;base64,{base64.b64encode(service.sample.read_bytes()).decode()}"
     return {"type": "document_url", "document_url": uri}
 
 
-def test_sdk(service: RunningService) -> None:
+def test_sdk(service: ClientService) -> None:
     answer = litellm.ocr(
         model="mistral/any", document=document(service), api_base=f"{service.url}/v1", api_key=service.key
     )
     service.check(*(page.markdown for page in answer.pages))
 
 
-def test_sdk_error(service: RunningService) -> None:
+def test_sdk_error(service: ClientService) -> None:
     bad = {"type": "document_url", "document_url": "data:application/pdf;base64,bm9uZQ=="}
     with pytest.raises(litellm.exceptions.BadRequestError) as failure:
         litellm.ocr(model="mistral/any", document=bad, api_base=f"{service.url}/v1", api_key=service.key)
     assert "accepted types" in str(failure.value)
 
 
-def test_langchain_without_a_proxy(service: RunningService) -> None:
+def test_langchain_without_a_proxy(service: ClientService) -> None:
     loader = LiteLLMOCRLoader(
         api_base=f"{service.url}/v1", api_key=service.key, file_path=str(service.sample), model="any", mode="page"
     )
@@ -50,7 +50,7 @@ def test_langchain_without_a_proxy(service: RunningService) -> None:
 
 
 @pytest.fixture(scope="module")
-def proxy(service: RunningService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def proxy(service: ClientService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of LiteLLM's proxy in front of the service."""
     folder = tmp_path_factory.mktemp("proxy")
     config = folder / "config.yaml"
@@ -88,14 +88,14 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
             time.sleep(0.2)
 
 
-def test_proxy(service: RunningService, proxy: str) -> None:
+def test_proxy(service: ClientService, proxy: str) -> None:
     body = {"model": "ocr", "document": document(service)}
     answer = httpx.post(f"{proxy}/v1/ocr", json=body, headers={"Authorization": f"Bearer {MASTER_KEY}"}, timeout=120)
     assert answer.status_code == 200, answer.text
     service.check(*(page["markdown"] for page in answer.json()["pages"]))
 
 
-def test_langchain_through_the_proxy(service: RunningService, proxy: str) -> None:
+def test_langchain_through_the_proxy(service: ClientService, proxy: str) -> None:
     loader = LiteLLMOCRLoader(
         api_base=proxy, api_key=MASTER_KEY, file_path=str(service.sample), model="ocr", mode="page"
     )

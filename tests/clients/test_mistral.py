@@ -9,15 +9,15 @@ from mistralai.client import Mistral
 from mistralai.client.errors import SDKError
 from mistralai.client.models import OCRImageBlock
 
-from tests.clients.conftest import RunningService
+from tests.clients.conftest import ClientService
 
 
 @pytest.fixture
-def client(service: RunningService) -> Mistral:
+def client(service: ClientService) -> Mistral:
     return Mistral(api_key=service.key, server_url=service.url)
 
 
-def test_a_data_uri(service: RunningService, client: Mistral) -> None:
+def test_a_data_uri(service: ClientService, client: Mistral) -> None:
     uri = f"data:application/pdf;base64,{base64.b64encode(service.sample.read_bytes()).decode()}"
     document = {"type": "document_url", "document_url": uri, "document_name": "sample.pdf"}
     answer = client.ocr.process(model="any", document=document, include_image_base64=True)
@@ -31,7 +31,7 @@ def test_a_data_uri(service: RunningService, client: Mistral) -> None:
     assert all(image.image_base64.startswith("data:image/jpeg;base64,") for image in images.values())
 
 
-def test_a_file_by_its_id_and_its_url(service: RunningService, client: Mistral) -> None:
+def test_a_file_by_its_id_and_its_url(service: ClientService, client: Mistral) -> None:
     upload = {"file_name": "sample.pdf", "content": service.sample.read_bytes()}
     file = client.files.upload(file=upload, purpose="ocr")
     assert client.files.retrieve(file_id=file.id).filename == "sample.pdf"
@@ -44,7 +44,7 @@ def test_a_file_by_its_id_and_its_url(service: RunningService, client: Mistral) 
     assert client.files.delete(file_id=file.id).deleted
 
 
-async def test_async(service: RunningService, client: Mistral) -> None:
+async def test_async(service: ClientService, client: Mistral) -> None:
     file = await client.files.upload_async(
         file={"file_name": "sample.pdf", "content": service.sample.read_bytes()}, purpose="ocr"
     )

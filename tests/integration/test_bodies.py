@@ -110,7 +110,7 @@ async def test_pages_beyond_the_end_are_left_out_with_a_note(api: httpx.AsyncCli
 # -- documents by URL
 
 
-class DocumentSite(BaseHTTPRequestHandler):
+class ProxiedSite(BaseHTTPRequestHandler):
     """``/a.png``: a picture; ``/again/N``: N redirects to it; ``/inside``: a redirect to a refused address."""
 
     def do_GET(self) -> None:
@@ -135,7 +135,7 @@ class DocumentSite(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), DocumentSite)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), ProxiedSite)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"

@@ -20,7 +20,7 @@ from tools.processes import Process
 from tools.uploads import png, submit, tiff
 from tools.valkey import ROOT, Valkey, free_port, wait_until
 
-CREDENTIALS = ("operator", "a-password")
+LOGIN = ("operator", "a-password")
 ENGINE = f"{FIXTURES}.raises_on_page:load"
 SHOWN = {
     "succeeded": "SUCCESS", "partial": "SUCCESS", "failed": "FAILURE", "cancelled": "REVOKED", "queued": "RETRY",
@@ -33,14 +33,13 @@ class ShownTasks(Process):
     def __init__(self, folder: Path, broker: str) -> None:
         self.url = f"http://127.0.0.1:{(port := free_port())}"
         super().__init__(
-            ["-m", "celery", "flower"], folder / "flower.log", broker_url=broker,
-            flower_basic_auth=":".join(CREDENTIALS),
+            ["-m", "celery", "flower"], folder / "flower.log", broker_url=broker, flower_basic_auth=":".join(LOGIN),
             flower_read_only="true", flower_port=port, flower_address="127.0.0.1",
             pythonpath=ROOT / "deploy" / "flower",
         )  # fmt: skip
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(f"{self.url}{path}", auth=CREDENTIALS, timeout=10).raise_for_status()
+        return httpx.get(f"{self.url}{path}", auth=LOGIN, timeout=10).raise_for_status()
 
     def task(self, job_id: str) -> dict[str, Any]:
         found: dict[str, Any] = self.get("/api/tasks?limit=1000").json().get(job_id, {})

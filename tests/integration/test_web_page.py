@@ -26,7 +26,7 @@ expect.set_options(timeout=SECONDS)
 
 
 @dataclass
-class WebPageService:
+class PageService:
     """``book``: a document of 500 pages, all of them read."""
 
     gateway: Gateway
@@ -35,7 +35,7 @@ class WebPageService:
 
 
 @pytest.fixture(scope="module")
-def service(valkey_server: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebPageService]:
+def service(valkey_server: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageService]:
     valkey_server.client.flushall()
     folder = tmp_path_factory.mktemp("web")
     gateway = Gateway(folder, valkey_server.url)
@@ -44,13 +44,13 @@ def service(valkey_server: Valkey, tmp_path_factory: pytest.TempPathFactory) -> 
     worker = Worker(folder, valkey_server.url, instant_seconds=0.2)
     gateway.wait_ready()
     worker.wait_ready()
-    yield WebPageService(gateway, worker, book)
+    yield PageService(gateway, worker, book)
     worker.stop()
     gateway.stop()
 
 
 @pytest.fixture(scope="module")
-def url(service: WebPageService) -> str:
+def url(service: PageService) -> str:
     return service.gateway.url
 
 
@@ -229,7 +229,7 @@ def test_nobody_is_kept_out(browser: Browser, url: str, files: list[Path], width
 
 
 def test_a_gateway_restarts_in_the_middle_of_a_stream_and_nothing_is_lost(
-    browser: Browser, url: str, service: WebPageService, valkey_server: Valkey, tmp_path: Path
+    browser: Browser, url: str, service: PageService, valkey_server: Valkey, tmp_path: Path
 ) -> None:
     """The tab that watches goes on by itself, and another finds the document by its URL."""
     tab = BrowserTab(browser, url)
@@ -261,7 +261,7 @@ def test_a_gateway_restarts_in_the_middle_of_a_stream_and_nothing_is_lost(
 
 
 def test_a_document_of_500_pages_holds_images_near_the_view_alone(
-    tab: BrowserTab, url: str, service: WebPageService
+    tab: BrowserTab, url: str, service: PageService
 ) -> None:
     page = tab.page
     page.goto(f"{url}/?job={service.book}")

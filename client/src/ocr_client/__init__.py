@@ -7,7 +7,7 @@
 
 from ocr_client.async_client import AsyncClient
 from ocr_client.client import Client
-from ocr_client.document import Block, Document, Outcome, Page
+from ocr_client.document import Block, Document, FileOutcome, Page
 from ocr_client.errors import ClientError, JobEnded, Problem, TimedOut, Unreachable
 from ocr_client.models import Batch, Event, Hit, Job
 from ocr_client.webhooks import BadSignature, verify_webhook
@@ -21,10 +21,10 @@ __all__ = [
     "ClientError",
     "Document",
     "Event",
+    "FileOutcome",
     "Hit",
     "Job",
     "JobEnded",
-    "Outcome",
     "Page",
     "Problem",
     "TimedOut",

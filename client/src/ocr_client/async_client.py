@@ -12,7 +12,7 @@ import httpx
 
 from ocr_client import calls
 from ocr_client.calls import RESPONSE_SECONDS, Call, Source
-from ocr_client.document import Document, Outcome
+from ocr_client.document import Document, FileOutcome
 from ocr_client.errors import ClientError, TimedOut
 from ocr_client.models import Batch, Hit, Job
 from ocr_client.transport import Patience, judged, retry_after, unreachable
@@ -72,10 +72,10 @@ class AsyncClient:
 
     async def read_many(
         self, sources: Iterable[Source], *, concurrency: int = 8, **options: Any
-    ) -> AsyncIterator[Outcome]:
+    ) -> AsyncIterator[FileOutcome]:
         """Read files as ``sources`` gives them, ``concurrency`` at once; each is yielded when it is done."""
         waiting = iter(sources)
-        running: set[asyncio.Task[Outcome]] = set()
+        running: set[asyncio.Task[FileOutcome]] = set()
         try:
             while True:
                 while len(running) < concurrency and (source := next(waiting, None)) is not None:
@@ -89,11 +89,11 @@ class AsyncClient:
             for task in running:
                 task.cancel()
 
-    async def _outcome(self, source: Source, options: dict[str, Any]) -> Outcome:
+    async def _outcome(self, source: Source, options: dict[str, Any]) -> FileOutcome:
         try:
-            return Outcome(source, await self.read(source, **options), None)
+            return FileOutcome(source, await self.read(source, **options), None)
         except (ClientError, OSError) as error:
-            return Outcome(source, None, error)
+            return FileOutcome(source, None, error)
 
     async def submit(
         self, source: Source, *, filename: str | None = None, key: str | None = None, **options: Any

@@ -16,7 +16,7 @@ from httpx_sse import ServerSentEvent, connect_sse
 
 from ocr_client import calls
 from ocr_client.calls import RESPONSE_SECONDS, Source, job_path
-from ocr_client.document import Document, Outcome
+from ocr_client.document import Document, FileOutcome
 from ocr_client.errors import ClientError, Problem, TimedOut
 from ocr_client.models import Batch, Event, Hit, Job
 from ocr_client.transport import RETRIED_STATUSES, Transport, retry_after, unreachable
@@ -74,7 +74,7 @@ class Client:
         """Submit a file, wait, fetch. Raises ``Problem``, ``JobEnded``, ``TimedOut`` or ``Unreachable``."""
         return self.document(self.wait(self.submit(source, **options), timeout=timeout))
 
-    def read_many(self, sources: Iterable[Source], *, concurrency: int = 8, **options: Any) -> Iterator[Outcome]:
+    def read_many(self, sources: Iterable[Source], *, concurrency: int = 8, **options: Any) -> Iterator[FileOutcome]:
         """Read files as ``sources`` gives them, ``concurrency`` at once; each is yielded when it is done.
 
         A file that cannot be read yields its error. Leaving the loop early waits for the files that are under way.
@@ -87,11 +87,11 @@ class Client:
                 running |= {threads.submit(self._outcome, source, options) for source in islice(waiting, len(done))}
                 yield from (future.result() for future in done)
 
-    def _outcome(self, source: Source, options: dict[str, Any]) -> Outcome:
+    def _outcome(self, source: Source, options: dict[str, Any]) -> FileOutcome:
         try:
-            return Outcome(source, self.read(source, **options), None)
+            return FileOutcome(source, self.read(source, **options), None)
         except (ClientError, OSError) as error:
-            return Outcome(source, None, error)
+            return FileOutcome(source, None, error)
 
     # -- jobs
 

@@ -85,7 +85,7 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class FileOutcome:
     """What became of one of many files: a document, or the error that it alone met."""
 
     source: str | Path | bytes
