@@ -6,8 +6,9 @@ stands for itself, so any gateway can answer it. Files of this machine cannot be
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import httpx
@@ -45,8 +46,26 @@ class McpEndpoint:
             max_request_body_size=largest,
         )
 
-    def run(self) -> AbstractAsyncContextManager[None]:
-        return self._manager.run()
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """Answer requests as long as the block. In a task of its own: the manager must end in the task it began in."""
+        ready, over = asyncio.Event(), asyncio.Event()
+
+        async def serve() -> None:
+            async with self._manager.run():
+                ready.set()
+                await over.wait()
+
+        serving, waiting = asyncio.ensure_future(serve()), asyncio.ensure_future(ready.wait())
+        await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            if serving.done():
+                serving.result()
+            yield
+        finally:
+            waiting.cancel()
+            over.set()
+            await serving
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises ``Unauthorized`` and ``RateLimited`` before anything is read."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ocr_client import AsyncClient, Client, ClientError, Problem
+from ocr_client import AsyncClient, Client, ClientError, Outcome, Problem
 from tools.processes import Gateway, Worker
 from tools.uploads import png
 from tools.valkey import ROOT, Valkey
@@ -58,7 +58,7 @@ def test_many_files_of_which_one_fails_alone(url: str, files: list[Path]) -> Non
             taken += 1
             yield path
 
-    outcomes = []
+    outcomes: list[Outcome] = []
     with Client(url) as client:
         for outcome in client.read_many(sources(), concurrency=2):
             assert taken <= len(outcomes) + 2 * 2  # no more than are being read, and those that were just done

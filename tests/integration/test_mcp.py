@@ -67,7 +67,7 @@ async def whole_round(agent: Client) -> None:
     assert all(tool.output_schema for tool in tools if tool.name != "page_image")
     progress: list[tuple[float, float | None]] = []
 
-    async def seen(done: float, total: float | None, _message: str | None) -> None:
+    async def seen(done: float, total: float | None, message: str | None) -> None:
         progress.append((done, total))
 
     source = uri(SAMPLE.read_bytes())

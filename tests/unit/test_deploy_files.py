@@ -316,13 +316,13 @@ def imports(*places: str) -> set[str]:
     return found - set(sys.stdlib_module_names)
 
 
-OURS = {"gateway", "worker", "shared", "deepseek_ocr"}
+OURS = {"gateway", "worker", "shared", "deepseek_ocr", "ocr_client"}
 
 
 @pytest.mark.parametrize(
     ("image", "places", "elsewhere"),
     [
-        ("gateway", ("gateway", "shared"), set()),
+        ("gateway", ("gateway", "shared", "client/src"), set()),
         ("worker-cpu", ("worker", "shared"), VLLM_ONLY),
         ("worker-vllm", ("worker", "shared", "DeepSeek-OCR-master/src"), CPU_ONLY),
     ],

@@ -124,8 +124,14 @@ class Hit:
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Hit:
-        names = ("job", "filename", "page", "block", "snippet")
-        return cls(*(body[name] for name in names), bbox=tuple(body["bbox"]))
+        return cls(
+            job=body["job"],
+            filename=body["filename"],
+            page=body["page"],
+            block=body["block"],
+            snippet=body["snippet"],
+            bbox=tuple(body["bbox"]),
+        )
 
 
 @dataclass(frozen=True, slots=True)
