@@ -1,4 +1,4 @@
-// The public HTTP API, as this page uses it. Problems (RFC 9457) become errors with a code.
+// The public HTTP API. Problems (RFC 9457) become errors with a code.
 
 const KEY = "ocr-key";
 const share = location.pathname.startsWith("/s/") ? decodeURIComponent(location.pathname.slice(3)) : null;
@@ -79,7 +79,7 @@ export function upload(file, fields, onProgress) {
 	return { done, abort: () => request.abort() };
 }
 
-// Follow Server-Sent Events by fetch, which can send the key; reconnects after the last id until aborted or refused.
+// Server-Sent Events by fetch, which can send the key; reconnects until aborted or refused.
 export async function follow(path, onEvent, { signal, onState = () => {}, query = {} } = {}) {
 	let last = "";
 	for (let pause = 500; !signal.aborted; pause = Math.min(pause * 2, 8000)) {

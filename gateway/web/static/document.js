@@ -1,4 +1,4 @@
-// One document: a row per page, its image with boxes beside its text. Rows far outside the window hold neither.
+// A row per page, its image with boxes beside its text. Rows far outside the window hold neither.
 
 import * as api from "./api.js";
 import { announce, btn, copy, dialog, dim, h, plural, sanitised, svg, toast } from "./dom.js";
@@ -28,7 +28,6 @@ export class Documents {
 
 	get path() { return `/api/v1/jobs/${this.job}`; }
 
-	// Whether the job is there.
 	async fetch() {
 		try {
 			this.data = await api.get(this.path, {}, this.abort.signal);
@@ -69,6 +68,7 @@ export class Documents {
 				h("div", { class: "tabs" }, tab("page", "Page"), tab("text", "Text"))),
 			h("div", { class: "body" }, this.thumbs, this.pages));
 		this.tab("page");
+		for (const name of ["wheel", "keydown", "pointerdown"]) addEventListener(name, () => (this.target = null), { signal: this.abort.signal });
 		this.near = new IntersectionObserver((entries) => entries.forEach((entry) => {
 			const row = this.rows.get(Number(entry.target.dataset.page));
 			if (entry.isIntersecting) row.show(); else row.empty();
@@ -164,7 +164,7 @@ export class Documents {
 	}
 
 	async remove() {
-		const answer = await dialog("Delete this document?", h("p", {}, "The file, its text and its images are deleted for good."), [["close", "Keep"], ["delete", "Delete", "danger"]]);
+		const answer = await dialog("Delete this document?", h("p", {}, "Its text and images are deleted for good."), [["close", "Keep"], ["delete", "Delete", "danger"]]);
 		if (answer !== "delete") return;
 		await api.send("DELETE", this.path);
 		this.onGone();
@@ -216,6 +216,7 @@ export class Documents {
 		const wanted = new URLSearchParams(hash.slice(1));
 		const row = this.rows.get(Number(wanted.get("page")));
 		if (!row) return;
+		this.target = wanted.has("block") ? null : row.element;
 		row.element.scrollIntoView();
 		if (wanted.has("block")) row.show().then(() => row.select(Number(wanted.get("block")), { focus: true }));
 	}
@@ -339,6 +340,7 @@ class Row {
 		const picturePart = h("img", { src: this.url, alt: `Image of page ${this.number}`, width, height, decoding: "async" });
 		this.image.replaceChildren(h("div", { class: "frame" }, picturePart, layer));
 		this.element.style.minHeight = "";
+		this.doc.target?.scrollIntoView(); // rows above it have grown
 	}
 
 	// Held only near the part of the strip that is seen.

@@ -1,4 +1,4 @@
-// The caller's jobs, newest first, grouped by day; search replaces the list by what was found.
+// The caller's jobs by day; search replaces the list by what it finds.
 
 import * as api from "./api.js";
 import { btn, dim, duration, h, plural } from "./dom.js";
@@ -34,7 +34,7 @@ export class History {
 	waiting() {
 		const open = [...this.jobs.values()].filter((job) => !finished(job.status));
 		const eta = Math.max(0, ...open.map((job) => job.queue?.eta_seconds ?? 0));
-		return { count: open.length, eta: eta ? duration(eta) : "" };
+		return { count: open.length && open.length + (this.cursor ? "+" : ""), eta: eta ? duration(eta) : "" };
 	}
 
 	put(job) {

@@ -1,5 +1,4 @@
-// Addresses and what is on the screen. `?job=ID#page=7&block=3` opens a document at a block, `#service` the
-// operators' view, `/s/TOKEN` one shared document to read.
+// `?job=ID#page=7&block=3` opens a document at a block, `#service` the operators' view, `/s/TOKEN` a shared document.
 
 import * as api from "./api.js";
 import { $, announce, dialog, dim, h, toast } from "./dom.js";
@@ -72,7 +71,7 @@ async function askForKey(message = "") {
 	const field = h("input", { type: "password", name: "key", autocomplete: "off", value: api.getKey(), autofocus: true });
 	const answer = await dialog("API key", h("div", {},
 		message && h("p", { class: "bad" }, message),
-		h("p", {}, "The key stays in this tab and is gone when you close it."),
+		h("p", {}, "The key stays in this tab until you close it."),
 		h("label", {}, "Key ", field)), [["close", "Cancel"], ["forget", "Forget"], ["use", "Use this key", "primary"]]);
 	if (answer === "close") return;
 	api.setKey(answer === "use" ? field.value.trim() : "");

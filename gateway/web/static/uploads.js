@@ -1,4 +1,4 @@
-// Files on their way to the service: at most three at once, each with its own bar; a refusal stays beside its file.
+// Uploads, at most three at once; a refusal stays beside its file.
 
 import { upload } from "./api.js";
 import { $, announce, btn, h } from "./dom.js";
