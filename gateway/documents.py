@@ -83,8 +83,8 @@ class DocumentFetcher:
         headers = [("user-agent", AGENT), ("accept", "application/pdf, image/*"), ("accept-encoding", "identity")]
         async with self._pool.stream("GET", url, headers=headers) as answer:
             given = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer.headers}
-            if answer.status in REDIRECTS and "location" in given:
-                return given["location"]
+            if answer.status in REDIRECTS and (target := given.get("location")):
+                return target
             if answer.status != 200:
                 raise BadDocumentUrl(f"The document cannot be fetched: its server answers {answer.status}")
             return await self._body(answer)

@@ -76,12 +76,12 @@ def _other_bodies(fields: Mapping[str, dict[str, Any]], types: str) -> dict[str,
     return {"application/json": {"schema": schema}, "application/pdf": bare, "image/*": bare, OCTETS: bare}
 
 
-def json_option(name: str, field: Mapping[str, Any]) -> dict[str, Any]:
+def json_option(name: str, openapi_field: Mapping[str, Any]) -> dict[str, Any]:
     """A form's field as a member of a JSON body: flags are booleans, ``metadata`` is an object."""
-    description = {"description": field.get("description", "")}
-    if field.get("enum") == ["true", "false", "1", "0"]:
-        return {"type": "boolean", "default": field["default"] == "true", **description}
-    return {"type": "object", **description} if name == "metadata" else dict(field)
+    description = {"description": openapi_field.get("description", "")}
+    if openapi_field.get("enum") == ["true", "false", "1", "0"]:
+        return {"type": "boolean", "default": openapi_field["default"] == "true", **description}
+    return {"type": "object", **description} if name == "metadata" else dict(openapi_field)
 
 
 Responses = dict[int | str, dict[str, Any]]
@@ -175,20 +175,20 @@ def describe(app: FastAPI, settings: GatewaySettings) -> dict[str, Any]:
     """The OpenAPI document, made once: FastAPI's, completed, with problems in place of its own validation errors."""
     if app.openapi_schema is None:
         made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        schemas = made.setdefault("components", {}).setdefault("schemas", {})
+        openapi_schemas = made.setdefault("components", {}).setdefault("schemas", {})
         made["servers"] = [{"url": "/"}]
         made["info"]["license"] = {"name": "MIT", "identifier": "MIT"}
         made["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
-        schemas["ErrorCode"] = {"type": "string", "enum": list(STATUS), "description": "What programs go by."}
-        schemas["ProblemDetails"] = ProblemDetails.model_json_schema()
-        schemas["ProblemDetails"]["properties"]["code"] = {"$ref": "#/components/schemas/ErrorCode"}
+        openapi_schemas["ErrorCode"] = {"type": "string", "enum": list(STATUS), "description": "What programs go by."}
+        openapi_schemas["ProblemDetails"] = ProblemDetails.model_json_schema()
+        openapi_schemas["ProblemDetails"]["properties"]["code"] = {"$ref": "#/components/schemas/ErrorCode"}
         for name in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(name, None)
+            openapi_schemas.pop(name, None)
         for path in made["paths"].values():
             for operation in path.values():
                 _complete(operation, settings)
                 if (schema := operation.pop(JSON_BODY, None)) is not None:
-                    operation["requestBody"] = _json_body(schema, schemas)
+                    operation["requestBody"] = _json_body(schema, openapi_schemas)
         app.openapi_schema = made
     return app.openapi_schema
 
@@ -198,11 +198,11 @@ def json_body(model: type[BaseModel]) -> dict[str, Any]:
     return {JSON_BODY: model.model_json_schema(ref_template="#/components/schemas/{model}")}
 
 
-def _json_body(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+def _json_body(openapi_schema: dict[str, Any], openapi_schemas: dict[str, Any]) -> dict[str, Any]:
     """The ``requestBody``; the model and those it is made of are added to the named schemas."""
-    schemas.update(schema.pop("$defs", {}))
-    schemas[schema["title"]] = schema
-    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema['title']}"}}}
+    openapi_schemas.update(openapi_schema.pop("$defs", {}))
+    openapi_schemas[openapi_schema["title"]] = openapi_schema
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{openapi_schema['title']}"}}}
     return {"required": True, "content": content}
 
 

@@ -96,7 +96,7 @@ def test_openapi_generator(service: ClientService, tmp_path: Path, monkeypatch: 
     made = importlib.import_module("made_by_og")
     with made.ApiClient(made.Configuration(host=service.url, access_token=service.key)) as client:
         jobs, results = made.JobsApi(client), made.ResultsApi(client)
-        job = jobs.submit_job(file=("sample.pdf", service.sample.read_bytes()))
+        job = jobs.submit_job(file=("sample.pdf", service.sample.read_bytes()), _content_type="multipart/form-data")
         ended(lambda: jobs.get_job(job.id))
         service.check(*(page.markdown for page in results.get_document(job.id).pages))
 

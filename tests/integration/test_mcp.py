@@ -65,17 +65,17 @@ async def whole_round(agent: Client) -> None:
     tools = (await agent.list_tools()).tools
     assert {tool.name for tool in tools} == TOOLS
     assert all(tool.output_schema for tool in tools if tool.name != "page_image")
-    shown: list[tuple[float, float | None]] = []
+    reported: list[tuple[float, float | None]] = []
 
     async def seen(progress: float, total: float | None, message: str | None) -> None:
-        shown.append((progress, total))
+        reported.append((progress, total))
 
     source = uri(SAMPLE.read_bytes())
     answer = await agent.call_tool("read_document", {"source": source, "max_characters": 1000}, progress_callback=seen)
     first = answer.structured_content
     assert first is not None and not answer.is_error, answer.content
     assert (first["status"], first["pages"], first["faults"]) == ("succeeded", 2, [])
-    assert shown[-1] == (2.0, 2.0)
+    assert reported[-1] == (2.0, 2.0)
     job_id = first["job_id"]
     second = await call(agent, "read_pages", job_id=job_id, pages="2-")
     assert second["markdown"].startswith("<!-- page 2 -->") and second["next_page"] is None

@@ -322,7 +322,7 @@ OURS = {"gateway", "worker", "shared", "deepseek_ocr", "ocr_client"}
 @pytest.mark.parametrize(
     ("image", "places", "elsewhere"),
     [
-        ("gateway", ("gateway", "shared", "client/src/ocr_client"), set()),
+        ("gateway", ("gateway", "shared", "client/src"), set()),
         ("worker-cpu", ("worker", "shared"), VLLM_ONLY),
         ("worker-vllm", ("worker", "shared", "DeepSeek-OCR-master/src"), CPU_ONLY),
     ],

@@ -124,9 +124,14 @@ class Hit:
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Hit:
-        left, top, right, bottom = body["bbox"]
-        bbox = (left, top, right, bottom)
-        return cls(body["job"], body["filename"], body["page"], body["block"], body["snippet"], bbox)
+        return cls(
+            job=body["job"],
+            filename=body["filename"],
+            page=body["page"],
+            block=body["block"],
+            snippet=body["snippet"],
+            bbox=tuple(body["bbox"]),
+        )
 
 
 @dataclass(frozen=True, slots=True)

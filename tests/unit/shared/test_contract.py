@@ -41,6 +41,9 @@ LIBRARIES = {
     "a page's JSON, made of its record two lines above": {"body", "block"},
     "a regular expression's match": {"match"},
     "an entry of a stream, in read_event alone": {"fields"},
+    "the OpenAPI document's schemas": {
+        "openapi_field", "openapi_schema", "openapi_schemas", "openapi_schemas['ProblemDetails']",
+    },
 }  # fmt: skip
 KNOWN = set[str]().union(*LIBRARIES.values())
 # The same for what is asked for with ``get``, by the end of what is asked.
@@ -58,14 +61,20 @@ LENIENT = {
         "made.setdefault('components', {})",
         "operation['responses']",
         "operation['responses']['200']",
+        "openapi_field",
+        "openapi_schema",
     ),
     "a line of the log, made of its record just above": ("line",),
     "our own process": ("self.__dict__", "self.options", "os.environ"),
 }
 ASKED = tuple({end for ends in LENIENT.values() for end in ends})
-CLIENT_RECORDS = {"client/src/ocr_client/models.py", "client/src/ocr_client/errors.py"}  # made from answers, once
+CLIENT_RECORDS = {  # made from answers, once
+    f"client/src/ocr_client/{name}.py" for name in ("models", "errors", "document", "calls", "async_client")
+}
 JSON_READERS = {
     "client/src/ocr_client/client.py": "Event, whose members depend on its name",
+    "client/src/ocr_client/webhooks.py": "the event, as it was signed",
+    "gateway/api/bodies.py": "the caller's own body, whose members are fields of a form",
     "gateway/api/forms.py": "the caller's metadata",
     "shared/contract/record.py": "WebhookRecord.job_fields",
 }
