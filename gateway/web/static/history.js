@@ -34,7 +34,7 @@ export class History {
 	waiting() {
 		const open = [...this.jobs.values()].filter((job) => !finished(job.status));
 		const eta = Math.max(0, ...open.map((job) => job.queue?.eta_seconds ?? 0));
-		return { count: open.length + (open.length && this.cursor ? "+" : ""), eta: eta ? duration(eta) : "" };
+		return { count: open.length && open.length + (this.cursor ? "+" : ""), eta: eta ? duration(eta) : "" };
 	}
 
 	put(job) {
