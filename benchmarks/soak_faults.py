@@ -86,6 +86,16 @@ async def sample(stack: ChaosStack, series: dict[Process, list[float]]) -> None:
         await asyncio.sleep(SAMPLE_SECONDS)
 
 
+def report_growth(stack: ChaosStack, series: dict[Process, list[float]], pids: dict[Process, int]) -> None:
+    """Each process's MiB from a third of the way to the end, and the slope there."""
+    for process, sizes in series.items():
+        settled = sizes[len(sizes) // 3 :]
+        per_hour = slope([(SAMPLE_SECONDS * place / 3600, size) for place, size in enumerate(settled)])
+        same = "" if process.pid == pids[process] else ", started anew"
+        print(f"  {stack.name(process):10} {settled[0]:7.1f} -> {settled[-1]:7.1f} MiB, most {max(sizes):7.1f}, "
+              f"{per_hour:+.1f} MiB an hour{same}")  # fmt: skip
+
+
 async def soak(minutes: float, folder: Path) -> bool:
     stack = await ChaosStack.start(folder, random.Random(1), result_ttl=KEPT_SECONDS, idempotency_ttl=KEPT_SECONDS)
     redis = connect(stack.valkey.url, patient=True)
@@ -118,12 +128,7 @@ async def soak(minutes: float, folder: Path) -> bool:
     print(f"{minutes:g} minutes, {sum(ended.values())} jobs ({dict(ended)}), {stack.counts.total()} faults")
     print("  faults: " + ", ".join(f"{name} x{count}" for name, count in sorted(stack.counts.items())))
     print("  answers: " + ", ".join(f"{status} x{count}" for status, count in sorted(clients.statuses.items())))
-    for process, sizes in series.items():
-        settled = sizes[len(sizes) // 3 :]
-        per_hour = slope([(SAMPLE_SECONDS * place / 3600, size) for place, size in enumerate(settled)])
-        same = "" if process.pid == pids[process] else ", started anew"
-        print(f"  {stack.name(process):10} {settled[0]:7.1f} -> {settled[-1]:7.1f} MiB, most {max(sizes):7.1f}, "
-              f"{per_hour:+.1f} MiB an hour{same}")  # fmt: skip
+    report_growth(stack, series, pids)
     print(f"  ended by themselves: {stack.exits or 'none'}; loops dead: {dead or 'none'}")
     print(f"  wrong answers: {clients.wrong[:5] or 'none'}; drift and keys left: {found or 'none'}")
     print(f"  keys gone {dict(before - after) or 'none'}; keys more {dict(after - before) or 'none'}")
