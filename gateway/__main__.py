@@ -16,6 +16,7 @@ from gateway.auth.api_keys import given_keys
 from gateway.auth.authenticator import refusal
 from gateway.connections import BoundedProtocol
 from gateway.settings import GatewaySettings
+from shared.payloads.opening import check_payloads
 from shared.sniff import allowed_types
 from shared.ssrf_guard import Rules
 
@@ -52,6 +53,7 @@ CHECKS: dict[str, Callable[[GatewaySettings], object]] = {
     "allowed_extensions": lambda settings: allowed_types(settings.allowed_extensions),
     "api_keys": given_keys,
     "webhook_allow": Rules,
+    "payloads_url": lambda settings: check_payloads(settings.payloads_url),
 }
 
 

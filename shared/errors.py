@@ -9,7 +9,7 @@ OCRError
 ├── AccessError
 │   ├── Unauthorized (401)  Forbidden (403)  NotFound (404)
 ├── StateError               the job is not in the state the call needs
-│   ├── AlreadyFinished (409)  JobFailed (409)  ResultExpired (410)  IdempotencyMismatch (422)
+│   ├── AlreadyFinished (409)  JobFailed (409)  ResultExpired (410)  PayloadMissing (410)  IdempotencyMismatch (422)
 ├── BodyTooLarge (413)  HeadTooLarge (431)  UrlTooLong (414)  BodyTimeout  HeadTimeout (408)
 ├── UnsupportedEncoding (415)
 ├── LimitError               a limit was reached; retry later (429)
@@ -193,6 +193,12 @@ class ResultExpired(StateError):
     """The result has been deleted after its retention time"""
 
     code = "result-expired"
+
+
+class PayloadMissing(StateError):
+    """What was stored has disappeared from the payload store"""
+
+    code = "payload-missing"
 
 
 class IdempotencyMismatch(StateError):

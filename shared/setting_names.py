@@ -50,6 +50,7 @@ NAMES = frozenset(
         "page_quota",
         "page_timeout",
         "pages_in_flight",
+        "payloads_url",
         "port",
         "preprocess_processes",
         "public_url",

@@ -63,6 +63,9 @@ class JobSettings(SharedSettings):
     max_prompt_length: int = Field(2000, gt=0, description="characters of a prompt")
     render_memory: int = Field(1024 * MIB, gt=0, description="address space of a render process")
     requeue_after: float = Field(15.0, gt=0, description="seconds until an unclaimed job's message is resent; doubles")
+    payloads_url: str = Field(
+        "redis:", description="where large data lies: file:///folder, s3://bucket/prefix, gs://, az://; redis: in Redis"
+    )
 
 
 class StoreSettings(JobSettings):

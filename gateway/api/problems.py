@@ -47,6 +47,7 @@ STATUS: Final[Mapping[str, int]] = {
     "already-finished": 409,
     "job-failed": 409,
     "result-expired": 410,
+    "payload-missing": 410,
     "body-too-large": 413,
     "url-too-long": 414,
     "unsupported-encoding": 415,
