@@ -30,6 +30,7 @@ class ServiceSnapshot:
     ready: int = 0
     oldest_queued: float = 0.0
     memory_share: float = 0.0
+    payload_free: int | None = None
 
 
 class Metrics:
@@ -81,7 +82,12 @@ def _queue(snapshot: ServiceSnapshot) -> Iterator[Metric]:
     yield GaugeMetricFamily("ocr_oldest_queued_seconds", "age of the oldest waiting job", value=snapshot.oldest_queued)
     yield GaugeMetricFamily("ocr_workers_ready", "workers with a ready engine", value=snapshot.ready)
     yield GaugeMetricFamily("ocr_store_memory_share", "used_memory / maxmemory of Redis", value=snapshot.memory_share)
+    if snapshot.payload_free is not None:
+        free = snapshot.payload_free
+        yield GaugeMetricFamily("ocr_payloads_free_bytes", "room in the payload folder's file system", value=free)
     yield CounterMetricFamily("ocr_jobs_submitted", "jobs accepted", value=counters.get("submitted", 0))
+    missing = counters.get(StoreCounter.PAYLOADS_MISSING, 0)
+    yield CounterMetricFamily("ocr_payloads_missing", "payloads that a record names and nobody finds", value=missing)
     yield from _audits(counters)
     yield CounterMetricFamily("ocr_leases_lost", "jobs taken from silent workers", value=counters.get("leases_lost", 0))
 

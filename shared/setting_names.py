@@ -50,6 +50,8 @@ NAMES = frozenset(
         "page_quota",
         "page_timeout",
         "pages_in_flight",
+        "payload_orphan_age",
+        "payloads_min_free",
         "payloads_url",
         "port",
         "preprocess_processes",

@@ -77,7 +77,10 @@ class StoreSettings(JobSettings):
     max_queue_jobs: int = Field(10_000, gt=0, description="unfinished jobs; beyond them 429 queue-full")
     max_queue_pages: int = Field(200_000, gt=0, description="unfinished pages; beyond them 429 queue-full")
     max_queue_bytes: int = Field(4096 * MIB, gt=0, description="bytes of uploads waiting; beyond them 429 queue-full")
-    max_redis_memory: float = Field(0.7, gt=0, le=1, description="share of maxmemory beyond which 429 queue-full")
+    max_redis_memory: float = Field(0.7, gt=0, le=1, description="share of maxmemory beyond which 503 store-full")
+    payloads_min_free: int = Field(
+        256 * MIB, ge=0, description="bytes that stay free where a payload folder lies; below them 503 store-full"
+    )
 
 
 class DeliverySettings(SharedSettings):

@@ -78,6 +78,8 @@ def make_plan(
     redis_url = f"redis://{LOOPBACK}:{valkey_port}/0"
     drain = worker.drain_seconds if "drain_seconds" in worker.model_fields_set else DRAIN_SECONDS
     ours = {"REDIS_URL": redis_url, "HOST": host, "PORT": str(port), "DRAIN_SECONDS": str(drain)}
+    if "payloads_url" not in gateway.model_fields_set:
+        ours["PAYLOADS_URL"] = folder.payloads.as_uri()
     in_worker = NO_TELEMETRY | {"PYTHONPATH": _path()}
     programs = [
         Program("valkey", _valkey(valkey_port), {}, folder.valkey),

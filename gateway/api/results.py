@@ -201,7 +201,7 @@ async def rendered(
         Document(job_id=job.id, engine=job.engine or "", pages=tuple(pages)),
         layout,
         images="images/" if whole else "../images/",
-        figures=await _figures(store, job.id, None if whole else pages) if Need.FIGURES in result_format.needs else {},
+        figures=await store.figures(job.id, pages) if Need.FIGURES in result_format.needs else {},
         pages=await _page_images(store, job.id, pages) if Need.PAGES in result_format.needs else {},
     )
     headers = {**result_format.headers, "Vary": "Accept"}
@@ -210,15 +210,6 @@ async def rendered(
         headers["Content-Disposition"] = content_disposition(name, result_format.disposition)
     body = await asyncio.to_thread(result_format.render, source)
     return NoStoreResponse(body, headers=headers, media_type=result_format.content_type)
-
-
-async def _figures(store: Store, job_id: str, pages: list[Page] | None) -> dict[str, bytes]:
-    """The figures of these pages; None: every figure of the job."""
-    if pages is None:
-        return await store.figures(job_id)
-    names = [figure.name for page in pages for figure in page.figures]
-    found = {name: await store.figure(job_id, name) for name in names}
-    return {name: jpeg for name, jpeg in found.items() if jpeg is not None}
 
 
 async def _page_images(store: Store, job_id: str, pages: list[Page]) -> dict[int, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
@@ -40,8 +41,8 @@ class PayloadStore(ABC):
         """Raises ``PayloadMissing``."""
 
     @abstractmethod
-    async def size(self, name: str) -> int:
-        """In bytes. Raises ``PayloadMissing``."""
+    async def about(self, name: str) -> StoredPayload:
+        """Raises ``PayloadMissing``."""
 
     @abstractmethod
     def stream(self, name: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
@@ -52,7 +53,7 @@ class PayloadStore(ABC):
         """Nothing happens for a name that is not there."""
 
     @abstractmethod
-    def list(self, prefix: str) -> AsyncIterator[StoredPayload]:
+    def under(self, prefix: str) -> AsyncIterator[StoredPayload]:
         """What lies under a folder's name, which ends with a slash; "" is everything. In the order of the names."""
 
     @abstractmethod
@@ -67,9 +68,17 @@ class PayloadStore(ABC):
     async def check(self) -> None:
         """Raises ``BadPayloadStore`` where it cannot be written to for a reason that does not pass by itself."""
 
+    async def now(self) -> float:
+        """Seconds since the epoch by the store's own clock: that of a process may be wrong."""
+        name = probe_name(uuid.uuid4().hex)
+        await self.put(name, b"what time is it?")
+        written = await self.about(name)
+        await self.delete([name])
+        return written.modified_at
+
     async def delete_all(self, prefix: str) -> int:
         """Delete what lies under ``prefix``; how many payloads."""
-        names = [payload.name async for payload in self.list(prefix)]
+        names = [payload.name async for payload in self.under(prefix)]
         await self.delete(names)
         return len(names)
 

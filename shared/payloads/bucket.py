@@ -13,7 +13,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError, UnknownConfigurationKeyError
@@ -21,6 +21,9 @@ from obstore.store import from_url
 
 from shared.errors import PayloadMissing, StoreFull, StoreUnavailable
 from shared.payloads.base import CHUNK, BadPayloadStore, PayloadStore, StoredPayload, probe_name
+
+if TYPE_CHECKING:
+    from obstore import GetOptions, ObjectMeta
 
 logger = logging.getLogger(__name__)
 
@@ -49,14 +52,14 @@ class BucketPayloads(PayloadStore):
         with _errors(name):
             return bytes(await (await obstore.get_async(self._store, name)).bytes_async())
 
-    async def size(self, name: str) -> int:
+    async def about(self, name: str) -> StoredPayload:
         with _errors(name):
-            return int((await obstore.head_async(self._store, name))["size"])
+            return _stored(await obstore.head_async(self._store, name))
 
     async def stream(self, name: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         with _errors(name):
-            wanted = {"offset": start} if end is None else (start, end)
-            found = await obstore.get_async(self._store, name, options={"range": wanted})  # type: ignore[typeddict-item]
+            wanted: GetOptions = {"range": {"offset": start} if end is None else (start, end)}
+            found = await obstore.get_async(self._store, name, options=wanted)
             async for chunk in found.stream(CHUNK):
                 yield bytes(chunk)
 
@@ -75,16 +78,16 @@ class BucketPayloads(PayloadStore):
             with suppress(PayloadMissing), _errors(name):
                 await obstore.delete_async(self._store, name)
 
-    async def list(self, prefix: str) -> AsyncIterator[StoredPayload]:
+    async def under(self, prefix: str) -> AsyncIterator[StoredPayload]:
         with _errors(prefix):
             async for some in obstore.list(self._store, prefix or None):
-                for found in some:
-                    yield StoredPayload(found["path"], found["size"], found["last_modified"].timestamp())
+                for meta in some:
+                    yield _stored(meta)
 
     async def folders(self) -> list[str]:
         with _errors("the bucket"):
-            found = await obstore.list_with_delimiter_async(self._store)
-        return sorted(f"{name}/" for name in found["common_prefixes"])
+            listing = await obstore.list_with_delimiter_async(self._store)
+        return sorted(f"{name}/" for name in listing["common_prefixes"])
 
     async def check(self) -> None:
         name = probe_name(uuid.uuid4().hex)
@@ -108,6 +111,10 @@ def open_bucket(url: str) -> BucketPayloads:
         return BucketPayloads(url)
     except (UnknownConfigurationKeyError, BaseError, ValueError) as error:
         raise BadPayloadStore(f"{url} cannot be used: {_first_line(error)}") from error
+
+
+def _stored(meta: ObjectMeta) -> StoredPayload:
+    return StoredPayload(meta["path"], meta["size"], meta["last_modified"].timestamp())
 
 
 def _without_tls() -> bool:

@@ -32,6 +32,8 @@ FULL_SECONDS: Final = 60.0  # Retry-After where nothing is known of what expires
 class FolderPayloads(PayloadStore):
     """Only its owner may enter the folder (0700). A file appears by a rename, after its bytes, and is flushed to disk.
 
+    The folder ``tmp`` in it is made when a process starts, and says that the folder is the store: without it a disk is
+    not mounted, and nothing is written, or said to be missing.
     Not obstore's own store of local files: that one leaves the halves that a killed process wrote beside the files and
     hides them, so that nobody can sweep them up, and does not flush.
     """
@@ -39,6 +41,8 @@ class FolderPayloads(PayloadStore):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="payloads")
+        with suppress(OSError):  # `check` says so
+            self._make()
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -49,8 +53,8 @@ class FolderPayloads(PayloadStore):
     async def get(self, name: str) -> bytes:
         return await self._run(lambda: self._get(name))
 
-    async def size(self, name: str) -> int:
-        return await self._run(lambda: self._size(name))
+    async def about(self, name: str) -> StoredPayload:
+        return await self._run(lambda: self._about(name))
 
     async def stream(self, name: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         file = await self._run(lambda: self._open(name, start))
@@ -66,7 +70,7 @@ class FolderPayloads(PayloadStore):
         doomed = list(names)
         await self._run(lambda: self._delete(doomed))
 
-    async def list(self, prefix: str) -> AsyncIterator[StoredPayload]:
+    async def under(self, prefix: str) -> AsyncIterator[StoredPayload]:
         for payload in await self._run(lambda: list(self._walk(prefix))):
             yield payload
 
@@ -78,7 +82,7 @@ class FolderPayloads(PayloadStore):
 
     async def check(self) -> None:
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._make()
             await self.put(name := probe_name(uuid.uuid4().hex), b"probe")
             await self.delete([name])
         except StoreFull:
@@ -91,6 +95,24 @@ class FolderPayloads(PayloadStore):
 
     # -- in a thread
 
+    def _make(self) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self._folder / TEMPORARY).mkdir(mode=0o700, exist_ok=True)
+
+    @contextmanager
+    def _errors(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:
+            if not (self._folder / TEMPORARY).is_dir():
+                raise StoreUnavailable("The payload folder is not there at the moment", retry_after=5) from error
+            raise PayloadMissing(f"The payload {name} is not in the store") from error
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise StoreFull("The payload store has no room", retry_after=FULL_SECONDS) from error
+            logger.warning("the payload store refused %s: %s", name, error)
+            raise StoreUnavailable("The payload store does not serve at the moment", retry_after=5) from error
+
     def _path(self, name: str) -> Path:
         if not NAME.fullmatch(name):
             raise ValueError(f"not the name of a payload: {name!r}")
@@ -98,8 +120,8 @@ class FolderPayloads(PayloadStore):
 
     def _put(self, name: str, data: bytes | memoryview | BinaryIO) -> None:
         path = self._path(name)
-        with _errors(name):
-            temporary = self._temporary_file()
+        with self._errors(name):
+            temporary = self._folder / TEMPORARY / uuid.uuid4().hex
             try:
                 with open(temporary, "xb", opener=_private) as file:  # Path.open takes no opener
                     if isinstance(data, bytes | memoryview):
@@ -112,15 +134,12 @@ class FolderPayloads(PayloadStore):
             finally:
                 temporary.unlink(missing_ok=True)
 
-    def _temporary_file(self) -> Path:
-        folder = self._folder / TEMPORARY
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return folder / uuid.uuid4().hex
-
     def _rename(self, temporary: Path, path: Path) -> None:
         """And flush what names the file: a power failure must leave no hole where the record names it."""
         for left in reversed(range(TRIES)):
             try:
+                if not (self._folder / TEMPORARY).is_dir():
+                    raise FileNotFoundError(errno.ENOENT, "the payload folder is gone")
                 _make_folders(path.parent, self._folder)
                 temporary.rename(path)
                 _flush_folder(path.parent)
@@ -130,25 +149,27 @@ class FolderPayloads(PayloadStore):
                     raise
 
     def _get(self, name: str) -> bytes:
-        with _errors(name):
+        with self._errors(name):
             return self._path(name).read_bytes()
 
-    def _size(self, name: str) -> int:
-        with _errors(name):
-            return self._path(name).stat().st_size
+    def _about(self, name: str) -> StoredPayload:
+        with self._errors(name):
+            facts = self._path(name).stat()
+            return StoredPayload(name, facts.st_size, facts.st_mtime)
 
     def _open(self, name: str, start: int) -> BinaryIO:
-        with _errors(name):
+        with self._errors(name):
             file = self._path(name).open("rb", buffering=0)
             file.seek(start)
             return file
 
     def _read(self, file: BinaryIO, name: str, count: int) -> bytes:
-        with _errors(name):
+        with self._errors(name):
             return file.read(count)
 
     def _delete(self, names: list[str]) -> None:
-        with _errors("some payloads"):
+        with self._errors("some payloads"):
+            (self._folder / TEMPORARY).stat()
             for name in names:
                 path = self._path(name)
                 path.unlink(missing_ok=True)
@@ -163,8 +184,12 @@ class FolderPayloads(PayloadStore):
             folder = folder.parent
 
     def _walk(self, prefix: str) -> Iterator[StoredPayload]:
-        with _errors(prefix), suppress(FileNotFoundError, NotADirectoryError):
-            yield from self._files(str(self._folder / prefix), prefix)
+        with self._errors(prefix):
+            try:
+                yield from self._files(str(self._folder / prefix), prefix)
+            except FileNotFoundError:
+                if not (self._folder / TEMPORARY).is_dir():
+                    raise
 
     def _files(self, folder: str, prefix: str) -> Iterator[StoredPayload]:
         with os.scandir(folder) as entries:
@@ -178,13 +203,13 @@ class FolderPayloads(PayloadStore):
                     yield StoredPayload(f"{prefix}{entry.name}", facts.st_size, facts.st_mtime)
 
     def _top(self) -> list[str]:
-        with _errors("the folder"), suppress(FileNotFoundError), os.scandir(self._folder) as entries:
+        with self._errors("the folder"), os.scandir(self._folder) as entries:
             return sorted(f"{entry.name}/" for entry in entries if entry.is_dir(follow_symlinks=False))
-        return []
 
     def _free(self) -> int:
-        with _errors("the folder"):
-            facts = os.statvfs(self._folder)
+        with self._errors("the folder"):
+            there = next(folder for folder in [self._folder, *self._folder.parents] if folder.is_dir())
+            facts = os.statvfs(there)
             return facts.f_bavail * facts.f_frsize
 
 
@@ -207,16 +232,3 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def _errors(name: str) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise PayloadMissing(f"The payload {name} is not in the store") from error
-    except OSError as error:
-        if error.errno in NO_ROOM:
-            raise StoreFull("The payload store has no room", retry_after=FULL_SECONDS) from error
-        logger.warning("the payload store refused %s: %s", name, error)
-        raise StoreUnavailable("The payload store does not serve at the moment", retry_after=5) from error

@@ -8,7 +8,7 @@ it, so two workers never write the same name.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 SHARD_CHARACTERS: Final = 6
 TEMPORARY: Final = "tmp/"
@@ -37,3 +37,22 @@ def job_of(name: str) -> str:
     """The job's id in a payload's name; empty for what is no job's."""
     parts = name.split("/")
     return parts[1] if len(parts) > 2 and not name.startswith(TEMPORARY) else ""
+
+
+class PagePayloads(NamedTuple):
+    """What the record says of a page's payloads: the claim that wrote them, and ``RESULT`` and ``PICTURE`` if they are.
+
+    As text: the token and the first letters of the parts, ``4f1c… rp``.
+    """
+
+    token: str
+    result: bool
+    picture: bool
+
+    def __str__(self) -> str:
+        return f"{self.token} {'r' * self.result}{'p' * self.picture}"
+
+    @classmethod
+    def of(cls, text: str) -> PagePayloads:
+        token, _, parts = text.partition(" ")
+        return cls(token, "r" in parts, "p" in parts)

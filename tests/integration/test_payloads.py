@@ -7,7 +7,6 @@ import errno
 import io
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,15 +20,6 @@ from tools.s3_server import BUCKET, S3Server
 from tools.valkey import free_port
 
 JOB = "01KB3X00000000000000000001"
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    server = S3Server(tmp_path_factory.mktemp("s3"))
-    try:
-        yield server.wait_ready()
-    finally:
-        server.kill()
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -53,7 +43,7 @@ async def test_what_is_put_is_there_whole_and_in_parts(payloads: PayloadStore) -
     name = page_name(JOB, "token", 7, RESULT)
     await payloads.put(name, data)
     assert await payloads.get(name) == data
-    assert await payloads.size(name) == len(data)
+    assert (await payloads.about(name)).size == len(data)
     assert b"".join([chunk async for chunk in payloads.stream(name)]) == data
     assert b"".join([chunk async for chunk in payloads.stream(name, 5, 300_000)]) == data[5:300_000]
     assert b"".join([chunk async for chunk in payloads.stream(name, 699_990)]) == data[699_990:]
@@ -61,18 +51,18 @@ async def test_what_is_put_is_there_whole_and_in_parts(payloads: PayloadStore) -
 
 async def test_a_file_is_put_from_where_it_stands(payloads: PayloadStore) -> None:
     await payloads.put(upload_name(JOB), file := io.BytesIO(b"0123456789" * 1_000_000))
-    assert await payloads.size(upload_name(JOB)) == len(file.getvalue())
+    assert (await payloads.about(upload_name(JOB))).size == len(file.getvalue())
 
 
 async def test_what_is_not_there_is_missing_and_may_be_deleted(payloads: PayloadStore) -> None:
-    for ask in (payloads.get("a/b"), payloads.size("a/b"), anext(payloads.stream("a/b"))):
+    for ask in (payloads.get("a/b"), payloads.about("a/b"), anext(payloads.stream("a/b"))):
         with pytest.raises(PayloadMissing):
             await ask
     await payloads.delete(["a/b"])
     await payloads.put("a/c", b"x")
     await payloads.delete(["a/b", "a/c"])
-    assert [payload async for payload in payloads.list("")] == []
-    assert [payload async for payload in payloads.list("a/")] == []
+    assert [payload async for payload in payloads.under("")] == []
+    assert [payload async for payload in payloads.under("a/")] == []
 
 
 async def test_a_folders_payloads_are_listed_by_name_and_deleted_together(payloads: PayloadStore) -> None:
@@ -80,19 +70,19 @@ async def test_a_folders_payloads_are_listed_by_name_and_deleted_together(payloa
     names = sorted([upload_name(JOB), page_name(JOB, "t1", 1, RESULT), page_name(JOB, "t2", 10, "10_0.jpg")])
     for name in [*names, upload_name(other)]:
         await payloads.put(name, b"four")
-    found = [payload async for payload in payloads.list(job_folder(JOB))]
+    found = [payload async for payload in payloads.under(job_folder(JOB))]
     assert [(payload.name, payload.size) for payload in found] == [(name, 4) for name in names]
     assert {job_of(payload.name) for payload in found} == {JOB}
     assert [folder for folder in await payloads.folders() if folder != TEMPORARY] == ["01KB3X/", "01KB3Z/"]
     assert await payloads.delete_all(job_folder(JOB)) == 3
-    assert [payload.name async for payload in payloads.list("")] == [upload_name(other)]
+    assert [payload.name async for payload in payloads.under("")] == [upload_name(other)]
     assert [folder for folder in await payloads.folders() if folder != TEMPORARY] == ["01KB3Z/"]
 
 
 async def test_a_check_leaves_nothing(payloads: PayloadStore, url: str) -> None:
     await payloads.check()
     await asyncio.to_thread(check_payloads, url)
-    assert [payload async for payload in payloads.list("")] == []
+    assert [payload async for payload in payloads.under("")] == []
 
 
 async def test_many_may_write_and_delete_in_one_folder_at_once(payloads: PayloadStore) -> None:
@@ -133,6 +123,21 @@ def test_a_folder_without_room_says_so_and_keeps_no_half(
         asyncio.run(payloads.put("a/b", b"x"))
     assert type(refused.value) is kind
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_folder_that_is_not_mounted_is_unavailable_and_comes_back(tmp_path: Path) -> None:
+    """An empty mount point must neither take what belongs on the disk nor make a payload look missing."""
+    payloads = FolderPayloads(tmp_path / "disk")
+    asyncio.run(payloads.put("a/b", b"x"))
+    (tmp_path / "disk").rename(tmp_path / "elsewhere")
+    (tmp_path / "disk").mkdir()
+    for ask in (payloads.get("a/b"), payloads.put("a/c", b"x"), payloads.delete(["a/b"]), payloads.delete_all("a/")):
+        with pytest.raises(StoreUnavailable):
+            asyncio.run(ask)
+    assert list((tmp_path / "disk").iterdir()) == []
+    (tmp_path / "disk").rmdir()
+    (tmp_path / "elsewhere").rename(tmp_path / "disk")
+    assert asyncio.run(payloads.get("a/b")) == b"x"
 
 
 @pytest.mark.parametrize("name", ["../a", "/etc/passwd", "a//b", "a/../b", ".a", "", "a/", "a\n"])

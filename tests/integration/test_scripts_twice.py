@@ -138,8 +138,9 @@ def _page_end(claim: HistoryClaim, number: int, more: int) -> tuple[Any, ...]:
         page,
         claim.step(),
         status,
-        f"result {number}",
+        f"result {number}" if more % 3 else "",
         summary,
+        f"{claim.token} rp" if more % 2 else "",
         b"webp",
         1,
         2,
@@ -211,6 +212,7 @@ def pairs(flat: list[Any]) -> dict[bytes, Any]:
 
 
 def _record(fields: dict[bytes, Any]) -> dict[bytes, Any]:
+    fields.pop(b"done_event", None)  # ids of streams are Redis's own time
     if b"record" in fields:
         flat = json.loads(fields[b"record"])
         fields[b"record"] = dict(zip(flat[::2], flat[1::2], strict=True))
