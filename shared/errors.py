@@ -5,7 +5,7 @@ OCRError
 │   ├── FileMissing  FileEmpty  FileTooLarge  UnsupportedMedia  CorruptFile  ImageTooLarge
 │   ├── TooManyPages  EncryptedPdf
 ├── OptionError              a form field or parameter cannot be accepted (400)
-│   ├── BadOption  BadPageRange  BadPrompt  PromptTooLong  BadWebhookUrl
+│   ├── BadOption  BadPageRange  BadPrompt  PromptTooLong  BadWebhookUrl  RangeNotSatisfiable (416)
 ├── AccessError
 │   ├── Unauthorized (401)  Forbidden (403)  NotFound (404)
 ├── StateError               the job is not in the state the call needs
@@ -127,6 +127,12 @@ class PromptTooLong(OptionError):
     """The prompt is too long"""
 
     code = "prompt-too-long"
+
+
+class RangeNotSatisfiable(OptionError):
+    """The range lies beyond the end"""
+
+    code = "range-not-satisfiable"
 
 
 class BadWebhookUrl(OptionError):

@@ -35,7 +35,7 @@ class WorkerSettings(JobSettings, HeartbeatSettings):
     drain_seconds: float = Field(90.0, ge=0, description="seconds running pages get after TERM")
 
     payload_orphan_age: float = Field(
-        3600.0, gt=0, description="seconds after which a payload that no record names is deleted"
+        3600.0, ge=300, description="seconds after which a payload that no record names is deleted"
     )
 
     render_dpi: int = Field(144, ge=36, le=600, description="least resolution of PDF pages; scans get their own")

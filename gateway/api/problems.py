@@ -51,6 +51,7 @@ STATUS: Final[Mapping[str, int]] = {
     "body-too-large": 413,
     "url-too-long": 414,
     "unsupported-encoding": 415,
+    "range-not-satisfiable": 416,
     "idempotency-mismatch": 422,
     "queue-full": 429,
     "rate-limited": 429,

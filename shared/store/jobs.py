@@ -119,8 +119,8 @@ class Store(ResultReader):
         horizon = limits.max_job_age + 2 * limits.result_ttl
         fields = {**record_fields(new), "result_ttl": limits.result_ttl, "max_age": limits.max_job_age}
         fields["payloads"] = "1" if payload else ""
-        reply = await self.scripts.run(
-            "submit", job_id, stored, celery_message(job_id), new.pages, new.input.bytes,
+        reply = await self._run_submit(
+            job_id, stored, celery_message(job_id), new.pages, new.input.bytes,
             RANKS[new.options.priority], new.owner, new.idempotency_key or "", fingerprint, limits.idempotency_ttl,
             new.batch or "", limits.max_queue_jobs, limits.max_queue_pages, limits.max_queue_bytes,
             limits.requeue_after, "" if new.deadline is None else new.deadline, horizon,
@@ -138,6 +138,12 @@ class Store(ResultReader):
         if verdict == "mismatch":
             raise IdempotencyMismatch()
         return Submitted(value, verdict == "replay")
+
+    async def _run_submit(self, *args: str | bytes | int | float) -> Any:
+        try:
+            return await self.scripts.run("submit", *args)
+        except StoreFull as error:
+            raise await self.admission.store_full("Redis has") from error
 
     async def _put_upload(self, payloads: PayloadStore, name: str, upload: bytes) -> None:
         try:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from shared.contract.document import Page
@@ -20,6 +22,18 @@ T = TypeVar("T")
 AT_ONCE: Final = 16
 """Payloads of one reader that are read side by side."""
 FIGURE: Final = re.compile(r"(\d{1,7})_\d{1,7}\.jpg", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPart:
+    """A picture or a figure that is handed out in pieces. ``tag``: another for other bytes. ``size``: bytes.
+
+    ``stream``: the bytes from a first up to, not including, an end.
+    """
+
+    tag: str
+    size: int
+    stream: Callable[[int, int], AsyncIterator[bytes]]
 
 
 class ResultReader:
@@ -75,6 +89,35 @@ class ResultReader:
             return None
         return await self._figure(job_id, its, name)
 
+    async def picture_part(self, job_id: str, number: int) -> StoredPart | None:
+        """As ``page_image``, in pieces."""
+        its = await self.page_payloads(job_id, number)
+        if its is not None and its.picture:
+            return await self._part(job_id, number, its, PICTURE)
+        return part_of(await self.page_image(job_id, number))
+
+    async def figure_part(self, job_id: str, name: str) -> StoredPart | None:
+        """As ``figure``, in pieces."""
+        found = FIGURE.fullmatch(name)
+        its = await self.page_payloads(job_id, int(found[1])) if found else None
+        if found is None or its is None:
+            return part_of(await self.figure(job_id, name))
+        page = await self.page(job_id, int(found[1]))
+        if page is None or name not in {figure.name for figure in page.figures}:
+            return None
+        return await self._part(job_id, page.number, its, name)
+
+    async def _part(self, job_id: str, number: int, its: PagePayloads, part: str) -> StoredPart:
+        name, payloads = page_name(job_id, its.token, number, part), self.payloads
+        try:
+            if payloads is None:
+                raise PayloadMissing
+            size = (await payloads.about(name)).size
+        except PayloadMissing:
+            await self._missing(job_id, number)
+            raise PayloadMissing(f"{part} of page {number} has disappeared from the payload store") from None
+        return StoredPart(_tag(name.encode()), size, lambda start, end: payloads.stream(name, start, end))
+
     async def page_payloads(self, job_id: str, number: int) -> PagePayloads | None:
         """What of the page lies in the payload store."""
         with store_errors():
@@ -117,6 +160,21 @@ class ResultReader:
             if not await self.redis.hexists(keyspace.PAGE_PAYLOADS(job_id), str(number)):
                 raise NotFound("There is no such job")
         await count_missing(self.redis)
+
+
+def part_of(data: bytes | None) -> StoredPart | None:
+    """What is in memory already, as a part."""
+    if data is None:
+        return None
+
+    async def stream(start: int, end: int) -> AsyncIterator[bytes]:
+        yield data[start:end]
+
+    return StoredPart(_tag(data), len(data), stream)
+
+
+def _tag(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()[:32]
 
 
 async def count_missing(redis: Client) -> None:
