@@ -53,6 +53,7 @@ NAMES = frozenset(
         "payload_orphan_age",
         "payloads_min_free",
         "payloads_url",
+        "picture_ttl",
         "port",
         "preprocess_processes",
         "public_url",

@@ -72,6 +72,9 @@ class StoreSettings(JobSettings):
     """Read by ``shared.store``: the limits of the queue, and how long records are kept."""
 
     result_ttl: int = Field(24 * 3600, gt=0, description="seconds a finished job and its result are kept")
+    picture_ttl: int | None = Field(
+        None, gt=0, description="seconds pictures of a finished job's pages are kept; default: as its result"
+    )
     max_job_age: int = Field(24 * 3600, gt=0, description="seconds a job may be unfinished before it is failed")
     idempotency_ttl: int = Field(24 * 3600, gt=0, description="seconds an Idempotency-Key is remembered")
     max_queue_jobs: int = Field(10_000, gt=0, description="unfinished jobs; beyond them 429 queue-full")

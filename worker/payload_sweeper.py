@@ -16,10 +16,11 @@ from typing import Final
 
 from shared.errors import StoreUnavailable
 from shared.payloads.base import PayloadStore, StoredPayload
-from shared.payloads.names import TEMPORARY, PagePayloads, job_folder, job_of, upload_name
+from shared.payloads.names import PICTURE, TEMPORARY, PagePayloads, job_folder, job_of, upload_name
 from shared.store import keyspace
 from shared.store.connect import Client, store_errors
 from shared.store.results import side_by_side
+from shared.store.scripts import Scripts
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ SWEEPER_SECONDS: Final = 30  # after which another worker sweeps where this one 
 STEP_SECONDS: Final = 60.0
 DUE_AT_ONCE: Final = 500
 JOBS_AT_ONCE: Final = 500
-EVENTS, UPLOAD, PAYLOADS = "events", "upload", "payloads"
+EVENTS, UPLOAD, PICTURES, PAYLOADS = "events", "upload", "pictures", "payloads"
 
 
 class PayloadSweeper:
@@ -35,6 +36,7 @@ class PayloadSweeper:
 
     def __init__(self, redis: Client, payloads: PayloadStore | None, worker: str, orphan_age: float) -> None:
         self._redis, self._payloads, self._worker, self._orphan_age = redis, payloads, worker, orphan_age
+        self._scripts = Scripts(redis)
         self._folders: list[str] = []  # those of the present round that are still to be looked at
         self._eldest = 0.0  # what was written before, by the payload store's clock, is old in this round
         self._next_round = time.monotonic()
@@ -75,6 +77,7 @@ class PayloadSweeper:
             await self._delete_events(entries[EVENTS])
             if self._payloads is not None:
                 await self._payloads.delete(map(upload_name, entries[UPLOAD]))
+                await side_by_side(self._delete_pictures, entries[PICTURES])
                 folders = map(job_folder, entries[PAYLOADS])
                 await side_by_side(self._payloads.delete_all, folders)
             with store_errors():
@@ -95,6 +98,13 @@ class PayloadSweeper:
         if job_ids:
             with store_errors():
                 await self._redis.delete(*map(keyspace.EVENTS, job_ids))
+
+    async def _delete_pictures(self, job_id: str) -> None:
+        """First the record names them no longer, so that they are not missing but gone."""
+        assert self._payloads is not None  # noqa: S101  # `clean_up` has looked
+        await self._scripts.run("forget_pictures", job_id)
+        names = [payload.name async for payload in self._payloads.under(job_folder(job_id))]
+        await self._payloads.delete(name for name in names if name.endswith(f"/{PICTURE}"))
 
     # -- orphans
 

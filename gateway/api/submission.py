@@ -132,6 +132,7 @@ class Submissions:
             batch=submitter.batch,
             webhook=submit_options.webhook,
             page_quota=submitter.page_quota,
+            ttl=submit_options.ttl,
         )
         payload = f"{upload.sha256}\n{submit_options.fingerprint()}".encode()
         return await self.store.submit(new, upload.data, hashlib.sha256(payload).hexdigest(), upload.password)

@@ -107,7 +107,7 @@ class StoredJob(Frozen):
 class NewJob:
     """A submission that passed every check. ``pages``: the numbers to be read, ascending. ``deadline``: seconds.
 
-    ``page_quota``: pages the owner may submit in a day.
+    ``page_quota``: pages the owner may submit in a day. ``ttl``: seconds its result is kept, if not as long as any.
     """
 
     input: Input
@@ -120,6 +120,7 @@ class NewJob:
     batch: str | None = None
     webhook: WebhookTarget | None = None
     page_quota: int | None = None
+    ttl: int | None = None
 
 
 ANONYMOUS = "anonymous"

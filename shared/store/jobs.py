@@ -117,7 +117,13 @@ class Store(ResultReader):
             await self._put_upload(self.payloads, payload, upload)
         stored = named(payload, password) if payload else with_password(upload, password)
         horizon = limits.max_job_age + 2 * limits.result_ttl
-        fields = {**record_fields(new), "result_ttl": limits.result_ttl, "max_age": limits.max_job_age}
+        ttl = limits.result_ttl if new.ttl is None else new.ttl
+        fields = {
+            **record_fields(new),
+            "result_ttl": ttl,
+            "picture_ttl": limits.picture_ttl or "",
+            "max_age": limits.max_job_age,
+        }
         fields["payloads"] = "1" if payload else ""
         reply = await self._run_submit(
             job_id, stored, celery_message(job_id), new.pages, new.input.bytes,
@@ -129,8 +135,7 @@ class Store(ResultReader):
         )  # fmt: skip
         verdict, value = reply[0].decode(), reply[1].decode()
         if self.payloads is not None and payload and verdict != "ok":
-            with suppress(StoreUnavailable):  # the sweeper does it then
-                await self.payloads.delete([payload])
+            await self._drop_upload(self.payloads, payload)
         if verdict == "full":
             raise await self.admission.queue_full(value)
         if verdict == "quota":
@@ -138,6 +143,10 @@ class Store(ResultReader):
         if verdict == "mismatch":
             raise IdempotencyMismatch()
         return Submitted(value, verdict == "replay")
+
+    async def _drop_upload(self, payloads: PayloadStore, name: str) -> None:
+        with suppress(StoreUnavailable):  # the sweeper does it then
+            await payloads.delete([name])
 
     async def _run_submit(self, *args: str | bytes | int | float) -> Any:
         try:

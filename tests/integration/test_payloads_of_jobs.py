@@ -333,3 +333,21 @@ async def test_a_password_lies_beside_the_record_and_not_in_the_payload(in_folde
         assert await claims.upload(job_id) == (memoryview(LARGE), "open sesame")
         assert store.payloads is not None
         assert await store.payloads.get(upload_name(job_id)) == LARGE
+
+
+async def test_pictures_may_go_before_the_result(settings: Settings, valkey: Valkey) -> None:
+    async with both(settings.model_copy(update={"picture_ttl": 60})) as (store, claims, sweeper):
+        claim = await claimed(store, claims)
+        await claims.page_end(claim, READ, b"webp", JPEGS)
+        await claims.finish(claim)
+        job_id = claim.job.id
+        if store.payloads is None:
+            assert 55 < valkey.client.ttl(keyspace.PAGE_IMAGES(job_id)) <= 60
+            return
+        at = valkey.client.zscore(keyspace.CLEANUPS(), f"pictures {job_id}")
+        assert at == pytest.approx(((await store.job(job_id)).completed_at or 0) + 60, abs=0.01)
+        valkey.client.zadd(keyspace.CLEANUPS(), {f"pictures {job_id}": 1})
+        await sweeper.clean_up()
+        assert await stored(store.payloads, job_id) == ["t1/1/1_0.jpg", "t1/1/result.json"]
+        assert (await store.page_image(job_id, 1), await store.picture_part(job_id, 1)) == (None, None)
+        assert (await store.pages(job_id), await store.figures(job_id)) == ([READ], dict(JPEGS))

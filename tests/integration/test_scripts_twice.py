@@ -119,7 +119,19 @@ class Run:
             "webhook_events",
             "job.started,job.succeeded,job.cancelled",
         )
-        fields = ("options", "{}", "metadata", "{}", "result_ttl", 86400, "max_age", 100_000, *webhook)
+        fields = (
+            "options",
+            "{}",
+            "metadata",
+            "{}",
+            "result_ttl",
+            86400,
+            "picture_ttl",
+            ("", 600)[more % 2],
+            "max_age",
+            100_000,
+            *webhook,
+        )
         said = ("filename", "a", "media_type", "image/png", "sha256", "0", "document_pages", pages, "page_range", "1")
         batch = "B" if more == 5 else ""
         return "submit", (
@@ -159,6 +171,7 @@ OF_JOBS: dict[str, Callable[[str, int, int], tuple[Any, ...]]] = {
     "view": lambda job, _number, more: (job, more % 2),
     "cancel": lambda job, number, _more: (job, f"cancel-{number}"),
     "delete": lambda job, _number, _more: (job,),
+    "forget_pictures": lambda job, _number, _more: (job,),
     "claim": lambda job, number, _more: (job, f"token-{number}", "worker", LEASE),
     "reap": lambda job, number, _more: (job, "message", 20, f"reap-{number}"),
     "webhook_again": lambda job, number, more: (

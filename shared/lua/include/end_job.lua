@@ -10,7 +10,7 @@ local FOLLOWED_SECONDS = 60 -- who follows a job has read its events by then; wh
 local function end_job(id, status, failure, now)
   local key = keys.job(id)
   local job = fields(key, 'pages_total', 'pages_done', 'pages_failed', 'bytes', 'rank', 'result_ttl', 'status', 'owner',
-    'payloads')
+    'payloads', 'picture_ttl')
   local left = tonumber(job.pages_total) - tonumber(job.pages_done) - tonumber(job.pages_failed)
   local ttl = tonumber(job.result_ttl)
   if job.status == 'processing' then count('running', -1) end
@@ -39,6 +39,10 @@ local function end_job(id, status, failure, now)
   if job.payloads == '1' then
     clean_up(id, 'upload', now)
     clean_up(id, 'payloads', now + ttl)
+  end
+  if (job.picture_ttl or '') ~= '' and tonumber(job.picture_ttl) < ttl then
+    redis.call('EXPIRE', keys.page_images(id), job.picture_ttl)
+    if job.payloads == '1' then clean_up(id, 'pictures', now + job.picture_ttl) end
   end
   -- The record outlives its result, so that a late caller is told 410 and not 404.
   redis.call('EXPIRE', key, 2 * ttl)

@@ -25,7 +25,7 @@ for _, kind in ipairs({ keys.job, keys.pages, keys.page_summaries, keys.page_ima
 end
 redis.call('XTRIM', keys.events(id), 'MAXLEN', 1)
 redis.call('EXPIRE', keys.events(id), DONE_SECONDS)
-redis.call('ZREM', keys.cleanups, 'events ' .. id)
+redis.call('ZREM', keys.cleanups, 'events ' .. id, 'pictures ' .. id)
 if job.payloads == '1' then clean_up(id, 'payloads', clock()) end
 redis.call('ZREM', keys.jobs_of_owner(job.owner), id)
 redis.call('ZADD', keys.ended_jobs, clock() + TRACE_SECONDS, job.owner .. ' ' .. id)

@@ -67,7 +67,7 @@ def break_payloads(path: str) -> None:
                 time.sleep(0.5)
         real(descriptor)
 
-    os.fsync = fsync
+    os.fsync = fsync  # type: ignore[assignment]
 
 
 if "CHAOS_CLOCK" in os.environ:
