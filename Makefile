@@ -10,40 +10,42 @@ GPU_VENV := .venv-gpu
 MUTANTS_VENV := .venv-mutants
 MUTANTS_READY := $(MUTANTS_VENV)/.ready
 GPU_READY := $(GPU_VENV)/.ready
-INSTALL := -m pip install --quiet --disable-pip-version-check --progress-bar off --no-deps
-PIP := $(PY) $(INSTALL)
-THIS := $(PIP) --no-build-isolation -e . -e ./DeepSeek-OCR-master -e ./client
+INSTALL := bash deploy/install.sh
+THIS := $(INSTALL) $(VENV) --no-build-isolation -e . -e ./DeepSeek-OCR-master -e ./client
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
 
 $(PY):
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 to 3.13 is needed: apt-get install python3 python3-venv" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v <= (3, 13))' \
-		|| { echo "$$($(PYTHON) --version) will not do: Python 3.11 to 3.13 is needed; say PYTHON=python3.12" >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { echo "the venv could not be made: apt-get install python3-venv" >&2; rm -rf $(VENV); exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 to 3.14 is needed: apt-get install python3 python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v <= (3, 14))' \
+		|| { echo "$$($(PYTHON) --version) is not supported: Python 3.11 to 3.14 is needed; say PYTHON=python3.12" >&2; exit 1; }
+	@if command -v uv >/dev/null; then uv venv --quiet --python "$$(command -v $(PYTHON))" $(VENV); else $(PYTHON) -m venv $(VENV); fi \
+		|| { echo "the venv could not be made: apt-get install python3-venv" >&2; rm -rf $(VENV); exit 1; }
 
 $(RUN_READY): requirements.lock requirements-models.lock pyproject.toml | $(PY)
-	@echo "installing dependencies into $(VENV) (once, a minute or two)" >&2
-	@$(PIP) -r requirements.lock >&2 && $(PIP) -r requirements-models.lock >&2 && $(THIS) >&2
+	@echo "installing dependencies into $(VENV), about 530 MB (once; some seconds with uv, a minute or two with pip)" >&2
+	@$(INSTALL) $(VENV) -r requirements.lock && $(INSTALL) $(VENV) -r requirements-models.lock && $(THIS)
 	@touch $@
 
 $(DEV_READY): requirements-dev.lock requirements-models.lock pyproject.toml | $(PY)
-	@echo "installing dependencies for the tests into $(VENV) (once, a minute or two)" >&2
-	@$(PIP) -r requirements-dev.lock >&2 && $(PIP) -r requirements-models.lock >&2 && $(THIS) >&2
+	@echo "installing dependencies for the tests into $(VENV) (once; some seconds with uv, a minute or two with pip)" >&2
+	@$(INSTALL) $(VENV) -r requirements-dev.lock && $(INSTALL) $(VENV) -r requirements-models.lock && $(THIS)
 	@touch $@ $(RUN_READY)
 
 $(GPU_READY): requirements-worker-vllm.lock | $(PY)
 	@echo "installing vLLM for the worker into $(GPU_VENV) (once, several minutes: torch and CUDA are 5 GB)" >&2
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] > (3, 13))' \
+		|| { echo "vLLM's lock has no packages for Python 3.14; say PYTHON=python3.13" >&2; exit 1; }
 	@$(PYTHON) -m venv $(GPU_VENV)
-	@$(GPU_VENV)/bin/python $(INSTALL) --require-hashes -r $< >&2
+	@$(INSTALL) $(GPU_VENV) --require-hashes -r $<
 	@touch $@
 
 # Beside the packages of the tests' environment it has mutmut, which must not be among them: it brings setproctitle.
 $(MUTANTS_READY): requirements-mutants.lock | $(DEV_READY)
 	@echo "installing mutmut into $(MUTANTS_VENV) (once)" >&2
 	@$(PYTHON) -m venv $(MUTANTS_VENV)
-	@$(MUTANTS_VENV)/bin/python $(INSTALL) --require-hashes -r $< >&2
+	@$(INSTALL) $(MUTANTS_VENV) --require-hashes -r $<
 	@echo "import site; site.addsitedir('$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')')" \
 		> "$$($(MUTANTS_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tests.pth"
 	@touch $@
@@ -53,6 +55,9 @@ run: override export FILE := $(value FILE)
 run: $(RUN_READY) $(if $(GPU),$(GPU_READY)) ## run the whole service locally and read a document  [PORT=8000 FILE=x.pdf ONCE=1 GPU=1]
 	@$(if $(GPU),ENGINE=deepseek-ocr) exec $(PY) -m deploy.local $(if $(PORT),--port $(PORT)) $(if $(FILE),--file "$$FILE") \
 		$(if $(ONCE),--once) $(if $(GPU),--worker-python $(GPU_VENV)/bin/python)
+
+key: $(RUN_READY) ## make an API key of the running service  [NAME=alice PORT=8000]
+	@$(if $(NAME),,echo "say whose key it is: make key NAME=alice" >&2; exit 2;) $(PY) -m deploy.local.key "$(NAME)" $(if $(PORT),--port $(PORT))
 
 test: $(DEV_READY) ## run linters, type checks, import rules and all tests
 	@$(MAKE) --no-print-directory lint
@@ -101,4 +106,4 @@ lock: $(DEV_READY) ## resolve every lock anew from pyproject.toml
 clean: ## remove what was built and every local run's data
 	rm -rf $(VENV) $(GPU_VENV) $(MUTANTS_VENV) .venv-vllm* data build dist mutants
 
-.PHONY: help run test lint test-engine chaos soak mutants bench bench-quality bench-gpu images lock clean
+.PHONY: help run key test lint test-engine chaos soak mutants bench bench-quality bench-gpu images lock clean

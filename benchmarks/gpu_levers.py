@@ -88,9 +88,9 @@ CLOCK: Counter[str] = Counter()
 
 def __getattr__(name: str) -> Any:
     """Made when vLLM asks for them: this module is imported before vLLM's environment is set."""
-    if name not in ("TimedPageScheduler", "TimedAsyncPageScheduler", "Extension"):
+    if name not in ("TimedPageScheduler", "TimedAsyncPageScheduler", "TimedExtension"):
         raise AttributeError(name)
-    globals()[name] = extension_class() if name == "Extension" else scheduler_class(name.removeprefix("Timed"))
+    globals()[name] = extension_class() if name == "TimedExtension" else scheduler_class(name.removeprefix("Timed"))
     return globals()[name]
 
 
@@ -106,7 +106,7 @@ def extension_class() -> type:
         "graphs": (Towers, "__call__", Towers.__call__, lambda self, pixels: self.run(pixels)),
     }
 
-    class Extension(core.Extension):
+    class TimedExtension(core.WorkerExtension):
         def set_levers(self, levers: dict[str, Any]) -> None:
             for name, (owner, attribute, on, off) in plain.items():
                 setattr(owner, attribute, on if levers.get(name, True) else off)
@@ -118,7 +118,7 @@ def extension_class() -> type:
             CLOCK.clear()
             return found
 
-    return Extension
+    return TimedExtension
 
 
 def models_own(towers: Any, pixels: torch.Tensor) -> torch.Tensor:
@@ -232,7 +232,7 @@ async def run(args: argparse.Namespace) -> None:
     start = time.monotonic()
     launch.SCHEDULERS[True] = "benchmarks.gpu_levers.TimedAsyncPageScheduler"
     launch.SCHEDULERS[False] = "benchmarks.gpu_levers.TimedPageScheduler"
-    config.EXTENSION = "benchmarks.gpu_levers.Extension"
+    config.EXTENSION = "benchmarks.gpu_levers.TimedExtension"
     engine = await load(settings_of(args))
     aged(engine, tiny=args.tiny)
     say(

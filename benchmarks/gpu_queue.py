@@ -241,7 +241,7 @@ def main() -> None:
     parser.add_argument("--gpu-memory", type=float, default=0.5)
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what it has started ends with it
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
         run(args, Path(name))
 
 

@@ -26,7 +26,7 @@ class ServiceProcesses:
 
 @contextmanager
 def processes(**settings: Any) -> Iterator[ServiceProcesses]:
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
         folder = Path(name)
         valkey = Valkey(folder)
         processes: list[Process] = []

@@ -5,7 +5,7 @@
 # dependencies.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-uv=.venv/bin/uv
+uv=$(command -v uv || echo .venv/bin/uv)
 [ -x "$uv" ] || .venv/bin/python -m pip install --quiet --disable-pip-version-check uv
 
 compile() { # FILE ARGUMENT...

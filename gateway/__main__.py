@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import uvicorn
@@ -12,13 +11,11 @@ from pydantic import ValidationError
 from uvicorn.supervisors import Multiprocess
 
 from gateway.app import ProcessEnd
-from gateway.auth.api_keys import given_keys
 from gateway.auth.authenticator import refusal
 from gateway.connections import BoundedProtocol
 from gateway.settings import GatewaySettings
-from shared.payloads.opening import check_payloads
-from shared.sniff import allowed_types
-from shared.ssrf_guard import Rules
+from gateway.settings_check import faults
+from shared.commandline import no_arguments
 
 EXIT_LOOP_DIED = 71  # as a worker's
 GRACE_SECONDS = 8  # for responses in progress; within the ten seconds that most supervisors allow
@@ -49,14 +46,6 @@ def serve(settings: GatewaySettings) -> None:
         sys.exit(1)
 
 
-CHECKS: dict[str, Callable[[GatewaySettings], object]] = {
-    "allowed_extensions": lambda settings: allowed_types(settings.allowed_extensions),
-    "api_keys": given_keys,
-    "webhook_allow": Rules,
-    "payloads_url": lambda settings: check_payloads(settings.payloads_url),
-}
-
-
 def read_settings() -> GatewaySettings:
     """The settings, or one line on what is wrong with them and exit code 2."""
     try:
@@ -66,17 +55,8 @@ def read_settings() -> GatewaySettings:
             return settings
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
-    print(f"gateway: cannot start, the settings are wrong: {wrong}", file=sys.stderr)
+    print(f"gateway: {wrong}", file=sys.stderr)
     sys.exit(2)
-
-
-def faults(settings: GatewaySettings) -> Iterator[str]:
-    """Yield the faults of settings that only the code using them can find."""
-    for name, check in CHECKS.items():
-        try:
-            check(settings)
-        except ValueError as error:
-            yield f"{name.upper()}: {error}"
 
 
 def refuse_open_gateway(settings: GatewaySettings) -> GatewaySettings:
@@ -88,4 +68,5 @@ def refuse_open_gateway(settings: GatewaySettings) -> GatewaySettings:
 
 
 if __name__ == "__main__":
+    no_arguments("gateway", __doc__)
     serve(refuse_open_gateway(read_settings()))

@@ -12,6 +12,7 @@ from gateway.api.submission import Submissions
 from gateway.auth.api_keys import Scope
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.authenticator import Caller as Caller
+from gateway.auth.scopes import authorize, needed_scope
 from gateway.background import Background
 from gateway.corrections import Corrections
 from gateway.inspector import Inspector
@@ -20,7 +21,6 @@ from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.shares import Shares
 from gateway.streaming.event_hub import Hub
-from shared.errors import Forbidden
 from shared.sandbox import SandboxPool
 from shared.ssrf_guard import SsrfGuard
 from shared.store.jobs import Store
@@ -110,24 +110,12 @@ BackgroundDep = Annotated[Background, Depends(_background)]
 
 async def _caller(request: Request, authenticator: AuthenticatorDep) -> Caller:
     """Identify the caller; without keys everyone is the same one. Raises ``Unauthorized`` and ``RateLimited``."""
-    caller = await authenticator.authenticate(request)
-    if (needed := needed_scope(request)) not in caller.scopes:
-        raise Forbidden(f"This needs a key with the scope {needed}")
-    return caller
-
-
-def needed_scope(request: Request) -> Scope:
-    """Reading takes ``read``, and so does making a token, which can do no more; everything else takes ``submit``."""
-    reads = request.method in {"GET", "HEAD"} or request.url.path.endswith("/token")
-    return Scope.READ if reads else Scope.SUBMIT
+    return authorize(await authenticator.authenticate(request), needed_scope(request))
 
 
 async def _admin(request: Request, authenticator: AuthenticatorDep) -> Caller:
     """A caller who may see the whole service. Raises ``Forbidden``."""
-    caller = await authenticator.authenticate(request)
-    if Scope.ADMIN not in caller.scopes:
-        raise Forbidden("This needs a key with the scope admin")
-    return caller
+    return authorize(await authenticator.authenticate(request), Scope.ADMIN)
 
 
 async def _base_url(request: Request, settings: SettingsDep) -> str:

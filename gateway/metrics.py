@@ -78,18 +78,19 @@ def _queue(snapshot: ServiceSnapshot) -> Iterator[Metric]:
     counters = snapshot.counters
     for name, what in (("jobs", "unfinished jobs"), ("pages", "pages of them"), ("bytes", "bytes of their uploads")):
         yield GaugeMetricFamily(f"ocr_open_{name}", what, value=counters.get(name, 0))
-    yield GaugeMetricFamily("ocr_running_jobs", "jobs being read", value=counters.get("running", 0))
+    yield GaugeMetricFamily("ocr_running_jobs", "jobs being read", value=counters.get(StoreCounter.RUNNING, 0))
     yield GaugeMetricFamily("ocr_oldest_queued_seconds", "age of the oldest waiting job", value=snapshot.oldest_queued)
     yield GaugeMetricFamily("ocr_workers_ready", "workers with a ready engine", value=snapshot.ready)
     yield GaugeMetricFamily("ocr_store_memory_share", "used_memory / maxmemory of Redis", value=snapshot.memory_share)
     if snapshot.payload_free is not None:
         free = snapshot.payload_free
         yield GaugeMetricFamily("ocr_payloads_free_bytes", "room in the payload folder's file system", value=free)
-    yield CounterMetricFamily("ocr_jobs_submitted", "jobs accepted", value=counters.get("submitted", 0))
+    yield CounterMetricFamily("ocr_jobs_submitted", "jobs accepted", value=counters.get(StoreCounter.SUBMITTED, 0))
     missing = counters.get(StoreCounter.PAYLOADS_MISSING, 0)
     yield CounterMetricFamily("ocr_payloads_missing", "payloads that a record names and nobody finds", value=missing)
     yield from _audits(counters)
-    yield CounterMetricFamily("ocr_leases_lost", "jobs taken from silent workers", value=counters.get("leases_lost", 0))
+    lost = counters.get(StoreCounter.LEASES_LOST, 0)
+    yield CounterMetricFamily("ocr_leases_lost", "jobs taken from silent workers", value=lost)
 
 
 def _audits(counters: Mapping[str, int]) -> Iterator[Metric]:

@@ -28,12 +28,17 @@ class GatewaySettings(StoreSettings, DeliverySettings):
     inspect_timeout: float = Field(20.0, gt=0, description="seconds the check of an upload may take")
 
     api_keys: SecretStr = Field(
-        SecretStr(""), description="keys by name, alice=KEY,bob=KEY; more are made by python -m gateway.keys create"
+        SecretStr(""),
+        description="API keys, name=key pairs (alice=KEY,bob=KEY), at least 24 characters each;"
+        " python -m gateway.keys create makes more",
     )
     allow_anonymous: bool = Field(False, description="without keys, also serve on an address that is not loopback")
     rate_limit: int = Field(600, gt=0, description="requests a minute of one key")
     rate_burst: int = Field(100, gt=0, description="requests of one key at once")
     page_quota: int | None = Field(None, gt=0, description="pages a day (UTC) of one key; default: no limit")
+    flower_url: str = Field(
+        "", pattern=r"^(https?://.+)?$", description="where Flower is; the operators' view of the page links to it"
+    )
     token_ttl: int = Field(600, gt=0, le=3600, description="seconds a token for a job's URLs is valid")
 
     @model_validator(mode="after")

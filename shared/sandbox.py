@@ -10,6 +10,8 @@ import mmap
 import os
 import resource
 import signal
+import sys
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as Expired
 from concurrent.futures.process import BrokenProcessPool
@@ -40,13 +42,19 @@ class Failures:
 class Blob:
     """Bytes in memory that helper processes can open by ``path``; no file is left, however this process ends.
 
-    A memfd: it lives as long as a process holds it. ``path`` is ``/proc/<pid>/fd/<n>``, so Linux only. Without
-    ``data`` it is empty, for a child to write its answer into.
+    On Linux a memfd, which lives as long as a process holds it: ``path`` is ``/proc/<pid>/fd/<n>``. Elsewhere a
+    temporary file, which ``close`` removes and a killed process leaves. Without ``data`` it is empty, for a child to
+    write its answer into.
     """
 
     def __init__(self, data: bytes | bytearray | memoryview = b"") -> None:
-        self._fd = os.memfd_create("upload", os.MFD_CLOEXEC)
-        self.path = f"/proc/{os.getpid()}/fd/{self._fd}"
+        self._file: Path | None = None
+        if hasattr(os, "memfd_create"):
+            self._fd = os.memfd_create("upload", os.MFD_CLOEXEC)
+            self.path = f"/proc/{os.getpid()}/fd/{self._fd}"
+        else:
+            self._fd, self.path = tempfile.mkstemp(prefix="ocr-")
+            self._file = Path(self.path)
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(self._fd, rest) :]
@@ -63,6 +71,8 @@ class Blob:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+            if self._file is not None:
+                self._file.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self
@@ -179,4 +189,5 @@ def _bound(parent: int, memory: int) -> None:
     # Python's own handler would wait for C code that never returns.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    if sys.platform == "linux":  # macOS refuses to lower it below what its own libraries have mapped
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))

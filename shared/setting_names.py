@@ -15,6 +15,7 @@ NAMES = frozenset(
         "engine",
         "engine_stall",
         "environment",
+        "flower_url",
         "gpu_memory_utilization",
         "heartbeat",
         "heartbeat_file",

@@ -77,6 +77,7 @@ class UploadLimits:
 class UploadInfo:
     """``pages``: of the whole document; ``numbers``: those to be read.
 
+    ``note``: pages that were asked for and are not there.
     ``width`` and ``height``: pixels of the first picture as stored; None for a PDF, which has none yet.
     """
 
@@ -85,6 +86,7 @@ class UploadInfo:
     numbers: tuple[int, ...]
     width: int | None = None
     height: int | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,21 +137,22 @@ def _check_picture_bytes(data: bytes | mmap, limits: UploadLimits) -> None:
         )
 
 
-def _numbers(pages: int, asked: Asked, limits: UploadLimits) -> tuple[int, ...]:
+def _chosen(pages: int, asked: Asked, limits: UploadLimits) -> page_range.Chosen:
     """The pages to read; the limit counts these, not the document's."""
-    numbers = page_range.parse(asked.pages, pages) if asked.pages else range(1, pages + 1)
-    if len(numbers) > limits.max_pages:
+    chosen = page_range.choose(asked.pages or "1-", pages)
+    if len(chosen.numbers) > limits.max_pages:
         raise TooManyPages(
-            f"{len(numbers)} pages; at most {limits.max_pages} (MAX_PAGES) are accepted: ask for some of them with the"
-            " field pages"
+            f"{len(chosen.numbers)} pages; at most {limits.max_pages} (MAX_PAGES) are accepted: ask for some of them"
+            " with the field pages"
         )
-    return tuple(numbers)
+    return chosen
 
 
 def _inspect_pdf(data: bytes | mmap, asked: Asked, limits: UploadLimits) -> UploadInfo:
     with open_pdf(data, asked.password) as pdf:
         pages = len(pdf)
-    return UploadInfo(PDF, pages, _numbers(pages, asked, limits))
+    chosen = _chosen(pages, asked, limits)
+    return UploadInfo(PDF, pages, chosen.numbers, note=chosen.note)
 
 
 @contextmanager
@@ -244,7 +247,9 @@ def _inspect_image(data: bytes | mmap, kind: str, asked: Asked, limits: UploadLi
                 image.load()
     if pages == 1:
         _check_picture_bytes(data, limits)
-    return UploadInfo(kind, pages, _numbers(pages, asked, limits), *(first or ()))
+    chosen = _chosen(pages, asked, limits)
+    width, height = first or (None, None)
+    return UploadInfo(kind, pages, chosen.numbers, width, height, chosen.note)
 
 
 def inspect_blob(path: str, asked: Asked, limits: UploadLimits) -> UploadInfo:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from shared.commandline import no_arguments
 from tools.setting_names import sections
 
 HEAD = "# Every setting and its default. Copy this file to .env and keep what you change; unknown names are refused.\n"
@@ -37,4 +38,5 @@ def _plain(value: Any) -> str:
 
 
 if __name__ == "__main__":
+    no_arguments("tools.env_example", __doc__)
     sys.stdout.write(render())

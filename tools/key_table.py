@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from shared.commandline import no_arguments
 from shared.store.keyspace import KEYS, Key
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "architecture.md"
@@ -30,4 +31,5 @@ def page(text: str) -> str:
 
 
 if __name__ == "__main__":
+    no_arguments("tools.key_table", __doc__)
     PAGE.write_text(page(PAGE.read_text()))

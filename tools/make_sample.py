@@ -11,6 +11,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFilter
 
+from shared.commandline import no_arguments
+
 WIDTH, HEIGHT, MARGIN = 595, 842, 64  # A4 in points
 LEADING = 15.5
 
@@ -172,4 +174,5 @@ def assembled(objects: list[bytes]) -> bytes:
 
 
 if __name__ == "__main__":
+    no_arguments("tools.make_sample", __doc__)
     (Path(__file__).parents[1] / "docs" / "sample.pdf").write_bytes(pdf())

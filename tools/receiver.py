@@ -6,7 +6,9 @@ import base64
 import hashlib
 import hmac
 import json
+import shutil
 import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -45,6 +47,7 @@ def verifies(call: ReceivedCall, secret: str, tolerance: float = 300) -> bool:
 
 Answer = tuple[int, dict[str, str]]
 OK: Answer = (204, {})
+OPENSSL = shutil.which("openssl")
 
 
 class Receiver:
@@ -60,7 +63,7 @@ class Receiver:
         self._lock = threading.Lock()
         receiver = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class ReceiverHandler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:  # the library's name
                 receiver._take(self)
 
@@ -70,7 +73,7 @@ class Receiver:
             def log_message(self, *_: Any) -> None:
                 """Nothing on the console."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), ReceiverHandler)
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self.port}"
@@ -103,3 +106,18 @@ class Receiver:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+def certificate(folder: Path, name: str) -> dict[str, Path]:
+    """A certificate that vouches for itself, for one name, by the openssl command."""
+    assert OPENSSL is not None
+    made = {"certfile": folder / f"{name}.pem", "keyfile": folder / f"{name}.key"}
+    subprocess.run(
+        [
+            OPENSSL, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+            "-subj", f"/CN={name}", "-addext", f"subjectAltName=IP:{name}", "-keyout", made["keyfile"],
+            "-out", made["certfile"],
+        ],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return made

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic.fields import FieldInfo
 
 from gateway.settings import GatewaySettings
+from shared.commandline import no_arguments
 from shared.settings import DeliverySettings, JobSettings, SharedSettings, StoreSettings
 from worker.engines.cpu.settings import CpuSettings
 from worker.engines.instant import InstantSettings
@@ -51,4 +52,5 @@ def module() -> str:
 
 
 if __name__ == "__main__":
+    no_arguments("tools.setting_names", __doc__)
     PATH.write_text(module())

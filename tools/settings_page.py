@@ -8,6 +8,7 @@ from typing import Any, get_args
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from shared.commandline import no_arguments
 from tools.setting_names import sections
 
 PATH = Path(__file__).parents[1] / "docs" / "settings.md"
@@ -49,4 +50,5 @@ def page() -> str:
 
 
 if __name__ == "__main__":
+    no_arguments("tools.settings_page", __doc__)
     PATH.write_text(page())

@@ -7,9 +7,9 @@ job's id stands for the last job that an output named.
 
 from __future__ import annotations
 
+import argparse
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,4 +64,8 @@ def main(url: str = URL) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(
+        "python -m tools.transcript", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("url", nargs="?", default=URL)
+    main(parser.parse_args().url)

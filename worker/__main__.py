@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from shared.commandline import no_arguments
 from shared.payloads.base import BadPayloadStore
 from shared.payloads.opening import check_payloads
 from worker.broker.command import run
@@ -32,6 +33,7 @@ def create(settings: WorkerSettings) -> Celery:
 
 
 def main() -> None:
+    no_arguments("worker", __doc__)
     run("ocr", "ocr", read_settings, jobs_in_flight, create)
 
 

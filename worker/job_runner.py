@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import aclosing, closing, nullcontext
+from contextlib import aclosing, closing, nullcontext, suppress
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import Final
 
 from PIL.Image import Image
 
@@ -28,6 +29,8 @@ from worker.settings import WorkerSettings
 Figures = Sequence[tuple[str, bytes]]
 
 logger = logging.getLogger(__name__)
+
+ORDER_SECONDS: Final = 2.0  # how long a rendered page waits for its place behind one that is still being rendered
 
 
 class ClaimLost(Exception):
@@ -54,9 +57,10 @@ class WorkerContext:
 
 
 class PageOrder:
-    """Lets the pages of one job queue for the engine in the order in which they were added, however long each renders.
+    """Lets the pages of one job queue for the engine in the order in which they were added.
 
-    For one event loop. A page that ends without having queued (it failed, or was given up) lets the next one go too.
+    A page that takes long to render is overtaken, so that the engine is never kept idle for it. A page that ends
+    without having queued (it failed, or was given up) lets the next one go too. For one event loop.
     """
 
     def __init__(self) -> None:
@@ -76,9 +80,11 @@ class PageTurn:
     gone: asyncio.Event
 
     async def wait(self) -> None:
-        """Until every page before this one has queued."""
+        """Until every page before this one has queued, at most ``ORDER_SECONDS``."""
         if self.before is not None:
-            await self.before.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ORDER_SECONDS):
+                    await self.before.wait()
 
     def pass_on(self) -> None:
         """Let the next page go; who queues in the same step of the event loop is before it."""
@@ -113,7 +119,7 @@ class JobRunner:
 
     async def _read_pages(self, upload: Upload) -> None:
         async with asyncio.TaskGroup() as pages:
-            for number in self._numbers():
+            for number in self._pages_in_order():
                 try:
                     await self._take_render_slot()
                 except FairQueueClosed:
@@ -122,7 +128,7 @@ class JobRunner:
                 turn = (PageOrder() if number in self._claim.starts else self._order).add()
                 pages.create_task(self._page(upload, number, turn), name=f"{self._job.id}/{number}")
 
-    def _numbers(self) -> list[int]:
+    def _pages_in_order(self) -> list[int]:
         """The pages to read; those that were part of a worker's death come first, for they are read one at a time."""
         numbers = [n for n in parse(self._job.input.page_range, self._job.input.pages) if n not in self._claim.ended]
         return sorted(numbers, key=lambda n: n not in self._claim.starts)

@@ -8,7 +8,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from shared.contract.worker_status import WorkerStatus
@@ -80,7 +80,7 @@ class WorkerService:
         quick = connect(url, patient=False, connections=LOOP_CONNECTIONS)
         service = cls(settings, connect(url, patient=True), quick, engine, on_dead)
         service._loops.start("events", service.context.event_buffer.step)
-        service._loops.start("leases", service._beat, settings.heartbeat)
+        service._loops.start("leases", service._renew_leases, settings.heartbeat)
         service._loops.start("report", service._report, REPORT_SECONDS)
         service._loops.start("reaper", service._reap, REAP_SECONDS)
         service._loops.start("payloads", service.sweeper.step, SWEEP_SECONDS)
@@ -136,13 +136,17 @@ class WorkerService:
 
     # -- what goes on all the time
 
-    async def _beat(self) -> None:
+    async def _renew_leases(self) -> None:
         """Renew the leases; stop reading what is no longer ours. Also: is the engine alive?"""
         try:
             await self.engine.check()
         except EngineDead as error:
             self._engine_died(error)
-        for job_id in await self._loop_claims.renew([claim for claim, _ in self._held.values()]):
+        self._stop_cancelled_jobs(await self._loop_claims.renew([claim for claim, _ in self._held.values()]))
+
+    def _stop_cancelled_jobs(self, lost: Iterable[str]) -> None:
+        """Free the engine of jobs that were cancelled, deleted or taken over: their lease was not renewed."""
+        for job_id in lost:
             if job_id in self._held:
                 self._held[job_id][1].cancel()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-QUIET_SECONDS = 5.0  # where the line cannot change (a log file), it is written this often
+QUIET_SECONDS = 3.0  # where the line cannot change (a log file), it is written this often
 
 
 class Console:

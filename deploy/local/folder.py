@@ -11,6 +11,7 @@ from pathlib import Path
 from deploy.local.failure import Failure
 
 ROOT = Path(__file__).parents[2]
+STORE_URL = "store-url"
 
 
 class Folder:
@@ -34,6 +35,23 @@ class Folder:
             os.close(folder.lock)
             raise Failure(f"another run has data/{port}; choose another port: make run PORT={port + 1}") from None
         return folder
+
+    @staticmethod
+    def store_url_of(port: int) -> str | None:
+        """URL of the store of the run on this port; None where there is none."""
+        folder = ROOT / "data" / str(port)
+        try:
+            with (folder / "lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file = folder / STORE_URL
+            return file.read_text().strip() if file.exists() else None
+        except FileNotFoundError:
+            pass
+        return None
+
+    def write_store_url(self, url: str) -> None:
+        (self.path / STORE_URL).write_text(url + "\n")
 
     @classmethod
     def for_once(cls) -> Folder:

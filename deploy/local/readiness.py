@@ -6,10 +6,8 @@ import time
 from collections.abc import Callable
 
 import httpx
-import redis
 
 from deploy.local.console import Console
-from deploy.local.ports import LOOPBACK
 from deploy.local.programs import Plan
 from deploy.local.watch import ProcessWatch
 
@@ -24,18 +22,11 @@ class Parts:
         self._plan, self._http = plan, http
 
     def checks(self) -> dict[str, Check]:
-        checks: dict[str, Check] = {"valkey": self.valkey, "gateway": self.gateway, "engine": self.engine}
+        checks: dict[str, Check] = {"gateway": self.gateway, "engine": self.engine}
         return checks | ({"flower": self.flower} if self._plan.flower_port else {})
 
-    def valkey(self) -> str | None:
-        try:
-            with redis.Redis(LOOPBACK, self._plan.valkey_port, socket_timeout=2) as client:
-                client.ping()
-        except (redis.ConnectionError, redis.TimeoutError):
-            return None
-        return f"on port {self._plan.valkey_port}"
-
     def gateway(self) -> str | None:
+        """The gateway and the store: it is ready once it reaches that."""
         return self._plan.url if self._answer(f"{self._plan.url}/readyz") else None
 
     def engine(self) -> str | None:
@@ -56,26 +47,23 @@ class Parts:
         return response if response.is_success else None
 
 
-def wait_ready(plan: Plan, watch: ProcessWatch, console: Console) -> None:
-    """Return when all parts are ready. Raises ``Failure`` when one cannot become so."""
+def wait_ready(plan: Plan, watch: ProcessWatch, console: Console, opened: Callable[[], None]) -> None:
+    """Return when all parts are ready; ``opened`` is called once the gateway is. Raises ``Failure`` if one fails."""
     started_at = time.monotonic()
     with httpx.Client(timeout=3, trust_env=False) as http:
         checks = Parts(plan, http).checks()
         while checks:
             watch.poll()
-            for name in [name for name in checks if _ready(name, checks[name], console, started_at)]:
-                del checks[name]
+            for name in ["gateway"] if "gateway" in checks else list(checks):
+                if (what := checks[name]()) is not None:
+                    del checks[name]
+                    if name == "gateway":
+                        opened()
+                    console.say(f"{name:8} ready after {time.monotonic() - started_at:.1f} s  ({what})")
             if checks:
                 console.waiting(_still(next(iter(checks)), started_at))
                 time.sleep(POLL_SECONDS)
     watch.settled = True
-
-
-def _ready(name: str, check: Check, console: Console, started_at: float) -> bool:
-    what = check()
-    if what is not None:
-        console.say(f"{name:8} ready after {time.monotonic() - started_at:.1f} s  ({what})")
-    return what is not None
 
 
 def _still(name: str, started_at: float) -> str:

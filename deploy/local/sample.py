@@ -8,9 +8,10 @@ from deploy.local.console import Console
 from deploy.local.failure import Failure
 from deploy.local.programs import Plan
 from deploy.local.watch import ProcessWatch
-from ocr_client import Client, ClientError, Job
+from ocr_client import Client, ClientError, Job, Problem
 
 PATIENCE_SECONDS = 60.0
+NEEDS_KEY = "not processed: the service needs an API key, and the setting API_KEYS has none"
 
 
 def read(plan: Plan, path: Path, watch: ProcessWatch, console: Console) -> tuple[Job, str]:
@@ -20,7 +21,7 @@ def read(plan: Plan, path: Path, watch: ProcessWatch, console: Console) -> tuple
             job = _wait(client, client.submit(path), watch, console)
             return job, client.result(job).decode()
         except ClientError as error:
-            why = str(error)
+            why = NEEDS_KEY if isinstance(error, Problem) and error.code == "unauthorized" else str(error)
     raise Failure(why if why.startswith(path.name) else f"{path.name}: {why}")
 
 
@@ -30,8 +31,7 @@ def _wait(client: Client, job: Job, watch: ProcessWatch, console: Console) -> Jo
         watch.poll()
         done = job.progress.pages_done + job.progress.pages_failed
         line = f"{job.filename}: {done} of {job.progress.pages_total} pages"
-        if done != reported:
-            console.say(line)
+        (console.say if done != reported else console.waiting)(line)
         reported = done
         job = client.job(job, wait=1)
     watch.poll()

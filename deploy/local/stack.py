@@ -23,6 +23,7 @@ ORPHAN_SECONDS = 5.0
 class LocalStack:
     def __init__(self, plan: Plan, folder: Folder) -> None:
         self.plan, self.folder = plan, folder
+        folder.write_store_url(plan.store_url)
         self._errors = folder.log("supervisord-errors")
         adopt_orphans()
         folder.journal.unlink(missing_ok=True)
@@ -49,6 +50,12 @@ class LocalStack:
         if (code := self._supervisord.poll()) is not None:
             output = self._errors.read_text(errors="replace").strip().splitlines()[-1:] or [f"exit status {code}"]
             raise Failure(f"supervisord has ended: {output[0]}")
+
+    def kill(self) -> None:
+        """Stop everything at once: nothing that runs is to be kept."""
+        self._supervisord.kill()
+        self._supervisord.wait()
+        _kill_children()
 
     def stop(self, signals: Signals) -> None:
         """Stop everything in order; at once after another signal, or when the time is up."""

@@ -63,7 +63,9 @@ FIELDS: Final[Mapping[str, Field]] = {
     "type": TYPE,
     "prompt": PROMPT,
     "mode": Field(_text("resolution, where the engine has modes", enum=[*ModeName])),
-    "pages": Field(_text("such as 1-3,7; default: all", example="1", maxLength=page_range.MAX_LENGTH)),
+    "pages": Field(
+        _text("such as 1-3,7 or 3- or -1 (the last); default: all", example="1", maxLength=page_range.MAX_LENGTH)
+    ),
     "priority": Field({"type": "string", "enum": [*Priority], "default": Priority.NORMAL}),
     "text_layer": Field(
         _text(
@@ -86,7 +88,7 @@ FIELDS: Final[Mapping[str, Field]] = {
     "clean": _flag("true", "`false`: leave the spaces that the model writes after hyphens"),
     "furniture": _flag("true", "`false`: leave running heads, running feet and page numbers out of the text"),
     "page_marks": _flag("false", "`true`: a comment `<!-- page 3 -->` before each page of the Markdown"),
-    "join_pages": _flag("false", "`true`: join paragraphs of the Markdown that go on over a page break"),
+    "join_pages": _flag("false", "`true`: join paragraphs and tables of the Markdown that go on over a page break"),
     "webhook_url": Field(_text("https, of a public receiver", format="uri", maxLength=MAX_URL_CHARS)),
     "webhook_events": Field(
         _text(f"some of {', '.join(WEBHOOK_EVENTS)}; default: all but job.started", example="job.succeeded,job.failed")

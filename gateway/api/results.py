@@ -70,7 +70,7 @@ class LayoutQuery:
         self,
         furniture: Annotated[bool | None, Query(description="keep running heads and page numbers")] = None,
         page_marks: Annotated[bool | None, Query(description="a comment before each page of the Markdown")] = None,
-        join_pages: Annotated[bool | None, Query(description="join paragraphs over page breaks")] = None,
+        join_pages: Annotated[bool | None, Query(description="join paragraphs and tables over page breaks")] = None,
     ) -> None:
         self._given = {"furniture": furniture, "page_marks": page_marks, "join_pages": join_pages}
 

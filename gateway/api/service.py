@@ -102,7 +102,8 @@ async def service_state(_: AdminDep, store: StoreDep, webhooks: WebhookStoreDep,
         store=StoreRoom(memory_share=share or None, memory_limit=settings.max_redis_memory, payload_free=free),
         failures=_failures(ended),
         webhooks=await _webhooks(webhooks, ended),
-        links={"Metrics": "/metrics", "API": "/docs"},
+        links={"Metrics": "/metrics", "API": "/docs"}
+        | ({"Flower": settings.flower_url} if settings.flower_url else {}),
     )
 
 

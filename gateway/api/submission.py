@@ -58,6 +58,7 @@ class ReceivedUpload:
             sha256=self.sha256,
             pages=self.info.pages,
             page_range=page_range.compact(self.numbers),
+            note=self.info.note,
         )
 
 

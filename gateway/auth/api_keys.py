@@ -126,7 +126,7 @@ class ApiKeys:
                 raise NotFound("There is no such key")
             await self._redis.hsetnx(keyspace.API_KEY(key_id), "revoked", time.time())
 
-    async def find(self, text: str) -> ApiKey | None:
+    async def verify(self, text: str) -> ApiKey | None:
         """The record of this key; None where there is none, or it was revoked."""
         prefix, _, rest = text.partition("_")
         key_id = rest.partition("_")[0]

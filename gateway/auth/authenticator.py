@@ -57,7 +57,7 @@ class Authenticator:
             return await self._limit(request, ApiKey(owner, owner, owner, 0.0, scopes=frozenset({Scope.READ})))
         if not await self.requires_key():
             return Caller(scopes=frozenset(Scope) if is_loopback(self._settings.host) else DEFAULT_SCOPES)
-        key = await self.keys.find(text) if text is not None else None
+        key = await self.keys.verify(text) if text is not None else None
         if key is None:
             raise Unauthorized()
         return await self._limit(request, key)

@@ -7,7 +7,7 @@ import hmac
 import secrets
 import time
 
-from shared.store import keyspace
+from shared.store import former_names, keyspace
 from shared.store.connect import Client, store_errors
 
 
@@ -36,7 +36,13 @@ class Tokens:
 
     async def _key(self) -> bytes:
         if self._secret is None:
-            with store_errors():
-                await self._redis.set(keyspace.URL_TOKEN_SECRET(), secrets.token_hex(32), nx=True)
-                self._secret = await self._redis.get(keyspace.URL_TOKEN_SECRET())
-        return self._secret or b""
+            # A gateway of the release before must sign with the same one.
+            former = await self._stored(former_names.URL_TOKEN_SECRET, secrets.token_hex(32).encode())
+            self._secret = await self._stored(keyspace.URL_TOKEN_SECRET(), former)
+        return self._secret
+
+    async def _stored(self, key: str, value: bytes) -> bytes:
+        """The key's value, which is ``value`` if it had none."""
+        with store_errors():
+            found: bytes | None = await self._redis.set(key, value, nx=True, get=True)
+        return value if found is None else found

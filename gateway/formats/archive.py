@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from io import BytesIO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
-from gateway.formats.csv_tables import csv_tables
+from gateway.formats.archive_tables import csv_tables
 from gateway.formats.layout import Layout
 from gateway.formats.markdown import markdown
 from shared.contract.document import Document

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from gateway.formats.pipe_tables import continued_rows
 from shared.contract.document import Block, Page
 
 FURNITURE = frozenset({"header", "footer", "page_number"})
@@ -25,7 +26,8 @@ _HYPHENATED = re.compile(r"(?<=[^\W\d_])-$")
 class Layout:
     """``furniture``: keep running heads and page numbers. ``page_marks``: a comment before each page.
 
-    ``join_pages``: paragraphs that go on over a page break become one. The last two are the Markdown's alone.
+    ``join_pages``: paragraphs and tables that go on over a page break become one. The last two are the Markdown's
+    alone.
     """
 
     furniture: bool = True
@@ -69,12 +71,15 @@ def _last(paragraphs: list[str], wanted: list[str]) -> int | None:
 
 
 def joint(before: str, after: str, mark: str = "") -> str | None:
-    """``before`` and ``after`` as one text, if a paragraph goes on from one into the other; ``mark`` is put between.
+    """``before`` and ``after`` as one text, if a paragraph or table goes on from one into the other.
 
-    A paragraph goes on if it ends in a word or a comma and the next begins with a small letter; a hyphen at its end
-    was put there by the printer.
+    ``mark`` is put between, in a table into the first cell of the row that begins the page. A paragraph goes on if it
+    ends in a word or a comma and the next begins with a small letter; a hyphen at its end was put there by the printer.
     """
     last, first = before.rpartition("\n\n")[2], after.partition("\n\n")[0]
+    if (body := continued_rows(last, first)) is not None:
+        rows = body.replace("|", f"| {mark}", 1) if mark else body
+        return f"{before}\n{rows}{after[len(first) :]}"
     if not last or not first or not first[0].islower() or _MARKUP.match(last) or _MARKUP.match(first):
         return None
     if _HYPHENATED.search(last):

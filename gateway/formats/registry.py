@@ -1,7 +1,7 @@
 """Every format a result is handed out in. A new one is a module beside this and one line in ``FORMATS``.
 
-The result endpoints, the OpenAPI document and the choice by ``Accept`` read this list; tests hold the client's choices
-and the table in docs/api.md against it.
+The result endpoints, the OpenAPI document and the choice by ``Accept`` read this list; tests hold the client's choices,
+the web page's downloads and the table in docs/api.md against it.
 """
 
 from __future__ import annotations

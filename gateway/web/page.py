@@ -12,6 +12,7 @@ from starlette.types import Scope
 
 from gateway import csp
 
+SERVICE_NAME: Final = "OCR service"
 FILES: Final = Path(__file__).with_name("static")
 HEADERS: Final = {
     csp.HEADER: csp.WEB_PAGE,
@@ -38,7 +39,7 @@ async def page(request: Request) -> Response:
     """The page for a browser; a few words about the service for everything else."""
     if "text/html" in request.headers.get("accept", ""):
         return FileResponse(FILES / "index.html", headers={**HEADERS, "Vary": "Accept"})
-    about = {"name": "OCR service", "version": request.app.version, "docs": "/docs", "health": "/health"}
+    about = {"name": SERVICE_NAME, "version": request.app.version, "docs": "/docs", "health": "/health"}
     return JSONResponse(about, headers={"Vary": "Accept"})
 
 

@@ -29,7 +29,10 @@ class PageSummary(Frozen):
 
 
 class Input(Frozen):
-    """What was uploaded. ``pages``: pages of the whole document; ``page_range``: those to be read, ``1-3,7``."""
+    """What was uploaded. ``pages``: pages of the whole document; ``page_range``: those to be read, ``1-3,7``.
+
+    ``note``: which pages were asked for and are not there; null where all are.
+    """
 
     filename: str
     media_type: str
@@ -37,6 +40,7 @@ class Input(Frozen):
     sha256: str
     pages: int
     page_range: str
+    note: str | None = None
 
 
 class JobProgress(Frozen):
@@ -135,6 +139,7 @@ def record_fields(new: NewJob) -> dict[str, str | int]:
         "sha256": new.input.sha256,
         "document_pages": new.input.pages,
         "page_range": new.input.page_range,
+        "page_note": new.input.note or "",
         "options": new.options.model_dump_json(),
         "metadata": json.dumps(dict(new.metadata), ensure_ascii=False),
         "webhook_url": new.webhook.url if new.webhook else "",
@@ -184,6 +189,7 @@ def _input(record: JobRecord) -> Input:
         sha256=record.sha256,
         pages=record.document_pages,
         page_range=record.page_range,
+        note=record.page_note,
     )
 
 

@@ -40,6 +40,7 @@ class JobRecord(Frozen):
     sha256: str = Field(description="of the upload, in hexadecimal")
     document_pages: Natural = Field(description="pages of the whole document")
     page_range: str = Field(description="those to be read: `1-3,7`")
+    page_note: Text = Field(None, description="which pages were asked for and are not there")
     options: Json[Options] = Field(description="how to read them, as JSON")
     metadata: Json[dict[str, JsonValue]] = Field(description="the caller's own, as JSON")
     webhook_url: Text = Field(None, description="where its webhooks go")

@@ -117,7 +117,7 @@ WEBHOOK_SECRET = Key("secret:{OWNER}", "what signs the owner's webhooks (hash)",
 # -- callers
 API_KEYS = Key("keys", "ids of the API keys", gateway=BOTH)
 API_KEY = Key("key:{ID}", "an API key: its digest, owner and limits (hash)", gateway=BOTH)
-URL_TOKEN_SECRET = Key("door:secret", "what signs the tokens of URLs", gateway=BOTH)
+URL_TOKEN_SECRET = Key("key:/url-tokens", "what signs the tokens of URLs", gateway=BOTH)
 RATE_LIMIT = Key("rl:{OWNER}", "when the caller will have paid for its requests (GCRA)", "it says nothing any more",
                  gateway=BOTH)  # fmt: skip
 RATE_LIMIT_OPERATIONS = Key("rl:/operations:{OWNER}", "the caller's latest requests", "a minute", gateway=BOTH)

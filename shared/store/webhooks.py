@@ -153,7 +153,7 @@ class WebhookStore:
 
     async def end(self, due: Due, ended: Ended) -> str:
         """Write the delivery down and set the next try, if there is one: the webhook's state, empty when fenced off."""
-        wait = self.next_wait(due.tries, ended.retry_after) if ended.outcome is Outcome.FAILED else None
+        wait = self.retry_delay(due.tries, ended.retry_after) if ended.outcome is Outcome.FAILED else None
         limits = self.settings
         reply = await self.scripts.run(
             "webhook_end", due.lease.webhook_id, due.lease.token, ended.outcome.value, ended.status_code or "",
@@ -162,7 +162,7 @@ class WebhookStore:
         )  # fmt: skip
         return str(reply.decode())
 
-    def next_wait(self, tries: int, retry_after: float | None) -> float | None:
+    def retry_delay(self, tries: int, retry_after: float | None) -> float | None:
         """Seconds from the failure of try ``tries`` to the next; None when that was the last."""
         if tries >= len(self.settings.webhook_schedule):
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -32,6 +32,24 @@ def receiver() -> Iterator[Receiver]:
     made.close()
 
 
+PUBLIC_PATHS = (
+    "/health", "/models", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/problems/not-found",
+)  # fmt: skip
+STRANGE_PATHS = (
+    "/", "/.env", "/..%2f..%2fetc/passwd", "/static/../app.py", "/api/v1/jobs/../../../etc/passwd", "/%00",
+    f"{JOBS}/{'x' * 4000}", f"{JOBS}/*", f"{JOBS}/{{}}", f"{JOBS}/%0d%0aX-Evil:1", f"{JOBS}?limit=-1",
+)  # fmt: skip
+
+
+def submit_what_is_refused(call: Callable[..., httpx.Response]) -> None:
+    for data in (b"", b"\x00" * 100, b"%PDF-1.7\n", png(1)[:40], b"<svg onload=alert(1)>"):
+        call("POST", JOBS, files={"file": (NAME, data)})
+    call("POST", JOBS, content=b"not a form", headers={"Content-Type": "multipart/form-data; boundary=x"})
+    call("POST", JOBS, content=b"{", headers={"Content-Type": "application/json"})
+    call("POST", JOBS, files={"file": ("a.png", png(1))}, data={"webhook_url": "http://169.254.169.254/"})
+    call("POST", JOBS, files={"file": ("a.png", png(1))}, data={"metadata": "[" * 10_000})
+
+
 @pytest.fixture(scope="module")
 def run(target: AttackTarget, receiver: Receiver) -> dict[str, Any]:
     """Every kind of call there is, once: their answers, and the token that was made."""
@@ -57,34 +75,11 @@ def run(target: AttackTarget, receiver: Receiver) -> dict[str, Any]:
                 call("GET", f"{JOBS}/{one}/result", params={"format": kind})
         wait_until(lambda: receiver.calls)
         call("POST", f"{JOBS}/{job['id']}/deliveries/1/redeliver")
-        for path in (
-            "/health",
-            "/models",
-            "/livez",
-            "/readyz",
-            "/metrics",
-            "/docs",
-            "/openapi.json",
-            "/problems/not-found",
-        ):
+        for path in PUBLIC_PATHS:
             call("GET", path, stranger)
-        for path in (
-            "/",
-            "/.env",
-            "/..%2f..%2fetc/passwd",
-            "/static/../app.py",
-            "/api/v1/jobs/../../../etc/passwd",
-            "/%00",
-        ):
+        for path in STRANGE_PATHS:
             call("GET", path)
-        for path in (f"{JOBS}/{'x' * 4000}", f"{JOBS}/*", f"{JOBS}/{{}}", f"{JOBS}/%0d%0aX-Evil:1", f"{JOBS}?limit=-1"):
-            call("GET", path)
-        for data in (b"", b"\x00" * 100, b"%PDF-1.7\n", png(1)[:40], b"<svg onload=alert(1)>"):
-            call("POST", JOBS, files={"file": (NAME, data)})
-        call("POST", JOBS, content=b"not a form", headers={"Content-Type": "multipart/form-data; boundary=x"})
-        call("POST", JOBS, content=b"{", headers={"Content-Type": "application/json"})
-        call("POST", JOBS, files={"file": ("a.png", png(1))}, data={"webhook_url": "http://169.254.169.254/"})
-        call("POST", JOBS, files={"file": ("a.png", png(1))}, data={"metadata": "[" * 10_000})
+        submit_what_is_refused(call)
         call("POST", "/api/v1/ocr", files={"file": ("a.png", png(4))}, data={"stream": "false"})
         call("POST", "/api/v1/ocr", files={"file": ("a.png", png(5))}, data={"stream": "true"})
         call("POST", "/api/v1/batches", files=[("file", ("a.png", png(6))), ("file", ("b.png", b"junk"))])

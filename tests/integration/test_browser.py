@@ -73,7 +73,7 @@ class Site:
 def site() -> Iterator[Site]:
     made = Site()
 
-    class Handler(BaseHTTPRequestHandler):
+    class SiteHandler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             made.asked.append(self.path)
             self._answer(made.page if self.path == "/" else "")
@@ -91,7 +91,7 @@ def site() -> Iterator[Site]:
         def log_message(self, *_: object) -> None:
             """Nothing on the tests' output."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), SiteHandler)
     made.port = server.server_port
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

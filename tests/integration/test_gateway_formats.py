@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
+
 import httpx
 import pytest
 
+from gateway import web
 from gateway.app import create_app
 from gateway.formats.registry import FORMATS, Disposition, Need, ResultFormat, Source
 from ocr_client.choices import FORMATS as CLIENT_FORMATS
@@ -13,6 +18,8 @@ from shared.contract.options import ModeName, Priority, ReadType
 from tests.conftest import make_settings
 from tests.integration.conftest import Script
 from tests.integration.test_gateway_jobs import JOBS, job_of
+
+WEB_PAGE = Path(web.__file__).parent / "static"
 
 
 def count(source: Source) -> str:
@@ -89,3 +96,8 @@ def test_limits_in_the_document_are_those_of_the_settings() -> None:
     assert fields["prompt"]["maxLength"] == 77
     assert fields["metadata"]["maxLength"] == 99
     assert fields["deadline"]["maximum"] == 11
+
+
+def test_the_web_pages_downloads_are_the_formats() -> None:
+    (offered,) = re.findall(r"^const FORMATS = (\[.*\]);$", (WEB_PAGE / "document.js").read_text(), re.MULTILINE)
+    assert [name for name, _ in json.loads(offered)] == list(FORMATS)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +22,7 @@ from tests.conftest import make_settings
 from tests.settings import settings_of
 from tools.needs import needs
 from tools.processes import WebhookSenderProcess, Worker
-from tools.receiver import OK, Receiver, verifies
+from tools.receiver import OK, OPENSSL, Receiver, certificate, verifies
 from tools.uploads import png, submit
 from tools.valkey import Valkey, free_port, wait_until
 from worker.claims import Claims
@@ -32,7 +30,6 @@ from worker.webhooks.payload import LARGEST, build_body
 
 QUICK = {"webhook_schedule": "0,0.05,0.05,0.05,0.05,0.05,0.05", "webhook_breaker_seconds": "0.05"}
 SECRET = new_secret()
-OPENSSL = shutil.which("openssl")
 
 
 @pytest.fixture
@@ -360,21 +357,6 @@ async def test_the_largest_job_makes_a_body_under_20_kb(claims: Claims, store: S
     body = build_body("job.cancelled", 0.0, await store.job(job_id), settings_of(store))
     assert len(body) < LARGEST
     assert json.loads(body)["data"]["webhook"]["url"] == webhook.url
-
-
-def certificate(folder: Path, name: str) -> dict[str, Path]:
-    """A certificate that vouches for itself, for one name, by the openssl command."""
-    assert OPENSSL is not None
-    made = {"certfile": folder / f"{name}.pem", "keyfile": folder / f"{name}.key"}
-    subprocess.run(
-        [
-            OPENSSL, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-            "-subj", f"/CN={name}", "-addext", f"subjectAltName=IP:{name}", "-keyout", made["keyfile"],
-            "-out", made["certfile"],
-        ],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return made
 
 
 @needs(OPENSSL, "openssl")

@@ -147,10 +147,10 @@ async def test_a_failure_is_tried_again_by_the_schedule_and_then_exhausted(
 
 def test_retry_after_is_honoured_when_it_is_longer(valkey: Valkey) -> None:
     hooks = make_hooks(valkey)
-    assert hooks.next_wait(1, 120.0) == 120.0
-    assert hooks.next_wait(2, 120.0) >= 300.0  # type: ignore[operator]
-    assert hooks.next_wait(1, 1e9) == 24 * 3600
-    assert hooks.next_wait(7, 120.0) is None
+    assert hooks.retry_delay(1, 120.0) == 120.0
+    assert hooks.retry_delay(2, 120.0) >= 300.0  # type: ignore[operator]
+    assert hooks.retry_delay(1, 1e9) == 24 * 3600
+    assert hooks.retry_delay(7, 120.0) is None
 
 
 @pytest.mark.parametrize("outcome", [Outcome.DELIVERED, Outcome.GONE])

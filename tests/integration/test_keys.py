@@ -93,7 +93,7 @@ async def test_the_store_holds_no_key(store: Store, valkey: Valkey) -> None:
         assert secret.encode() not in valkey.client.dump(name)  # type: ignore[operator]
 
 
-async def test_keys_given_by_settings_come_in_and_close_the_door(valkey: Valkey, inspector: Kept) -> None:
+async def test_keys_given_by_settings_come_in_and_everyone_else_stays_out(valkey: Valkey, inspector: Kept) -> None:
     life = client_of(make_settings(valkey.url, api_keys=f"carol={GIVEN}"))
     life.app.state.services.inspector = inspector
     async with life as api:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -14,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -143,6 +145,13 @@ def test_a_file_that_is_not_there_is_told_before_anything_is_started(launch: Sta
     assert run.err == "no/such.pdf: No such file or directory\n"
 
 
+def test_a_file_of_another_type_is_refused_before_anything_is_started(launch: Start) -> None:
+    run = launch("--once", "--file", "README.md")
+    assert run.wait() == 1
+    assert run.err.startswith("README.md: unknown file type is not accepted; accepted: jpg, ")
+    assert run.err.count("\n") == 1
+
+
 def test_a_port_in_use_is_one_line(launch: Start, port: int) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", port))
@@ -156,6 +165,13 @@ def test_settings_that_cannot_be_taken_are_one_line(launch: Start) -> None:
     run = launch("--once", workers=0)
     assert run.wait() == 1
     assert run.err.startswith("settings: workers: ")
+    assert run.err.count("\n") == 1
+
+
+def test_settings_that_only_their_code_can_check_are_one_line_too(launch: Start) -> None:
+    run = launch("--once", api_keys="alice=short")
+    assert run.wait() == 1
+    assert run.err.startswith("settings: API_KEYS: every key must have at least 24 characters")
     assert run.err.count("\n") == 1
 
 
@@ -198,12 +214,17 @@ def test_it_serves_restarts_what_dies_and_ends_on_ctrl_c(
     run = launch("--port", str(port))
     run.wait_for("Ctrl-C stops it")
     assert run.out.count("# A page") == 2
+    said = [line for line in run.err.splitlines() if " starting … " not in line]  # on a busy machine
+    assert said[0] == f"Open http://127.0.0.1:{port}"
     assert f"http://127.0.0.1:{port}/docs" in run.err
+    assert f"http://127.0.0.1:{port}/?job=" in run.err
+    links = httpx.get(f"http://127.0.0.1:{port}/api/v1/service").json()["links"]
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", links["Flower"])
 
     (tmp_path / "second").mkdir()
     launches.append(second := Launch(tmp_path / "second", "--port", str(port)))
     assert second.wait() == 1
-    assert second.err.startswith(f"port {port} on 127.0.0.1 is in use")
+    assert second.err.startswith(f"already running here: http://127.0.0.1:{port} ")
 
     run.wait_for_process("worker").kill()
     run.wait_for("worker has ended: terminated by SIGKILL")
@@ -211,8 +232,42 @@ def test_it_serves_restarts_what_dies_and_ends_on_ctrl_c(
 
     os.killpg(run.popen.pid, signal.SIGINT)
     assert run.wait() == 0
-    assert run.last_line == "stopped by SIGINT; bye"
+    assert run.err.endswith("stopping …\nstopped\n")
     assert run.nothing_left()
+
+
+def test_jobs_from_last_time_are_named_and_a_key_is_made_beside_the_run(
+    launches: list[Launch], port: int, tmp_path: Path
+) -> None:
+    for name in ("first", "second", "third"):
+        (tmp_path / name).mkdir()
+    launches.append(run := Launch(tmp_path / "first", "--port", str(port), instant_seconds=600, drain_seconds=0.1))
+    run.wait_for("sample.pdf: 0 of 2 pages")
+    os.killpg(run.popen.pid, signal.SIGINT)
+    assert run.wait() == 130
+    assert run.err.endswith("stopping …\nstopped\nstopped by SIGINT\n")
+
+    launches.append(again := Launch(tmp_path / "second", "--port", str(port)))
+    again.wait_for("Ctrl-C stops it")
+    assert "1 job goes on from last time:\n  sample.pdf: 0 of 2 pages\n" in again.err
+    launches.append(key := Launch(tmp_path / "third", command=_make(tmp_path, "key", "NAME=alice", f"PORT={port}")))
+    assert key.wait() == 0, key.err
+    jobs = f"http://127.0.0.1:{port}/api/v1/jobs"
+    assert httpx.get(jobs).status_code == 401
+    assert httpx.get(jobs, headers={"Authorization": f"Bearer {key.out.strip()}"}).status_code == 200
+    again.popen.send_signal(signal.SIGTERM)
+    assert again.wait() == 0
+
+
+def test_a_key_needs_a_running_service(launches: list[Launch], tmp_path: Path) -> None:
+    launches.append(key := Launch(tmp_path, command=_make(tmp_path, "key", "NAME=alice", f"PORT={free_port()}")))
+    assert key.wait() == 2  # make's own
+    assert "nothing runs on port" in key.err
+
+
+def _make(folder: Path, *arguments: str) -> list[str]:
+    (stamp := folder / "ready").touch()  # nothing is to be installed first
+    return ["make", "--silent", f"PY={sys.executable}", f"RUN_READY={stamp}", *arguments]
 
 
 @pytest.mark.parametrize("moment", ["supervise", "valkey-server", "worker"])
@@ -244,9 +299,7 @@ def test_a_killed_supervisord_takes_everything_with_it_and_is_told(launch: Start
 
 
 def test_term_to_make_alone_ends_everything(tmp_path: Path, launches: list[Launch]) -> None:
-    (stamp := tmp_path / "ready").touch()  # nothing is to be installed first
-    make = ["make", "run", "ONCE=1", f"PY={sys.executable}", f"RUN_READY={stamp}"]
-    launches.append(run := Launch(tmp_path, command=make))
+    launches.append(run := Launch(tmp_path, command=_make(tmp_path, "run", "ONCE=1")))
     run.wait_for_process("valkey-server")
     run.popen.terminate()
     run.wait()

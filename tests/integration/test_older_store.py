@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from gateway.auth.api_keys import ApiKeys
+from gateway.auth.url_tokens import Tokens
 from shared.contract.events import JobDone, PageRestarted, PageText
 from shared.contract.states import TERMINAL_STATUSES, JobStatus, WebhookStatus
 from shared.errors import NotFound
-from shared.store import keyspace
+from shared.store import former_names, keyspace
 from shared.store.jobs import Store
 from shared.store.webhooks import WebhookStore
 from tests.fixtures.older_store import OlderStore, bring_to_life
@@ -53,7 +56,7 @@ async def test_results_events_batches_and_keys_are_there(store: Store, older: Ol
     assert events[-1] == JobDone(status=JobStatus.SUCCEEDED, error=None)
     batch = await store.batches.find(older.batch, "me")
     assert (batch.job_ids, batch.rejected[0].filename) == ((older.id("normal"),), "x.png")
-    key = await ApiKeys(store.redis, settings).find(older.api_key)
+    key = await ApiKeys(store.redis, settings).verify(older.api_key)
     assert key is not None
     assert (key.name, key.rate) == ("alice", 600)
     again = await store.submit(new_job(1, owner="me", idempotency_key="k"), b"x", "print")
@@ -68,6 +71,23 @@ async def test_its_webhooks_are_sent_on(store: Store, older: OlderStore, setting
     due = await webhooks.begin(lease)
     assert due is not None
     assert due.job().id in (older.id("succeeded"), older.id("cancelled"))
+
+
+async def test_tokens_of_urls_are_good_at_gateways_of_both_versions(
+    store: Store, older: OlderStore, valkey: Valkey
+) -> None:
+    job_id, expires = older.id("succeeded"), int(time.time()) + 60
+    valkey.client.set(former_names.URL_TOKEN_SECRET, "of-the-version-before")
+    signature = hmac.new(b"of-the-version-before", f"{job_id}\nme\n{expires}".encode(), "sha256").hexdigest()
+    assert await Tokens(store.redis).owner(f"{expires}.me.{signature}", job_id) == "me"
+    assert await Tokens(store.redis).make(job_id, "me", expires) == f"{expires}.me.{signature}"
+
+
+async def test_a_token_made_here_first_is_good_at_a_gateway_of_the_version_before(store: Store, valkey: Valkey) -> None:
+    token = await Tokens(store.redis).make("job", "me", 2_000_000_000)
+    secret = valkey.client.get(former_names.URL_TOKEN_SECRET)
+    assert isinstance(secret, bytes)
+    assert token.rpartition(".")[2] == hmac.new(secret, b"job\nme\n2000000000", "sha256").hexdigest()
 
 
 async def test_a_worker_of_the_version_before_goes_on_where_its_claim_still_holds(

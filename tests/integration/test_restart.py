@@ -40,6 +40,30 @@ def status(url: str) -> int:
         return 0
 
 
+def all_loading(proxies: list[StoreProxy]) -> list[int]:
+    """From now on a store that loads its data is behind each of these; how often each said so, as it is counted on."""
+    met = [0] * len(proxies)
+    for number, proxy in enumerate(proxies):
+
+        def loading(_request: list[bytes], number: int = number) -> Fate:
+            met[number] += 1
+            return LOADING
+
+        proxy.rule = loading
+    return met
+
+
+async def a_page_is_read(gateway: str, webhook: str) -> None:
+    async with httpx.AsyncClient(timeout=60) as client:
+        answer = await client.post(
+            f"{gateway}/api/v1/jobs",
+            files={"file": ("a.png", png(1))},
+            data={"webhook_url": webhook},
+            headers={"Prefer": "wait=50"},
+        )
+    assert (answer.status_code, answer.json()["status"]) == (200, "succeeded")
+
+
 async def test_everything_starts_before_the_store_and_is_ready_once_it_has_loaded(tmp_path: Path) -> None:
     folder = tmp_path / "valkey"
     folder.mkdir()
@@ -58,29 +82,14 @@ async def test_everything_starts_before_the_store_and_is_ready_once_it_has_loade
         for process in (sender, worker):
             await until(partial(says, process, "Cannot connect to redis"), "a look for the store")
         assert await asyncio.to_thread(status, f"{gateway.url}/readyz") == 503
-        met = [0] * len(proxies)
-        for number, proxy in enumerate(proxies):
-
-            def loading(_request: list[bytes], number: int = number) -> Fate:
-                met[number] += 1
-                return LOADING
-
-            proxy.rule = loading
+        met = all_loading(proxies)
         await asyncio.to_thread(store.start)
         await until(lambda: min(met) > 2, "everyone to be told that it is loading")
         assert await asyncio.to_thread(status, f"{gateway.url}/readyz") == 503
         for proxy in proxies:
             proxy.rule = pass_all
         await until(lambda: status(f"{gateway.url}/health") == 200, "a ready service")
-        form = {"webhook_url": f"{receiver.url}/hook"}
-        async with httpx.AsyncClient(timeout=60) as client:
-            answer = await client.post(
-                f"{gateway.url}/api/v1/jobs",
-                files={"file": ("a.png", png(1))},
-                data=form,
-                headers={"Prefer": "wait=50"},
-            )
-        assert (answer.status_code, answer.json()["status"]) == (200, "succeeded")
+        await a_page_is_read(gateway.url, f"{receiver.url}/hook")
         await until(lambda: receiver.at("/hook"), "the webhook")
         assert json.loads(receiver.at("/hook")[0].body)["type"] == "job.succeeded"
         await until(lambda: status(f"http://127.0.0.1:{port}/healthcheck") == 200, "Flower")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shared.commandline import no_arguments
 from shared.store.webhooks import QUEUE
 from worker.broker.command import run
 from worker.webhooks.settings import WebhookSettings
@@ -23,6 +24,7 @@ def create(settings: WebhookSettings) -> Celery:
 
 
 def main() -> None:
+    no_arguments("worker.webhooks", __doc__)
     run(QUEUE, "webhooks", WebhookSettings, in_flight, create)
 
 

@@ -14,7 +14,7 @@ import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
 from ocr_client.errors import JobEnded, Problem, TimedOut
-from ocr_client.models import Batch, Event, Job
+from ocr_client.models import Batch, Event, Job, Listed
 from ocr_client.transport import RETRIED_STATUSES, Transport, retry_after
 
 JOBS = "/api/v1/jobs"
@@ -116,11 +116,11 @@ class Client:
         """Every job of this caller, newest first."""
         query = {"status": status} if status else {}
         while True:
-            body = self._transport.send("GET", JOBS, params=query).json()
-            yield from map(Job.from_json, body["items"])
-            if body["next_cursor"] is None:
+            part = Listed.from_json(self._transport.send("GET", JOBS, params=query).json())
+            yield from part.jobs
+            if part.next_cursor is None:
                 return
-            query["cursor"] = body["next_cursor"]
+            query["cursor"] = part.next_cursor
 
     def cancel(self, job: Job | str) -> None:
         """Stop it. Raises ``Problem`` with the code ``already-finished`` if it has ended."""

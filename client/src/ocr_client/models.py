@@ -8,6 +8,7 @@ from typing import Any
 
 FINISHED = frozenset({"succeeded", "partial", "failed", "cancelled"})
 WITH_RESULT = frozenset({"succeeded", "partial"})
+PAGE_ENDS = frozenset({"page.completed", "page.failed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,10 @@ class PageState:
     number: int
     status: str
     reason: str | None
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> PageState:
+        return cls(body["number"], body["status"], body.get("reason"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ class Job:
             filename=body["input"]["filename"],
             page_range=body["input"]["page_range"],
             progress=Progress(progress["pages_total"], progress["pages_done"], progress["pages_failed"]),
-            pages=tuple(PageState(p["number"], p["status"], p.get("reason")) for p in body.get("pages", ())),
+            pages=tuple(map(PageState.from_json, body.get("pages", ()))),
             engine=body["engine"],
             error=JobError(error["code"], error["detail"]) if error else None,
             urls=body["urls"],
@@ -85,6 +90,25 @@ class Event:
     id: str
     name: str
     data: Mapping[str, Any]
+
+    @property
+    def ended_pages(self) -> tuple[PageState, ...]:
+        """The pages that have ended, as far as this event says: one, all of a ``snapshot``, or none."""
+        if self.name in PAGE_ENDS:
+            return (PageState(self.data["page"], self.data["status"], self.data.get("reason")),)
+        return tuple(map(PageState.from_json, self.data["pages"])) if self.name == "snapshot" else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One part of the list of jobs. ``next_cursor``: where the next one begins, None after the last."""
+
+    jobs: tuple[Job, ...]
+    next_cursor: str | None
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Listed:
+        return cls(tuple(map(Job.from_json, body["items"])), body["next_cursor"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator
 
 from ocr_client.models import Event
 
-ENDED = frozenset({"page.completed", "page.failed"})
-
 
 def page_numbers(page_range: str) -> list[int]:
     """``1-3,7`` -> ``[1, 2, 3, 7]``."""
@@ -23,10 +21,7 @@ def in_order(page_range: str, events: Iterable[Event]) -> Iterator[tuple[int, st
     waiting = page_numbers(page_range)[::-1]
     ended: dict[int, str] = {}
     for event in events:
-        if event.name in ENDED:
-            ended[event.data["page"]] = event.data["status"]
-        elif event.name == "snapshot":
-            ended.update((page["number"], page["status"]) for page in event.data["pages"])
+        ended.update((page.number, page.status) for page in event.ended_pages)
         while waiting and waiting[-1] in ended:
             number = waiting.pop()
             yield number, ended[number]

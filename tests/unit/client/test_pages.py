@@ -30,7 +30,7 @@ def test_a_page_is_given_as_soon_as_those_before_it_have_ended() -> None:
     events = iter([ended(1), ended(2)])
     pages = in_order("1-2", events)
     assert next(pages) == (1, "ok")
-    assert next(events).data["page"] == 2
+    assert [page.number for page in next(events).ended_pages] == [2]
 
 
 def test_after_a_gap_the_snapshot_tells_which_pages_have_ended() -> None:

@@ -106,6 +106,20 @@ async def test_a_blob_goes_to_a_child_and_an_answer_comes_back(helper: SandboxPo
             assert memory[:] == b"hello"
 
 
+async def test_a_blob_is_a_file_where_there_is_no_memfd(
+    helper: SandboxPool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delattr("os.memfd_create")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with Blob(b"x" * MIB) as blob, Blob() as answer:
+        assert await helper.run(work.length, blob.path, timeout=10, failures=FAILURES) == MIB
+        await helper.run(work.answer, answer.path, b"hello", timeout=10, failures=FAILURES)
+        with answer.map() as memory:
+            assert memory[:] == b"hello"
+        assert [path.startswith(str(tmp_path)) for path in (blob.path, answer.path)] == [True, True]
+    assert not any(os.path.exists(path) for path in (blob.path, answer.path))  # noqa: ASYNC240, PTH110
+
+
 PARENT = """
 import asyncio
 from shared.sandbox import Failures, SandboxPool

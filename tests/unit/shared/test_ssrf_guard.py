@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from shared.ssrf_guard import (
     CONNECT_SECONDS,
+    MAX_LOOKUPS,
     Blocked,
     GuardedBackend,
     Origin,
@@ -72,6 +74,8 @@ def test_all_others_are_not(address: str) -> None:
     [
         ("https://public.test", Origin("https", "public.test", 443)),
         ("https://Public.test./a?b#c", Origin("https", "public.test", 443)),
+        ("https://public.test../", Origin("https", "public.test", 443)),
+        ("https://x.xn--p1ai/", Origin("https", "x.xn--p1ai", 443)),
         ("https://public.test:443/", Origin("https", "public.test", 443)),
         ("https://[2606:4700::1111]/", Origin("https", "2606:4700::1111", 443)),
     ],
@@ -99,6 +103,11 @@ def test_http_is_read_only_where_it_is_allowed_and_has_a_port_of_its_own() -> No
         ("https://x.test\\@y.test/", "^it is not a URL; other characters"),
         ("https://ü.test/", "^it is not a URL; other characters"),
         ("https:///path", "^it names no host$"),
+        ("https://.x.test/", "^its host is no name that could be looked up$"),
+        ("https://x..test/", "^its host is no name that could be looked up$"),
+        (f"https://{'x' * 64}.test/", "^its host is no name that could be looked up$"),
+        ("https://xn--99999999/", "^its host is no name that could be looked up$"),
+        ("https://x.XN--99999999/", "^its host is no name that could be looked up$"),
         ("https://./", "^it names no host$"),
         ("https://user@x.test/", "^user names, passwords and escapes before the path are not accepted$"),
         ("https://x%2etest/", "^user names, passwords and escapes before the path are not accepted$"),
@@ -228,6 +237,43 @@ async def test_the_systems_resolver_knows_this_machine_and_gives_each_address_on
         assert len(found) == len(set(found)) > 0
     finally:
         resolver.close()
+
+
+async def test_a_slow_name_server_delays_only_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    everyone = threading.Barrier(MAX_LOOKUPS)
+
+    def look_up(_host: str, _port: int) -> list[Any]:
+        everyone.wait(20)  # until as many are being looked up at once
+        return [(0, 0, 0, "", (PUBLIC, 443))]
+
+    monkeypatch.setattr(SystemResolver, "_look_up", staticmethod(look_up))
+    resolver = SystemResolver()
+    found = await asyncio.gather(*(resolver(f"x{number}.test", 443) for number in range(MAX_LOOKUPS)))
+    assert found == [[PUBLIC]] * MAX_LOOKUPS
+    resolver.close()
+
+
+async def test_closing_waits_for_no_lookup_and_begins_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+    answered = threading.Event()
+
+    def look_up(host: str, _port: int) -> list[Any]:
+        events.append(host)
+        answered.wait(10)
+        events.append("answered")
+        return []
+
+    monkeypatch.setattr("shared.ssrf_guard.MAX_LOOKUPS", 1)
+    monkeypatch.setattr(SystemResolver, "_look_up", staticmethod(look_up))
+    resolver = SystemResolver()
+    lookups = [asyncio.ensure_future(resolver(host, 443)) for host in ("slow.test", "next.test")]
+    while not events:
+        await asyncio.sleep(0.01)
+    resolver.close()
+    assert events == ["slow.test"]
+    answered.set()
+    await asyncio.wait(lookups)
+    assert events == ["slow.test", "answered"]
 
 
 async def test_a_closed_guard_has_closed_its_resolver() -> None:

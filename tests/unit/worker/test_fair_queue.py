@@ -133,6 +133,38 @@ async def test_close_sends_away_who_waits_and_who_comes() -> None:
     assert gate.free == 1
 
 
+async def test_who_is_cancelled_just_after_the_close_never_had_a_place() -> None:
+    gate = FairQueue(1)
+    await gate.enter("a")
+    waiting = asyncio.create_task(gate.enter("b"))
+    await settle()
+    gate.close()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert gate.free == 0
+    gate.leave("a")
+    assert gate.free == 1
+    assert not gate._passes
+
+
+async def test_a_job_that_waits_loses_no_turn_as_another_of_its_pages_comes() -> None:
+    gate = FairQueue(3, reserve=1)
+    crowd = Crowd(gate)
+    for key in ("first", "second"):  # the last place is not for jobs that hold one
+        await gate.enter(key)
+        crowd.wants(key)
+    await settle()
+    for key in ("a", "b", "c"):
+        await gate.enter(key)
+        gate.leave(key)
+    crowd.wants("first")
+    await settle()
+    gate.leave("first")
+    await settle()
+    assert crowd.order[0] == "first"
+
+
 def test_reserve_must_leave_room() -> None:
     with pytest.raises(ValueError, match="reserve"):
         FairQueue(1, reserve=1)

@@ -145,11 +145,13 @@ async def test_a_page_one_death_below_the_limit_is_read_once_more(
 
 
 class FirstPageSlow(UnrenderedPages):
-    """Renders the first page once every other one has been rendered."""
+    """Renders the first page once every other one has been rendered, or once ``until`` is set."""
 
-    def __init__(self, settings: Settings, pages: int, *, fails: bool) -> None:
+    def __init__(
+        self, settings: Settings, pages: int, *, fails: bool = False, until: asyncio.Event | None = None
+    ) -> None:
         super().__init__(settings)
-        self._others, self._fails = pages - 1, fails
+        self._others, self._fails, self._until = pages - 1, fails, until
         self._rendered = asyncio.Semaphore(0)
 
     async def page(self, upload: Upload, number: int, text_layer: bool = False) -> PageImage:
@@ -158,6 +160,8 @@ class FirstPageSlow(UnrenderedPages):
             return await super().page(upload, number, text_layer)
         for _ in range(self._others):
             await self._rendered.acquire()
+        if self._until is not None:
+            await self._until.wait()
         for _ in range(10):
             await asyncio.sleep(0)  # whoever does not wait for this page queues now
         if self._fails:
@@ -174,6 +178,22 @@ async def test_pages_are_begun_in_their_order_whichever_is_rendered_first(
     context.renderer = FirstPageSlow(settings, 3, fails=fails)
     await run(context, claim)
     assert recording.begun == begun
+
+
+async def test_a_page_that_takes_long_to_render_is_overtaken(
+    store: Store, recording: RecordingClaims, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.job_runner.ORDER_SECONDS", 0.01)
+    claim = await claimed(store, recording, 3)
+    others_read = asyncio.Event()
+    context = worker_context(settings, recording, ScriptedEngine(), engine_slots=1)
+    context.renderer = FirstPageSlow(settings, 3, until=others_read)
+    running = asyncio.create_task(run(context, claim))
+    while len(recording.begun) < 2:
+        await asyncio.sleep(0.005)
+    others_read.set()
+    await running
+    assert recording.begun == [2, 3, 1]
 
 
 # -- a page's text and its end

@@ -16,7 +16,12 @@ def slots(threads: int | None) -> int:
     """``threads`` if given, else one page for each core that the process may run on and that memory suffices for."""
     if threads:
         return threads
-    return max(1, min(len(os.sched_getaffinity(0)), (memory() - MODELS) // PAGE))
+    return max(1, min(cores(), (memory() - MODELS) // PAGE))
+
+
+def cores() -> int:
+    """Cores that this process may run on; macOS only knows how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory() -> int:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from importlib.metadata import version
 
 from shared.contract.options import Options
 from shared.contract.worker_status import EngineStatus
 from shared.errors import EngineDead, OCRError
-from worker.engines.base import PageImage, PageRead, Piece
+from worker.engines.base import PageImage, PageRead, Piece, Restarted
 from worker.engines.cpu.languages import LANGUAGES
-from worker.engines.cpu.reader import Reader, Stopped
+from worker.engines.cpu.reader import Emit, Reader, Stopped
 from worker.engines.cpu.recognition import failure
 from worker.engines.cpu.threads import Threads
 
@@ -29,12 +30,49 @@ def stopper(stop: threading.Event) -> Callable[[], None]:
     return checkpoint
 
 
-def pieces_of(read: PageRead) -> list[str]:
-    """The page's Markdown block by block; joined they are the whole."""
+def texts_of(read: PageRead) -> list[str]:
+    """The page's Markdown block by block; joined by empty lines they are the whole."""
     texts = [block.text for block in read.blocks if block.text]
     if "\n\n".join(texts) != read.markdown:
         return [read.markdown] if read.markdown else []
-    return [text if i == 0 else "\n\n" + text for i, text in enumerate(texts)]
+    return texts
+
+
+class _Stream:
+    """Blocks on their way from the engine's threads to the event loop that ``read`` runs in."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._queue: asyncio.Queue[str | None] = asyncio.Queue()
+        self._sent: list[str] = []
+
+    def emit(self, text: str) -> None:
+        """In any thread. A loop that is closed has nobody who waits."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._queue.put_nowait, text)
+
+    async def pieces_until(self, done: asyncio.Future[PageRead]) -> AsyncIterator[str]:
+        done.add_done_callback(self._end)
+        while (text := await self._queue.get()) is not None:
+            yield self._piece(text)
+
+    def _end(self, done: asyncio.Future[PageRead]) -> None:
+        if not done.cancelled():
+            done.exception()  # whoever has stopped reading does not ask for it
+        self._queue.put_nowait(None)
+
+    def rest(self, read: PageRead) -> Iterator[str | Restarted]:
+        """What is still to be said of the page; all of it again where blocks have changed since they were sent."""
+        texts = texts_of(read)
+        if texts[: len(self._sent)] != self._sent:
+            self._sent = []
+            yield Restarted("layout")
+        for text in texts[len(self._sent) :]:
+            yield self._piece(text)
+
+    def _piece(self, text: str) -> str:
+        self._sent.append(text)
+        return text if len(self._sent) == 1 else "\n\n" + text
 
 
 class CpuEngine:
@@ -46,23 +84,27 @@ class CpuEngine:
         self._pages = 0
 
     async def read(self, page: PageImage, options: Options) -> AsyncIterator[Piece]:
-        stop = threading.Event()
+        stop, stream = threading.Event(), _Stream()
         self._reading += 1
+        work = asyncio.wrap_future(self._threads.page(lambda: self._read(page, stopper(stop), stream.emit)))
         try:
-            read = await asyncio.wrap_future(self._threads.page(lambda: self._read(page, stopper(stop))))
-            for piece in pieces_of(read):
+            async for text in stream.pieces_until(work):
+                yield text
+            read = await work
+            for piece in stream.rest(read):
                 yield piece
             yield read
         finally:
             stop.set()
+            work.cancel()
             self._reading -= 1
 
-    def _read(self, page: PageImage, checkpoint: Callable[[], None]) -> PageRead:
+    def _read(self, page: PageImage, checkpoint: Callable[[], None], emit: Emit) -> PageRead:
         checkpoint()
         if self._reader is None:
             raise EngineDead("the CPU engine was closed")
         try:
-            read = self._reader.read(page, checkpoint, self._threads.each)
+            read = self._reader.read(page, checkpoint, self._threads.each, emit)
         except (OCRError, Stopped):
             raise
         except Exception as error:

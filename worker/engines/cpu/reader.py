@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from operator import itemgetter
 
 import numpy as np
 from PIL import Image
@@ -14,11 +15,11 @@ from worker.engines.base import PageImage, PageRead
 from worker.engines.blank import is_blank
 from worker.engines.cpu.checkboxes import with_checkboxes
 from worker.engines.cpu.completeness import seen, shortfall, unseen_writing
-from worker.engines.cpu.detection import Detected, Floats, Quads, moved, resized
-from worker.engines.cpu.joining import mended
+from worker.engines.cpu.detection import Detected, Pixels, moved, resized
+from worker.engines.cpu.draft import Draft
 from worker.engines.cpu.layout import Hint, LayoutModel
-from worker.engines.cpu.lines import Line
-from worker.engines.cpu.orientation import levelled, tilt, upright
+from worker.engines.cpu.orientation import upright
+from worker.engines.cpu.places import MIN_SCORE, Places
 from worker.engines.cpu.recognition import Text, TextModels, crop, stands_on_end
 from worker.engines.cpu.structure import Scene, compose, picture_only
 from worker.engines.text_layer import from_text_layer
@@ -29,8 +30,10 @@ NOTHING_READ = Shortfall(reason=Reason.UNREADABLE)
 WORK_PIXELS = 32_000_000
 """Beyond so many a picture is made smaller before anything looks at it."""
 
-MIN_SCORE = 0.4
 Checkpoint = Callable[[], None]
+Emit = Callable[[str], None]
+"""Takes the Markdown of the page's next block, before the page is done; what is wrong in it is said again later."""
+
 Each = Callable[[Callable[[int], Text], int], list[Text]]
 """Calls a function with 0, 1, ... and gives all results: in one thread, or in several."""
 
@@ -49,48 +52,6 @@ def upright_image(image: Image.Image, quarters: int) -> Image.Image | None:
     return image.transpose(turns[quarters]) if quarters else None
 
 
-def text_lines(found: Detected, texts: list[Text], size: tuple[int, int]) -> list[Line]:
-    """The lines that were read with some confidence; ``found`` in pixels of the page."""
-    level = unbent(found, levelled(found.quads, tilt(found.quads), *size))
-    kept = [i for i, text in enumerate(texts) if text.text.strip() and text.score >= MIN_SCORE]
-    return [line_of(level[i], found.quads[i], texts[i]) for i in kept]
-
-
-def line_of(level: Quads, corners: Quads, text: Text) -> Line:
-    x0, y0, x1, y1 = extent(level)
-    return Line(x0, y0, x1, y1, mended(text.text), extent(corners), None, text.score, text.turned)
-
-
-def unbent(found: Detected, level: Quads) -> Quads:
-    """The corners as they would lie if bent lines were straight; their common bend is the page's."""
-    if not found.bends:
-        return level
-    bends = list(found.bends.values())
-    widths = np.array([bend.x1 - bend.x0 for bend in bends])
-    a, b = (middle_of(np.array([getattr(bend, name) for bend in bends]), widths) for name in "ab")
-    flat = level.copy()
-    for i, bend in found.bends.items():
-        x = (bend.x0 + bend.x1) / 2
-        y, half = bend.middle(x) - (a * x + b) * x, bend.height / 2
-        flat[i] = [[bend.x0, y - half], [bend.x1, y - half], [bend.x1, y + half], [bend.x0, y + half]]
-    for i in set(range(len(flat))) - set(found.bends):
-        x = float(found.quads[i][:, 0].mean())
-        flat[i, :, 1] -= (a * x + b) * x
-    return flat
-
-
-def middle_of(values: Floats, weights: Floats) -> float:
-    """The weighted median."""
-    order = np.argsort(values)
-    total = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(total, total[-1] / 2)])
-
-
-def extent(corners: Quads) -> tuple[float, float, float, float]:
-    (x0, y0), (x1, y1) = corners.min(axis=0), corners.max(axis=0)
-    return float(x0), float(y0), float(x1), float(y1)
-
-
 def scaled(hint: Hint, scale: float) -> Hint:
     return replace(hint, x0=hint.x0 / scale, y0=hint.y0 / scale, x1=hint.x1 / scale, y1=hint.y1 / scale)
 
@@ -101,18 +62,21 @@ class Reader:
     def __init__(self, text: TextModels, layout: LayoutModel) -> None:
         self._text, self._layout = text, layout
 
-    def read(self, page: PageImage, checkpoint: Checkpoint, each: Each) -> PageRead:
-        """``checkpoint`` is called between the stages and before every line; what it raises goes through."""
+    def read(self, page: PageImage, checkpoint: Checkpoint, each: Each, emit: Emit) -> PageRead:
+        """``checkpoint`` is called between the stages and before every line; what it raises goes through.
+
+        ``emit`` gets blocks as their lines are recognised, from any of the threads of ``each``, one at a time.
+        """
         started = time.monotonic()
         if given := from_text_layer(page):
             return given
         if is_blank(page.image):
             return skipped("blank")
-        read = self._read_picture(page, checkpoint, each)
+        read = self._read_picture(page, checkpoint, each, emit)
         seconds = time.monotonic() - started
         return replace(read, usage=Usage(completion_tokens=len(read.markdown.split()), engine_seconds=seconds))
 
-    def _read_picture(self, page: PageImage, checkpoint: Checkpoint, each: Each) -> PageRead:
+    def _read_picture(self, page: PageImage, checkpoint: Checkpoint, each: Each, emit: Emit) -> PageRead:
         pixels = np.ascontiguousarray(np.asarray(page.image.convert("RGB"))[:, :, ::-1])
         work, scale = resized(pixels, (WORK_PIXELS / (page.image.width * page.image.height)) ** 0.5)
         del pixels
@@ -122,18 +86,27 @@ class Reader:
         hints = self._layout.find(work)
         found, given = with_checkboxes(work, found)
 
-        def recognised(i: int) -> Text:
-            checkpoint()
-            if i in given:
-                return Text(given[i], 1.0)
-            bend = found.bends.get(i)
-            line = crop(work, found.quads[i], bend)
-            return self._text.recognise(line, turned=bend is None and stands_on_end(found.quads[i]))
+        scene = Scene(page.number, image or page.image, [], [scaled(hint, scale) for hint in hints])
+        places = Places(moved(found, 1 / scale, 0, 0), scene.image.size)
+        draft = Draft(scene, places, len(found), emit)
 
-        texts = each(recognised, len(found))
+        def recognised(turn: int) -> Text:
+            checkpoint()
+            i = draft.order[turn]
+            text = Text(given[i], 1.0) if i in given else self._recognise(work, found, i)
+            draft.recognised(i, text)
+            return text
+
+        in_turn = each(recognised, len(found))
+        texts = [text for _, text in sorted(zip(draft.order, in_turn, strict=True), key=itemgetter(0))]
         lost = shortfall(seen(found, texts, MIN_SCORE), found.dropped, unseen_writing(work, found, hints))
-        size = (image or page.image).size
-        lines = text_lines(moved(found, 1 / scale, 0, 0), texts, size)
-        scene = Scene(page.number, image or page.image, lines, [scaled(hint, scale) for hint in hints])
-        read = compose(scene) if lines else picture_only(scene)
-        return replace(read.admitting(lost or (None if lines else NOTHING_READ)), upright=image, quarters=quarters)
+        scene = replace(scene, lines=list(places.lines(texts).values()))
+        read = compose(scene) if scene.lines else picture_only(scene)
+        return replace(
+            read.admitting(lost or (None if scene.lines else NOTHING_READ)), upright=image, quarters=quarters
+        )
+
+    def _recognise(self, work: Pixels, found: Detected, i: int) -> Text:
+        bend = found.bends.get(i)
+        line = crop(work, found.quads[i], bend)
+        return self._text.recognise(line, turned=bend is None and stands_on_end(found.quads[i]))

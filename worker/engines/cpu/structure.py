@@ -179,20 +179,30 @@ class Composer:
 
     def block(self, part: ParagraphPart) -> Block:
         if part.kind == "region":
-            return self.region_block(self.regions[part.rows[0].region or 0])
+            return self.region_block(self.region(part))
         pieces = [piece for row in part.rows for piece in row.pieces]
         box = clipped(union(piece.box for piece in pieces), self.scene.image.size)
         return Block(type=part.kind, bbox=box, text=part.text, confidence=confidence(pieces))
 
+    def region(self, part: ParagraphPart) -> Region:
+        """The table or figure that a part of kind ``region`` stands for."""
+        return self.regions[part.rows[0].region or 0]
+
     def region_block(self, region: Region) -> Block:
         box = clipped(region.box, self.scene.image.size)
+        text = region_text(region, self.scene.number, len(self.figures))
         if region.kind == "table":
-            text = tables.markdown(region.cells)
             return Block(type="table", bbox=box, text=text, confidence=confidence(region.lines))
         name = figure_name(self.scene.number, len(self.figures))
         self.figures.append(FigureCrop(name, box, jpeg(self.scene.image, box)))
-        text = f"![{alternative(region)}](images/{name})"
         return Block(type="image", bbox=box, text=text, confidence=confidence(region.lines))
+
+
+def region_text(region: Region, page: int, figures: int) -> str:
+    """The Markdown of a table or figure; ``figures``: how many there are before it on the page."""
+    if region.kind == "table":
+        return tables.markdown(region.cells)
+    return f"![{alternative(region)}](images/{figure_name(page, figures)})"
 
 
 def confidence(pieces: Sequence[Line]) -> float | None:

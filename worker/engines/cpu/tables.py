@@ -9,6 +9,7 @@ from statistics import median
 
 from worker.engines.cpu.joining import beside
 from worker.engines.cpu.lines import Line, Row, line_height, rows
+from worker.engines.cpu.table_heads import FEWEST_COLUMNS, FEWEST_ROWS, extents, levelled, spanning
 from worker.engines.escape import escaped
 
 FILLED = 0.1
@@ -64,14 +65,36 @@ def grid(lines: Sequence[Line]) -> tuple[list[Row], Cells]:
     """The lines above the table proper (captions and sentences that the region caught too), and its cells."""
     table = rows(lines)
     first = next((i for i, row in enumerate(table) if len(row.pieces) > 1), len(table))
+    height = line_height(lines)
+    if first and merged_head(table[first - 1 :], height):
+        first -= 1
     before, body = table[:first], table[first:]
     if not body:
         return before, []
-    return before, table_cells(body, line_height(lines))
+    return before, table_cells(body, height)
 
 
 def table_cells(table: Sequence[Row], height: float) -> Cells:
-    """The cells of rows, those of several lines put together again."""
+    """The cells of rows, those of several lines put together again; words over several columns stand in the first."""
+    table = levelled(table)
+    head = merged_head(table, height)
+    return without_leaders([*head, *body_cells(table[len(head) :], height)])
+
+
+def merged_head(table: Sequence[Row], height: float) -> Cells:
+    """The cells of the first row, if they are merged over several columns of the others; else nothing."""
+    body = table[1:]
+    if len(body) < FEWEST_ROWS or body[0].y0 - table[0].y1 > 2 * height:
+        return []
+    edges = separators(body, height)
+    columns = extents(body, edges)
+    if columns is None or len(columns) < FEWEST_COLUMNS:
+        return []
+    texts = spanning(table[0], columns)
+    return [texts] if texts else []
+
+
+def body_cells(table: Sequence[Row], height: float) -> Cells:
     edges = separators(table, height)
     found: Cells = []
     gaps = [b.y0 - a.y1 for a, b in pairwise(table)]
@@ -82,7 +105,7 @@ def table_cells(table: Sequence[Row], height: float) -> Cells:
             found[-1] = [beside(a, b) if a and b else a or b for a, b in zip(found[-1], texts, strict=True)]
         else:
             found.append(texts)
-    return without_leaders(found)
+    return found
 
 
 def continues(texts: Sequence[str], above: Sequence[str], gap: float, usual: float, height: float) -> bool:

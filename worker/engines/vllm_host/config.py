@@ -15,7 +15,7 @@ from worker.engines.vllm_host.gpu import Gpu
 from worker.engines.vllm_host.model import ModelCard
 from worker.engines.vllm_host.settings import VllmSettings
 
-EXTENSION = "worker.engines.vllm_host.core.Extension"
+EXTENSION = "worker.engines.vllm_host.core.WorkerExtension"
 
 HEADROOM = 13 << 28
 """Bytes in use beyond vLLM's own account: 3.1 GiB on an H100 with all shapes of page and the encoder's graphs."""

@@ -22,7 +22,7 @@ GC_THRESHOLDS = (100_000, 20, 50)
 have the collector look at all of them several times a step."""
 
 
-class Extension:
+class WorkerExtension:
     """vLLM mixes this into its worker, which answers to its methods by ``AsyncLLM.collective_rpc``."""
 
     def warm_up(self) -> None:

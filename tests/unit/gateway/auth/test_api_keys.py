@@ -65,9 +65,9 @@ def test_keys_of_the_settings_that_make_no_sense_stop_the_start_and_are_not_quot
 
 async def test_a_key_of_the_settings_is_found_under_its_name(store: Store) -> None:
     keys = ApiKeys(store.redis, settings(f"bob={LONG}x,alice={LONG}"))
-    assert await keys.find(LONG) == ApiKey("given.alice", "alice", "given.alice", 0.0)
-    assert await keys.find(f"{LONG}x") == ApiKey("given.bob", "bob", "given.bob", 0.0)
-    assert await keys.find(LONG + "y") is None
+    assert await keys.verify(LONG) == ApiKey("given.alice", "alice", "given.alice", 0.0)
+    assert await keys.verify(f"{LONG}x") == ApiKey("given.bob", "bob", "given.bob", 0.0)
+    assert await keys.verify(LONG + "y") is None
     assert await keys.exist()
 
 
@@ -81,11 +81,11 @@ async def test_a_key_is_found_by_itself_alone(keys: ApiKeys) -> None:
     assert (key.id, key.name, key.owner) == (text[4:16], "scanner", key.id)
     assert (key.rate, key.burst, key.pages, key.revoked_at) == (10, 5, 100, None)
     assert before <= key.created_at <= time.time()
-    assert await keys.find(text) == key
+    assert await keys.verify(text) == key
     unknown = f"ocr_{'0' * 12}_{text[17:]}"
     changed = (text + "x", text[:-1], text.replace("ocr_", "OCR_"), text.upper())
     for wrong in (unknown, *changed, key.id, f"ocr_{key.id}_", ""):
-        assert await keys.find(wrong) is None
+        assert await keys.verify(wrong) is None
 
 
 async def test_a_key_needs_its_own_prefix(keys: ApiKeys, store: Store) -> None:
@@ -93,13 +93,13 @@ async def test_a_key_needs_its_own_prefix(keys: ApiKeys, store: Store) -> None:
     key, text = await keys.create("scanner")
     other = text.replace("ocr_", "key_")
     await store.redis.hset(f"key:{key.id}", "digest", digest(other))
-    assert await keys.find(other) is None
+    assert await keys.verify(other) is None
 
 
 async def test_what_is_not_said_is_the_settings_business(keys: ApiKeys) -> None:
     key, text = await keys.create("plain")
     assert (key.rate, key.burst, key.pages) == (None, None, None)
-    assert await keys.find(text) == key
+    assert await keys.verify(text) == key
 
 
 async def test_two_keys_are_different_and_only_digests_are_kept(keys: ApiKeys, store: Store) -> None:
@@ -112,11 +112,19 @@ async def test_two_keys_are_different_and_only_digests_are_kept(keys: ApiKeys, s
     assert set(record) == {b"name", b"owner", b"created", b"digest", b"scopes"}
 
 
+async def test_a_key_of_before_there_were_scopes_may_submit_and_read(keys: ApiKeys, store: Store) -> None:
+    key, text = await keys.create("older")
+    await store.redis.hdel(f"key:{key.id}", "scopes")
+    found = await keys.verify(text)
+    assert found is not None
+    assert found.scopes == {Scope.SUBMIT, Scope.READ}
+
+
 async def test_a_key_may_be_made_for_another_ones_jobs(keys: ApiKeys) -> None:
     old, _ = await keys.create("old")
     new, text = await keys.create("new", owner=old.id)
     assert new.owner == old.owner == old.id
-    assert ((await keys.find(text)) or new).owner == old.id
+    assert ((await keys.verify(text)) or new).owner == old.id
 
 
 @pytest.mark.parametrize(
@@ -149,7 +157,7 @@ async def test_a_revoked_key_is_nobodys_and_says_when_it_was_revoked(keys: ApiKe
     key, text = await keys.create("lost")
     before = time.time()
     await keys.revoke(key.id)
-    assert await keys.find(text) is None
+    assert await keys.verify(text) is None
     (listed,) = await keys.list()
     assert listed.revoked_at is not None
     assert before <= listed.revoked_at <= time.time()
@@ -168,7 +176,7 @@ async def test_an_id_that_is_no_id_is_not_even_looked_up(keys: ApiKeys, store: S
     await store.redis.hset("key:xyz", "name", "x")
     with pytest.raises(NotFound):
         await keys.revoke("xyz")
-    assert await keys.find(f"ocr_xyz_{'a' * 43}") is None
+    assert await keys.verify(f"ocr_xyz_{'a' * 43}") is None
 
 
 async def test_once_a_key_was_made_there_are_keys_even_after_the_last_is_revoked(store: Store) -> None:
@@ -180,7 +188,7 @@ async def test_once_a_key_was_made_there_are_keys_even_after_the_last_is_revoked
 
 
 async def test_text_that_is_no_unicode_is_no_error(keys: ApiKeys) -> None:
-    assert await keys.find("\udcff" * 10) is None
+    assert await keys.verify("\udcff" * 10) is None
     assert len({digest("a"), digest("\udcff"), digest("\udcfe")}) == 3
 
 
@@ -190,9 +198,9 @@ async def test_a_key_keeps_its_scopes_and_is_nobodys_from_its_last_moment_on(
     scopes = frozenset(list(Scope)[:1])
     key, text = await keys.create("guest", scopes=scopes, expires_at=2_000_000_000)
     assert (key.scopes, key.expires_at) == (scopes, 2_000_000_000)
-    assert await keys.find(text) == key
+    assert await keys.verify(text) == key
     (listed,) = await keys.list()
     assert (listed.scopes, listed.expires_at) == (scopes, 2_000_000_000)
     for now, found in ((1_999_999_999.9, key), (2_000_000_000.0, None)):
         monkeypatch.setattr(time, "time", lambda now=now: now)
-        assert await keys.find(text) == found
+        assert await keys.verify(text) == found

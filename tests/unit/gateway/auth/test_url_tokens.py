@@ -7,6 +7,7 @@ import time
 import pytest
 
 from gateway.auth.url_tokens import Tokens
+from shared.store import keyspace
 from shared.store.jobs import Store
 
 JOB, OTHER = "01JD0000000000000000000001", "01JD0000000000000000000002"
@@ -49,7 +50,8 @@ async def test_owners_with_dots_are_read_back_whole(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", ".", "..", "x", "9999999999", "9999999999.alice", "9999999999.alice.", "é.ü.ö", "\udcff.a.b"]
+    "text",
+    ["", ".", "..", "x", "9999999999", "9999999999.alice", "9999999999.alice.", "é.ü.ö", "\udcff.a.b", "9.a.\udcff"],
 )
 async def test_what_is_no_token_is_refused_and_no_error(store: Store, text: str) -> None:
     assert await Tokens(store.redis).owner(text, JOB) is None
@@ -58,10 +60,14 @@ async def test_what_is_no_token_is_refused_and_no_error(store: Store, text: str)
 async def test_the_secret_is_made_once_is_long_and_is_the_stores(store: Store) -> None:
     first, second = Tokens(store.redis), Tokens(store.redis)
     await first.make(JOB, "alice", soon())
-    secret = await store.redis.get("door:secret")
+    secret = await store.redis.get(keyspace.URL_TOKEN_SECRET())
     assert len(bytes.fromhex(secret.decode())) == 32
     token = await second.make(JOB, "alice", 2_000_000_000)
-    assert await store.redis.get("door:secret") == secret
-    await store.redis.set("door:secret", "another")
+    assert await store.redis.get(keyspace.URL_TOKEN_SECRET()) == secret
+    await store.redis.set(keyspace.URL_TOKEN_SECRET(), "another")
     assert await first.make(JOB, "alice", 2_000_000_000) == token, "read once, then kept"
     assert await Tokens(store.redis).owner(token, JOB) is None
+
+
+async def test_gateways_that_start_one_after_another_sign_alike(store: Store) -> None:
+    assert len({await Tokens(store.redis).make(JOB, "alice", 2_000_000_000) for _ in range(5)}) == 1

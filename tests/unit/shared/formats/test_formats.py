@@ -1,4 +1,4 @@
-"""Formats: each against its golden file (``UPDATE`` below rewrites them), the doors for scripts shut."""
+"""Formats: each against its golden file (``UPDATE`` below rewrites them), no way in for scripts."""
 
 from __future__ import annotations
 

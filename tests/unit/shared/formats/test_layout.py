@@ -88,6 +88,48 @@ def test_a_mark_stands_in_the_paragraph_that_goes_on() -> None:
     )
 
 
+PRICES = "| Item | Price |\n| --- | --- |\n| Lamp | 1.50 |"
+
+
+@pytest.mark.parametrize(
+    ("after", "joined"),
+    [
+        ("| Item | Price |\n| --- | --- |\n| Rope | 9.95 |", f"{PRICES}\n| Rope | 9.95 |"),
+        ("| Rope | 9.95 |\n| --- | --- |\n| Oil | 3 |\n\nEnd", f"{PRICES}\n| Rope | 9.95 |\n| Oil | 3 |\n\nEnd"),
+        ("| Rope \\| net | € 9,95 |\n| --- | --- |", f"{PRICES}\n| Rope \\| net | € 9,95 |"),
+        ("| Place | Keeper |\n| --- | --- |\n| Rope | 9.95 |", None),
+        ("| Rope | 9.95 | 3 |\n| --- | --- | --- |\n| Oil | 3 | 1 |", None),
+        ("| Item | Price |\n| --- | --- |", None),
+        ("| Rope |\n| --- |\n| Oil | 3 |", None),
+        ("Text", None),
+    ],
+)
+def test_a_table_can_be_joined_over_a_page_break(after: str, joined: str | None) -> None:
+    pages = document(page(1, ("table", PRICES)), page(2, ("table", after)))
+    assert markdown(pages, Layout(join_pages=True)) == f"{joined or PRICES + chr(10) * 2 + after}\n"
+    assert markdown(pages) == f"{PRICES}\n\n{after}\n"
+
+
+def test_a_table_of_words_goes_on_only_where_its_head_does() -> None:
+    words = "| Name | Town |\n| --- | --- |\n| Berg | Ulm |"
+    other = "| Lind | Lund |\n| --- | --- |\n| Holm | Mora |"
+    pages = document(page(1, ("table", words)), page(2, ("table", other)))
+    assert markdown(pages, Layout(join_pages=True)) == f"{words}\n\n{other}\n"
+
+
+def test_a_row_with_too_few_cells_is_no_reason_to_fail() -> None:
+    pages = document(page(1, ("table", f"{PRICES}\n| Total |")), page(2, ("table", "| Rope | 2 |\n| --- | --- |")))
+    assert markdown(pages, Layout(join_pages=True)) == f"{PRICES}\n| Total |\n| Rope | 2 |\n"
+
+
+def test_a_mark_stands_in_the_first_cell_of_a_table_that_goes_on() -> None:
+    pages = document(*(page(number, ("table", PRICES)) for number in (1, 2, 3)))
+    row = "Lamp | 1.50 |"
+    assert markdown(pages, Layout(join_pages=True, page_marks=True)) == (
+        f"<!-- page 1 -->\n\n{PRICES}\n| <!-- page 2 --> {row}\n| <!-- page 3 --> {row}\n"
+    )
+
+
 def test_a_page_that_is_not_whole_is_joined_to_none() -> None:
     broken = page(2, ("text", "on and"), status=PageStatus.DEGRADED)
     pages = document(page(1, ("text", "goes")), broken, page(3, ("text", "on")))

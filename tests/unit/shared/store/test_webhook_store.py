@@ -89,14 +89,14 @@ async def test_a_webhook_whose_record_has_expired_is_not_listed(store: Store, ho
 def test_the_next_try_waits_by_the_schedule_or_as_long_as_the_receiver_asked(
     hooks: WebhookStore, tries: int, asked: float | None, least: float, most: float
 ) -> None:
-    waits = [hooks.next_wait(tries, asked) for _ in range(50)]
+    waits = [hooks.retry_delay(tries, asked) for _ in range(50)]
     assert all(wait is not None and least <= wait <= most for wait in waits)
     assert len(set(waits)) == (1 if least == most else 50), "tries that were due together are spread"
 
 
 def test_after_the_last_try_there_is_none(hooks: WebhookStore) -> None:
-    assert hooks.next_wait(3, None) is None
-    assert hooks.next_wait(4, 900.0) is None
+    assert hooks.retry_delay(3, None) is None
+    assert hooks.retry_delay(4, 900.0) is None
 
 
 async def test_a_lease_lasts_a_delivery_and_its_slack(store: Store, hooks: WebhookStore) -> None:

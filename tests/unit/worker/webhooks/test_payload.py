@@ -19,6 +19,7 @@ from worker.webhooks.payload import LARGEST, base_url, build_body
     [
         ({"public_url": "https://ocr.test/"}, "https://ocr.test"),
         ({"public_url": "https://ocr.test/base//"}, "https://ocr.test/base"),
+        ({"public_url": "https://ocr.test/X/"}, "https://ocr.test/X"),
         ({"host": "0.0.0.0", "port": 9000}, "http://localhost:9000"),  # noqa: S104
         ({"host": "::", "port": 9000}, "http://localhost:9000"),
         ({"host": "127.0.0.1", "port": 8000}, "http://127.0.0.1:8000"),
@@ -53,6 +54,8 @@ async def test_what_the_caller_sent_is_left_out_only_where_the_body_would_be_too
     assert len(build_body("job.started", 0.0, full, settings)) == LARGEST
     assert json.loads(build_body("job.started", 0.0, full, settings))["data"]["options"]["prompt"] == "p" * 2000
     large = small.model_copy(update={"metadata": {"a": "b" * (4001 + spare)}})
-    told = json.loads(build_body("job.started", 0.0, large, settings))["data"]
+    whole = json.loads(build_body("job.started", 0.0, large, settings))
+    assert (whole["type"], whole["timestamp"][:19]) == ("job.started", "1970-01-01T00:00:00")
+    told = whole["data"]
     assert (told["metadata"], told["options"]["prompt"], told["options"]["type"]) == ({}, None, "document")
     assert told["id"] == small.id

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 import httpcore
 import pytest
 
 from shared.contract.job import WebhookTarget
-from shared.ssrf_guard import Blocked, Unresolved
+from shared.ssrf_guard import Blocked, SsrfGuard, Unresolved
 from shared.store.jobs import Store
 from shared.store.webhook_secrets import WebhookSecrets
 from shared.store.webhooks import Delivery, Lease, Outcome, WebhookStore
 from tests.conftest import make_settings
 from tests.settings import Settings, settings_of
-from tools.receiver import OK, Answer, ReceivedCall, Receiver, verifies
+from tools.needs import needs
+from tools.receiver import OK, OPENSSL, Answer, ReceivedCall, Receiver, certificate, verifies
 from tools.uploads import submit
 from tools.valkey import Valkey
 from worker.webhooks.sender import AGENT, WebhookSender, explain, judge, read_retry_after
@@ -133,12 +137,92 @@ async def test_a_receiver_that_takes_too_long_has_failed(store: Store, valkey: V
     await sending.sender.close()
 
 
+@needs(OPENSSL, "openssl")
+@pytest.mark.parametrize(("trusted", "state"), [(True, "delivered"), (False, "pending")])
+async def test_an_authority_of_the_operators_own_is_trusted_and_no_other(
+    store: Store, valkey: Valkey, tmp_path: Path, trusted: bool, state: str
+) -> None:
+    made = certificate(tmp_path, "127.0.0.1")
+    receiver = Receiver(certificate=made)
+    authority = made["certfile"] if trusted else None
+    sending = Sending(store, local(valkey, webhook_allow_http=False, webhook_ca_file=authority))
+    try:
+        assert await sending.sender.send(await sending.due(f"{receiver.url}/hook")) == state
+        (delivery,) = await sending.log()
+        assert delivery.error == (None if trusted else "the receiver's certificate cannot be trusted")
+    finally:
+        await sending.sender.close()
+        receiver.close()
+
+
 async def test_what_the_receiver_asks_for_moves_the_next_try(sending: Sending, receiver: Receiver) -> None:
     receiver.answer = lambda _call, _number: (503, {"Retry-After": "900"})
     await sending.sender.send(await sending.due(f"{receiver.url}/hook"))
     (webhook,) = await sending.webhooks.webhooks(sending.job_id)
     assert webhook.next_at is not None
     assert 890 < webhook.next_at - time.time() <= 901
+
+
+class PatientReceiver:
+    """Speaks HTTP/1.1, closes no connection, and answers nobody before ``together`` requests are there."""
+
+    def __init__(self, together: int = 1) -> None:
+        self.connections = 0
+        self._together = together
+        self._all_there = asyncio.Event()
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def __aenter__(self) -> PatientReceiver:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/hook"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for writer in self._writers:
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self._writers.append(writer)
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                if self.connections >= self._together:
+                    self._all_there.set()
+                await self._all_there.wait()
+                writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+
+async def test_each_delivery_has_a_connection_of_its_own_so_that_the_name_is_looked_up_for_each(
+    sending: Sending,
+) -> None:
+    async with PatientReceiver() as receiver:
+        for _ in range(2):
+            assert await sending.sender._post(receiver.url, {}, b"") == (204, "")
+        assert receiver.connections == 2
+
+
+async def test_no_receiver_waits_until_another_has_answered(sending: Sending) -> None:
+    async with PatientReceiver(together=12) as receiver, asyncio.timeout(20):
+        answers = await asyncio.gather(*(sending.sender._post(receiver.url, {}, b"") for _ in range(12)))
+        assert answers == [(204, "")] * 12
+
+
+async def test_a_receiver_that_cannot_be_reached_is_looked_for_once_a_try(store: Store, valkey: Valkey) -> None:
+    asked = []
+
+    async def resolve(host: str, _port: int) -> list[str]:
+        asked.append(host)
+        return ["127.0.0.1"]
+
+    settings = local(valkey)
+    guard = SsrfGuard(settings, resolve)
+    sender = WebhookSender(settings, store.redis, WebhookStore(store.redis, settings), guard)
+    with pytest.raises(httpcore.ConnectError):
+        await sender._post("http://receiver.test:1/", {}, b"")
+    assert asked == ["receiver.test"]
+    await sender.close()
 
 
 @pytest.mark.parametrize(
@@ -166,10 +250,10 @@ def test_retry_after_is_a_number_a_date_or_nonsense(text: str, seconds: float | 
     assert read_retry_after(text) == seconds
 
 
-@pytest.mark.parametrize("zone", [UTC, None], ids=["with a zone", "without one"])
+@pytest.mark.parametrize("zone", [UTC, timezone(timedelta(hours=5)), None], ids=["UTC", "another zone", "none"])
 def test_a_retry_after_date_counts_from_now(zone: Any) -> None:
     when = datetime.now(UTC) + timedelta(seconds=600)
-    text = format_datetime(when if zone else when.replace(tzinfo=None))
+    text = format_datetime(when.astimezone(zone) if zone else when.replace(tzinfo=None))
     assert 590 < (read_retry_after(text) or 0) <= 600
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from shared.contract.document import Block
 from shared.contract.options import Options
 from shared.errors import EngineDead, InferenceError
-from worker.engines.base import PageImage, PageRead
+from worker.engines.base import PageImage, PageRead, Restarted
 from worker.engines.cpu.engine import CpuEngine
 from worker.engines.cpu.reader import Reader, Stopped
 
@@ -20,18 +20,28 @@ IMAGE = Image.new("RGB", (100, 100), "white")
 
 
 class ToldReader(Reader):
-    """Page 1 waits at its checkpoints until nobody wants it any more, page 2 fails, others are read."""
+    """Page 1 waits at its checkpoints until nobody wants it any more, page 2 fails, others are read.
+
+    Page 4 emits ``early`` and waits for ``go_on`` before it is done.
+    """
 
     def __init__(self) -> None:
-        self.waiting, self.stopped = threading.Event(), threading.Event()
+        self.waiting, self.stopped, self.go_on = threading.Event(), threading.Event(), threading.Event()
+        self.early: tuple[str, ...] = ()
         self.thread = ""
 
-    def read(self, page: PageImage, checkpoint: Callable[[], None], each: object) -> PageRead:
+    def read(
+        self, page: PageImage, checkpoint: Callable[[], None], each: object, emit: Callable[[str], None]
+    ) -> PageRead:
         self.thread = threading.current_thread().name
         if page.number == 1:
             self.wait_for_stop(checkpoint)
         if page.number == 2:
             raise ValueError("inside")
+        if page.number == 4:
+            for text in self.early:
+                emit(text)
+            assert self.go_on.wait(10)
         blocks = tuple(Block(type="text", bbox=(0, 0, 1, 1), text=text) for text in ("one", "two"))
         return PageRead("one\n\ntwo", blocks)
 
@@ -65,6 +75,22 @@ async def read(engine: CpuEngine, number: int) -> list[object]:
 
 async def test_blocks_are_streamed_one_by_one(engine: CpuEngine) -> None:
     assert (await read(engine, 3))[:-1] == ["one", "\n\ntwo"]
+
+
+async def test_blocks_are_streamed_before_the_page_is_done(engine: CpuEngine, reader: ToldReader) -> None:
+    reader.early = ("one",)
+    pieces = engine.read(PageImage(4, IMAGE), Options())
+    assert await anext(pieces) == "one"
+    reader.go_on.set()
+    rest = [piece async for piece in pieces]
+    assert rest[0] == "\n\ntwo"
+    assert isinstance(rest[1], PageRead)
+
+
+async def test_a_page_whose_blocks_came_out_otherwise_is_streamed_again(engine: CpuEngine, reader: ToldReader) -> None:
+    reader.early = ("one and", "two")
+    reader.go_on.set()
+    assert (await read(engine, 4))[:-1] == ["one and", "\n\ntwo", Restarted("layout"), "one", "\n\ntwo"]
 
 
 async def test_pages_are_read_in_the_engines_own_thread(engine: CpuEngine, reader: ToldReader) -> None:

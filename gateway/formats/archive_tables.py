@@ -1,4 +1,4 @@
-"""Tables of a document as CSV (RFC 4180), for spreadsheets: one file for each table, merged cells filled in."""
+"""The archive's tables as CSV (RFC 4180), for spreadsheets: one file for each table, merged cells filled in."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from io import StringIO
 
 import pytest
 
-from gateway.formats.csv_tables import BOM, as_csv, csv_tables, tables_of
+from gateway.formats.archive_tables import BOM, as_csv, csv_tables, tables_of
 from shared.contract.document import Block, Document, Page, PageStatus
 
 PIPES = "| Part | Price |\n| --- | --- |\n| Rope, tarred | 9.95 |\n| a \\| b | \\$4 |"
