@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import gateway.kept
 from shared.contract.document import Block, Figure, Page, PageStatus
 from shared.contract.events import JobDone
 from shared.contract.job import Input, NewJob
@@ -22,6 +23,7 @@ from shared.payloads.names import PICTURE, RESULT, job_folder, page_name, upload
 from shared.store import keyspace
 from shared.store.connect import connect
 from shared.store.jobs import UPLOAD_IN_RECORD, Store
+from shared.store.kept import delete_kept, kept_by_owner
 from tests.conftest import make_settings
 from tests.settings import Settings
 from tools.s3_server import BUCKET
@@ -351,3 +353,35 @@ async def test_pictures_may_go_before_the_result(settings: Settings, valkey: Val
         assert await stored(store.payloads, job_id) == ["t1/1/1_0.jpg", "t1/1/result.json"]
         assert (await store.page_image(job_id, 1), await store.picture_part(job_id, 1)) == (None, None)
         assert (await store.pages(job_id), await store.figures(job_id)) == ([READ], dict(JPEGS))
+
+
+async def test_an_operator_sees_what_is_kept_and_deletes_by_owner_and_age(in_folder: Settings, valkey: Valkey) -> None:
+    async with both(in_folder) as (store, claims, sweeper):
+        for owner in ("alice", "alice", "bob"):
+            claim = await claims.claim(await submit(store, LARGE, "application/pdf", owner=owner), "t1")
+            assert claim is not None
+            await claims.page_end(claim, READ, b"webp", JPEGS)
+            await claims.finish(claim)
+        await sweeper.clean_up()
+        alice, bob = await kept_by_owner(store)
+        size = len(READ.model_dump_json()) + len(b"webp") + len(b"jpeg")
+        assert (alice.owner, alice.jobs, alice.pages, alice.payload_bytes) == ("alice", 2, 2, 2 * size)
+        assert (bob.owner, bob.jobs, bob.payload_bytes) == ("bob", 1, size)
+        assert await delete_kept(store, older_than=3600) == 0
+        eldest = (await store.jobs("alice"))[0][-1].id
+        valkey.client.hincrbyfloat(keyspace.JOB(eldest), "completed", -7200)
+        listed = await gateway.kept.run(gateway.kept.parse(["list"]), in_folder)
+        assert [line.split()[:3] for line in listed.splitlines()[1:]] == [["alice", "2", "2"], ["bob", "1", "1"]]
+        deleted = await gateway.kept.run(gateway.kept.parse(["delete", "--older-than", "1"]), in_folder)
+        assert deleted == "1 jobs deleted"
+        assert await delete_kept(store, owner="alice") == 1
+        await sweeper.clean_up()
+        assert [its.owner for its in await kept_by_owner(store)] == ["bob"]
+        assert store.payloads is not None
+        assert len([one async for one in store.payloads.under("")]) == 3
+
+
+def test_deleting_needs_to_be_told_what(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        gateway.kept.parse(["delete"])
+    assert "say which" in capsys.readouterr().err
