@@ -9,6 +9,8 @@ DEV_READY := $(VENV)/.ready-dev
 GPU_VENV := .venv-gpu
 MUTANTS_VENV := .venv-mutants
 MUTANTS_READY := $(MUTANTS_VENV)/.ready
+CLIENTS_VENV := .venv-clients
+CLIENTS_READY := $(CLIENTS_VENV)/.ready
 GPU_READY := $(GPU_VENV)/.ready
 INSTALL := bash deploy/install.sh
 THIS := $(INSTALL) $(VENV) --no-build-isolation -e . -e ./DeepSeek-OCR-master -e ./client
@@ -50,6 +52,13 @@ $(MUTANTS_READY): requirements-mutants.lock | $(DEV_READY)
 		> "$$($(MUTANTS_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tests.pth"
 	@touch $@
 
+# LiteLLM's proxy pins the versions of much that the service has at others.
+$(CLIENTS_READY): requirements-clients.lock client/pyproject.toml | $(DEV_READY)
+	@echo "installing the clients of other people into $(CLIENTS_VENV) (once, a minute)" >&2
+	@$(PYTHON) -m venv $(CLIENTS_VENV)
+	@$(CLIENTS_VENV)/bin/python $(INSTALL) --require-hashes -r $< >&2
+	@touch $@
+
 # As it was typed: a file's name may hold anything.
 run: override export FILE := $(value FILE)
 run: $(RUN_READY) $(if $(GPU),$(GPU_READY)) ## run the whole service locally and read a document  [PORT=8000 FILE=x.pdf ONCE=1 GPU=1]
@@ -68,6 +77,9 @@ lint: $(DEV_READY) ## ruff, mypy, import-linter
 
 test-engine: $(DEV_READY) ## the real vLLM on the CPU with a tiny model, in an environment of its own  [VLLM=0.32.0]
 	@VLLM=$(VLLM) bash tests/vllm/run.sh
+
+test-clients: $(DEV_READY) $(CLIENTS_READY) ## read a document with the clients of other people, in an environment of their own
+	@$(PY) -m tests.clients $(CLIENTS_VENV)/bin/python
 
 chaos: $(DEV_READY) ## inject random faults into the real processes and check every job  [SEED=1 JOBS=100]
 	@$(PY) -m tests.chaos --seed $(or $(SEED),1) --jobs $(or $(JOBS),100)
@@ -104,6 +116,6 @@ lock: $(DEV_READY) ## resolve every lock anew from pyproject.toml
 	@bash deploy/lock.sh
 
 clean: ## remove what was built and every local run's data
-	rm -rf $(VENV) $(GPU_VENV) $(MUTANTS_VENV) .venv-vllm* data build dist mutants
+	rm -rf $(VENV) $(GPU_VENV) $(MUTANTS_VENV) $(CLIENTS_VENV) .venv-vllm* data build dist mutants
 
-.PHONY: help run key test lint test-engine chaos soak mutants bench bench-quality bench-gpu images lock clean
+.PHONY: help run key test lint test-engine test-clients chaos soak mutants bench bench-quality bench-gpu images lock clean

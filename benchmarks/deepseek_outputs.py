@@ -35,6 +35,12 @@ GOAL_PAPER = 0.94  # of whole words; the specification's worst pages lack tables
 GAIN = 0.005
 CHARACTERS_OF_A_TOKEN = 2.8
 LONG = 500
+RUNS = 3
+"""Times that each output is fed in; the quickest counts, for the first also loads the processor's caches."""
+
+GOAL_MICROSECONDS = 1.0
+"""Of the guard for a token, on its slowest page."""
+
 TEXT_PROMPTS = ("image (OCR this image)",)
 
 KINDS = "|".join(sorted(LABELS, key=len, reverse=True))
@@ -440,12 +446,15 @@ def watched(output: Output, known: dict[str, Any]) -> WatchedOutput:
     tokens = known.get("tokens", round(len(output.raw) / CHARACTERS_OF_A_TOKEN) or 1)
     ends = [round(len(output.raw) * i / tokens) for i in range(tokens + 1)]
     pieces = [output.raw[start:end] for start, end in pairwise(ends)]
-    guard, noticed, started = CountingGuard(), None, thread_time()
-    for i, piece in enumerate(pieces):
-        if guard.feed(piece):
-            noticed = i + 1
-            break
-    return WatchedOutput(output.name, kind, tokens, noticed, thread_time() - started)
+    runs = [fed(pieces) for _ in range(RUNS)]
+    return WatchedOutput(output.name, kind, tokens, runs[0][0], min(seconds for _, seconds in runs))
+
+
+def fed(pieces: list[str]) -> tuple[int | None, float]:
+    """The piece at which a guard notices that the output counts, from 1, and the processor's seconds until then."""
+    guard, started = CountingGuard(), thread_time()
+    noticed = next((i for i, piece in enumerate(pieces, 1) if guard.feed(piece)), None)
+    return noticed, thread_time() - started
 
 
 def show_guard(found: list[WatchedOutput]) -> bool:
@@ -463,7 +472,7 @@ def show_guard(found: list[WatchedOutput]) -> bool:
     per_token = 1e6 * sum(one.seconds for one in found) / max(1, seen)
     longest = max(1e6 * one.seconds / (one.noticed or one.tokens) for one in found if one.tokens > LONG)
     print(f"   {per_token:.2f} us a token over all, {longest:.2f} on the slowest page of more than {LONG} tokens")
-    return len(caught) == len(runaways) and not any(one.noticed for one in good)
+    return len(caught) == len(runaways) and not any(one.noticed for one in good) and longest <= GOAL_MICROSECONDS
 
 
 def outputs(folder: Path) -> Iterator[tuple[Output, str | None]]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
+from rapidfuzz.distance import LCSseq
 
 from shared.contract.document import PageStatus
 from shared.contract.options import Options, TextLayer
@@ -39,12 +40,19 @@ KINDS = {
     "checkboxes": "checkboxes",
     "printed": "printed marks", "photo": "phone pictures", "white": "transparency",
 }  # fmt: skip
+ORDERED = {"columns", "numbered paragraphs", "bent pages", "large scans", "long pages", "small pages"}
+"""Kinds whose right text is running text, or lines from top to bottom."""
+
 BOXES = str.maketrans({"☐": "[ ]", "☒": "[x]", "☑": "[x]", "✓": "[x]"})
 
 
 @dataclass
 class FieldCase:
-    """One file: what became of its pages, or why it was refused. ``words``: of the right text, where that is known."""
+    """One file: what became of its pages, or why it was refused. ``words``: of the right text, where that is known.
+
+    ``lost``: words that are missing. ``parted``: values on another line than their words. ``misplaced``: words out of
+    order, where a page is read in columns or paragraphs.
+    """
 
     name: str
     kind: str
@@ -54,6 +62,7 @@ class FieldCase:
     words: int = 0
     lost: int = 0
     parted: int = 0
+    misplaced: int = 0
     tesseract_lost: int | None = None
 
     @property
@@ -64,12 +73,16 @@ class FieldCase:
 
     @property
     def silent(self) -> int:
-        return 0 if self.admitted else self.lost + self.parted
+        return 0 if self.admitted else self.lost + self.parted + self.misplaced
+
+
+def sequence(text: str) -> list[str]:
+    text = unicodedata.normalize("NFKC", text.translate(BOXES)).lower()
+    return re.findall(r"[^\W_]+|\[[ x]\]", text)
 
 
 def words(text: str) -> Counter[str]:
-    text = unicodedata.normalize("NFKC", text.translate(BOXES)).lower()
-    return Counter(re.findall(r"[^\W_]+|\[[ x]\]", text))
+    return Counter(sequence(text))
 
 
 def cases(only: str) -> Iterator[Path]:
@@ -79,9 +92,11 @@ def cases(only: str) -> Iterator[Path]:
 
 
 def compared(case: FieldCase, truth: str, plain: str) -> FieldCase:
-    """Count the words that are missing, and the values that stand on another line than their words."""
+    """Count the words that are missing or out of order, and the values on another line than their words."""
     want = words(truth)
     case.words, case.lost = want.total(), (want - words(plain)).total()
+    if case.kind in ORDERED:
+        case.misplaced = case.words - case.lost - LCSseq.similarity(sequence(truth), sequence(plain))
     lines = [words(line) for line in plain.splitlines()]
     rows = [words(row) for row in truth.splitlines() if "\t" in row]
     case.parted = sum(not any((row - line).total() == 0 for line in lines) for row in rows)
@@ -147,8 +162,9 @@ def show(case: FieldCase) -> None:
     mark = "SILENT" if case.silent else "admits" if case.admitted else "right "
     theirs = "" if case.tesseract_lost is None else f"tesseract {case.tesseract_lost}"
     state = case.refused or ", ".join(case.pages)
+    counts = f"lost {case.lost:4} of {case.words:5}  parted {case.parted:3}  misplaced {case.misplaced:3}"
     print(
-        f"{case.name:34} {mark} lost {case.lost:4} of {case.words:5}  parted {case.parted:3}  {theirs:15} {state}",
+        f"{case.name:34} {mark} {counts}  {theirs:15} {state}",
         flush=True,
     )
 

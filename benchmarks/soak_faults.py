@@ -1,8 +1,9 @@
 """Low load with a fault every twenty seconds: ``python -m benchmarks.soak_faults --minutes 30``.
 
 The stack of the chaos runs, jobs that are kept for a few seconds only. At the end, with nothing broken: the resident
-memory of every process that was not started anew, from a third of the way to the end; whether every loop lives; and
-the store key by key against what it held before the first job.
+memory of every process that was not started anew, from a third of the way to the end, and its slope there; whether
+every loop lives; and the store key by key against what it held before the first job: what is more must expire by itself
+(webhooks are kept a day longer than their jobs).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.soak import slope
 from shared.errors import StoreUnavailable
 from shared.store.connect import connect
 from shared.store.jobs import Store
@@ -34,6 +36,7 @@ from tools.processes import Process
 MIB = 2**20
 FAULT_SECONDS = 20.0
 JOB_SECONDS = 1.0
+SAMPLE_SECONDS = 5
 KEPT_SECONDS = 5  # a finished job; twice that its record
 RATE_SECONDS = 100  # the counts of pages per ten seconds are kept for 90
 # Deaths are for the chaos runs: here every process is to live to the end, so that its memory can be followed.
@@ -45,6 +48,12 @@ NAMED = re.compile(rb"[0-9A-Z]{26}|[0-9a-f]{8,}(?:-[0-9a-f]+)*|\d+")
 async def census(store: Store) -> Counter[str]:
     """How many keys there are of each kind; ids and numbers in names do not tell them apart."""
     return Counter([NAMED.sub(b"N", key).decode() async for key in store.redis.scan_iter(count=1000)])
+
+
+async def lasting(store: Store) -> Counter[str]:
+    """Of the ``census``, the keys that never expire."""
+    keys = [key async for key in store.redis.scan_iter(count=1000)]
+    return Counter([NAMED.sub(b"N", key).decode() for key in keys if await store.redis.ttl(key) == -1])
 
 
 async def load(clients: Clients, until: float, ended: Counter[str]) -> None:
@@ -74,7 +83,7 @@ async def sample(stack: ChaosStack, series: dict[Process, list[float]]) -> None:
         for process in stack.processes:
             with suppress(psutil.Error):
                 series.setdefault(process, []).append(psutil.Process(process.pid).memory_info().rss / MIB)
-        await asyncio.sleep(5)
+        await asyncio.sleep(SAMPLE_SECONDS)
 
 
 async def soak(minutes: float, folder: Path) -> bool:
@@ -86,7 +95,7 @@ async def soak(minutes: float, folder: Path) -> bool:
         pids = {process: process.pid for process in stack.processes}
         await clients.serve(Planned("first", (1,), follow="call"))
         await asyncio.sleep(3 * KEPT_SECONDS)
-        before, until = await census(store), time.monotonic() + 60 * minutes
+        before, lasted, until = await census(store), await lasting(store), time.monotonic() + 60 * minutes
         keeper = asyncio.create_task(stack.keep_running())
         series: dict[Process, list[float]] = {}
         sampling = asyncio.create_task(sample(stack, series))
@@ -98,7 +107,8 @@ async def soak(minutes: float, folder: Path) -> bool:
         dead = await dead_loops(stack, clients)
         await asyncio.sleep(RATE_SECONDS)
         with suppress(StoreUnavailable):
-            after, found = await census(store), await drift(store) + await left_behind(store)
+            after, stay = await census(store), await lasting(store) - lasted
+            found = await drift(store) + await left_behind(store)
         keeper.cancel()
         sampling.cancel()
     finally:
@@ -109,12 +119,15 @@ async def soak(minutes: float, folder: Path) -> bool:
     print("  faults: " + ", ".join(f"{name} x{count}" for name, count in sorted(stack.counts.items())))
     print("  answers: " + ", ".join(f"{status} x{count}" for status, count in sorted(clients.statuses.items())))
     for process, sizes in series.items():
-        third = sizes[len(sizes) // 3]
+        settled = sizes[len(sizes) // 3 :]
+        per_hour = slope([(SAMPLE_SECONDS * place / 3600, size) for place, size in enumerate(settled)])
         same = "" if process.pid == pids[process] else ", started anew"
-        print(f"  {stack.name(process):10} {third:7.1f} -> {sizes[-1]:7.1f} MiB, most {max(sizes):7.1f}{same}")
+        print(f"  {stack.name(process):10} {settled[0]:7.1f} -> {settled[-1]:7.1f} MiB, most {max(sizes):7.1f}, "
+              f"{per_hour:+.1f} MiB an hour{same}")  # fmt: skip
     print(f"  ended by themselves: {stack.exits or 'none'}; loops dead: {dead or 'none'}")
     print(f"  wrong answers: {clients.wrong[:5] or 'none'}; drift and keys left: {found or 'none'}")
     print(f"  keys gone {dict(before - after) or 'none'}; keys more {dict(after - before) or 'none'}")
+    print(f"  of these never expire: {dict(stay) or 'none'}")
     return not (stack.exits or dead or clients.wrong or found)
 
 

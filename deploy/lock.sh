@@ -16,7 +16,7 @@ compile() { # FILE ARGUMENT...
 
 extras() { printf -- '--extra %s ' "$@"; }
 
-all="$(extras gateway worker cpu flower embedded client heic)"
+all="$(extras gateway worker otel cpu flower embedded client heic)"
 anywhere="--universal --python-version 3.11"
 same="--constraint requirements-dev.lock"
 
@@ -24,11 +24,13 @@ same="--constraint requirements-dev.lock"
 {
   compile requirements-dev.lock $anywhere $all --extra dev "$@"
   compile requirements.lock $anywhere $same $all
-  compile requirements-gateway.lock $anywhere $same --extra gateway
-  compile requirements-worker-cpu.lock $anywhere $same $(extras worker cpu)
+  compile requirements-gateway.lock $anywhere $same $(extras gateway otel)
+  compile requirements-worker-cpu.lock $anywhere $same $(extras worker otel cpu)
   compile requirements-flower.lock $anywhere $same --extra flower
   compile requirements-mutants.lock $anywhere $same --extra mutants
+  # Its own versions: LiteLLM's proxy pins what others leave open.
+  compile requirements-clients.lock $anywhere --extra clients "$@"
   # Of the GPU image and of make run GPU=1. Its own versions, for vLLM pins what others leave open.
   compile requirements-worker-vllm.lock $anywhere --constraint deploy/vllm-constraints.txt \
-    --no-emit-package deepseek-ocr $(extras worker vllm) "$@"
+    --no-emit-package deepseek-ocr $(extras worker otel vllm) "$@"
 }

@@ -7,7 +7,7 @@ random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 umask 077
 while IFS= read -r line; do
   case $line in
-    *_REDIS_PASSWORD=) echo "$line$(random)" ;;
+    *_PASSWORD=) echo "$line$(random)" ;;
     FLOWER_BASIC_AUTH=) echo "${line}operator:$(random)" ;;
     *) echo "$line" ;;
   esac

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from contextlib import suppress
+from tempfile import TemporaryDirectory
 
 import uvicorn
 from pydantic import ValidationError
@@ -13,8 +15,10 @@ from uvicorn.supervisors import Multiprocess
 from gateway.app import ProcessEnd
 from gateway.auth.authenticator import refusal
 from gateway.connections import BoundedProtocol
+from gateway.metrics import SHARED_FOLDER
 from gateway.settings import GatewaySettings
 from gateway.settings_check import faults
+from shared import log
 from shared.commandline import no_arguments
 
 EXIT_LOOP_DIED = 71  # as a worker's
@@ -22,6 +26,7 @@ GRACE_SECONDS = 8  # for responses in progress; within the ten seconds that most
 
 
 def serve(settings: GatewaySettings) -> None:
+    log.configure(settings)
     config = uvicorn.Config(
         "gateway.app:from_env",
         factory=True,
@@ -29,13 +34,18 @@ def serve(settings: GatewaySettings) -> None:
         port=settings.port,
         workers=settings.workers,
         log_level=settings.log_level,
+        log_config=None,
+        access_log=False,  # it shows the query: the middleware logs each request
         timeout_graceful_shutdown=GRACE_SECONDS,
         server_header=False,
         http=BoundedProtocol,
         ws="none",
     )
     if settings.workers > 1:
-        Multiprocess(config, sockets=[config.bind_socket()]).run()
+        # The processes count their requests together, so that each answers for all.
+        with TemporaryDirectory(prefix="ocr-metrics-") as folder:
+            os.environ[SHARED_FOLDER] = folder
+            Multiprocess(config, sockets=[config.bind_socket()]).run()
         return
     server = uvicorn.Server(config)
     # uvicorn raises the signal that ended it once more: an orderly end shall not look like death by a signal.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import re
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -22,6 +20,7 @@ from gateway.api import (
     jobs,
     ocr,
     openapi,
+    page_retry,
     problems,
     results,
     search,
@@ -31,13 +30,16 @@ from gateway.api import (
     webhooks,
 )
 from gateway.auth import openapi_security as security
+from gateway.compat import docling, external_loader, mistral_files, mistral_ocr
 from gateway.connections import limit_connections
 from gateway.dependencies import no_store
+from gateway.mcp import add_mcp
 from gateway.middleware import Middleware
 from gateway.request_origin import RequestOrigin
 from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.web import docs, page
+from shared import log, tracing
 
 EXPOSED_HEADERS = (
     "Location",
@@ -52,10 +54,10 @@ EXPOSED_HEADERS = (
     "WWW-Authenticate",
 )
 
-TOKEN_IN_QUERY = re.compile(r"([?&]token=)[^&\s]*")
-
 ROUTES = (
-    jobs, results, events, shares, corrections, search, tokens, webhooks, batches, ocr, health, service, docs, page,
+    jobs, page_retry, results, events, shares, corrections, search, tokens, webhooks, batches, ocr, health, service,
+    docs, page,
+    mistral_ocr, mistral_files, external_loader, docling,
 )  # fmt: skip
 
 
@@ -65,12 +67,13 @@ def create_app(settings: GatewaySettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with services:
+        async with services, mcp.run():
             yield
 
     app = FastAPI(
         title="OCR", version="1", description=docs.DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None,
-        dependencies=[Depends(no_store)],
+        dependencies=[Depends(no_store)], generate_unique_id_function=openapi.operation_id,
+        telemetry={"tracing": tracing.wanted(), "metrics": False, "logs": False, "operation_spans": False},
     )  # fmt: skip
     app.state.services = services
     app.openapi = lambda: security.guarded(openapi.describe(app, settings))  # type: ignore[method-assign]
@@ -78,6 +81,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     problems.add_handlers(app)
     for routes in ROUTES:
         app.include_router(routes.router)
+    mcp = add_mcp(app, services)
     app.mount("/web", page.PageFiles(directory=page.FILES), name="web")
     app.mount("/static", docs.assets(), name="static")
     return app
@@ -110,20 +114,12 @@ def end_process() -> None:
 def from_env() -> FastAPI:
     """The application of a gateway process; uvicorn calls this once it has set its signal handlers."""
     settings = GatewaySettings()
+    tracing.configure("ocr-gateway")
+    log.configure(settings)  # with several processes, each is a new interpreter
     limit_connections(settings)
     app = create_app(settings)
     before_signals(app.state.services.hub.close_soon)
-    logging.getLogger("uvicorn.access").addFilter(hide_tokens)
     return app
-
-
-def hide_tokens(record: logging.LogRecord) -> bool:
-    """A filter for access logs: keeps the URL, and replaces the value of its query's ``token``."""
-    if isinstance(record.args, tuple):
-        record.args = tuple(
-            TOKEN_IN_QUERY.sub(r"\1***", part) if isinstance(part, str) else part for part in record.args
-        )
-    return True
 
 
 def before_signals(first: Callable[[], None]) -> None:

@@ -79,7 +79,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._refused:
             return
         if self._received - CHUNK_FRAMES * self._body > MAX_HEAD_BYTES:
-            self._refuse(HeadTooLarge(f"The request's head may have {MAX_HEAD_BYTES} bytes"))
+            self._refuse(HeadTooLarge(f"The request's headers are limited to {MAX_HEAD_BYTES} bytes"))
             return
         self._chunk = len(data)
         self._received += self._chunk
@@ -96,13 +96,15 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
         if len(self.url) > MAX_URL_BYTES:
-            self._fail(UrlTooLong(f"The URL may have {MAX_URL_BYTES} bytes"))
+            self._fail(UrlTooLong(f"The URL is limited to {MAX_URL_BYTES} bytes"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers += 1
         self._head += len(name) + len(value)
         if self._headers > MAX_HEADERS or self._head > MAX_HEAD_BYTES:
-            self._fail(HeadTooLarge(f"A request may have {MAX_HEADERS} headers of {MAX_HEAD_BYTES} bytes together"))
+            self._fail(
+                HeadTooLarge(f"A request is limited to {MAX_HEADERS} headers of {MAX_HEAD_BYTES} bytes together")
+            )
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:

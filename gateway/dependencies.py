@@ -15,6 +15,8 @@ from gateway.auth.authenticator import Caller as Caller
 from gateway.auth.scopes import authorize, needed_scope
 from gateway.background import Background
 from gateway.corrections import Corrections
+from gateway.documents import DocumentFetcher
+from gateway.files import Files
 from gateway.inspector import Inspector
 from gateway.metrics import Metrics
 from gateway.services import Services
@@ -69,6 +71,14 @@ async def _guard(services: _Services) -> SsrfGuard:
     return services.guard
 
 
+async def _documents(services: _Services) -> DocumentFetcher:
+    return services.documents
+
+
+async def _files(services: _Services) -> Files:
+    return services.files
+
+
 async def _inspector(services: _Services) -> Inspector:
     return services.inspector
 
@@ -100,6 +110,8 @@ AuthenticatorDep = Annotated[Authenticator, Depends(_authenticator)]
 WebhookStoreDep = Annotated[WebhookStore, Depends(_webhooks)]
 WebhookSecretsDep = Annotated[WebhookSecrets, Depends(_webhook_secrets)]
 GuardDep = Annotated[SsrfGuard, Depends(_guard)]
+DocumentsDep = Annotated[DocumentFetcher, Depends(_documents)]
+FilesDep = Annotated[Files, Depends(_files)]
 InspectorDep = Annotated[Inspector, Depends(_inspector)]
 DrawingDep = Annotated[SandboxPool, Depends(_drawing)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from pydantic import ValidationError
 
 from gateway.auth.api_keys import ApiKeys, Scope, given_keys
+from gateway.local_store import with_store
 from gateway.settings import GatewaySettings
 from shared.contract.view import timestamp
 from shared.errors import OCRError
@@ -111,7 +112,7 @@ async def run(settings: GatewaySettings, wanted: argparse.Namespace) -> str:
 def main(arguments: list[str] | None = None) -> None:
     wanted = parse(arguments)
     try:
-        settings = GatewaySettings()
+        settings = with_store(GatewaySettings())
         given_keys(settings)  # says what is wrong with them before the store is asked
         print(asyncio.run(run(settings, wanted)))
     except ValidationError as error:

@@ -1,35 +1,69 @@
-"""Numbers for Prometheus: this process's requests, and what the store and the workers report."""
+"""Numbers for Prometheus: this gateway's requests, and what the store and the workers report.
+
+What is counted in Redis is the same at every gateway and outlives them all. What a gateway counts itself is the sum
+over its processes: with ``workers`` above 1 they share a folder (``PROMETHEUS_MULTIPROC_DIR``).
+Names, units and labels are listed in ``docs/metrics.md``, which a test holds against this file.
+"""
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 from starlette.types import Scope
 
-from shared.contract.states import TERMINAL_STATUSES, PageStatus
+from gateway.store_metrics import StoreCollector
 from shared.contract.worker_status import WorkerStatus
-from shared.store.keyspace import Counter as StoreCounter
 
 LATENCY_BUCKETS_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-UNSAFE_IN_NAMES: Final = re.compile(r"[^a-zA-Z0-9_]")
+SHARED_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's own variable
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+SUBMISSIONS: Final = frozenset({"/api/v1/jobs", "/api/v1/batches", "/api/v1/ocr"})
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the numbers are to be compared with."""
+
+    jobs: int = 0
+    pages: int = 0
+    bytes: int = 0
+    memory_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceSnapshot:
-    """The state of store and workers at one moment; ``up`` False: the store did not answer."""
+    """The state of store and workers at one moment; ``up`` False: the store did not answer.
+
+    ``histograms``: see ``keyspace.Histogram``. ``memory``: bytes in use and their limit, 0 for none. ``webhooks``: how
+    many are to be sent, and for how many seconds the first of them has been due.
+    """
 
     up: bool
+    limits: Limits = Limits()
     counters: Mapping[str, int] = field(default_factory=dict)
+    histograms: Mapping[str, int] = field(default_factory=dict)
     workers: Sequence[WorkerStatus] = ()
-    ready: int = 0
     oldest_queued: float = 0.0
-    memory_share: float = 0.0
+    memory: tuple[int, int] = (0, 0)
+    webhooks: tuple[int, float] = (0, 0.0)
     payload_free: int | None = None
 
 
@@ -37,106 +71,87 @@ class Metrics:
     """The counts of one gateway process, in a registry of its own."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        labels = ("method", "route", "status")
-        self._requests = Counter("ocr_http_requests", "requests answered", labels, registry=self._registry)
-        self._seconds = Histogram(
-            "ocr_http_request_seconds",
-            "time to the end of the response",
-            ("method", "route"),
-            buckets=LATENCY_BUCKETS_SECONDS,
-            registry=self._registry,
+        self._folder = os.environ.get(SHARED_FOLDER)
+        if self._folder is not None:
+            forget_dead_processes(Path(self._folder))
+        self._registry = registry = CollectorRegistry()
+        self._requests = Counter(
+            "ocr_http_requests_total", "Requests answered", ("method", "route", "status"), registry=registry
         )
+        self._seconds = Histogram(
+            "ocr_http_request_duration_seconds", "Time to the end of the response", ("method", "route"),
+            buckets=LATENCY_BUCKETS_SECONDS, registry=registry,
+        )  # fmt: skip
+        self._refused = Counter(
+            "ocr_jobs_refused_total", "Submissions refused, by the problem's code", ("code",), registry=registry
+        )
+        self._streams = Gauge(
+            "ocr_event_streams", "Event streams open now", registry=registry, multiprocess_mode="livesum"
+        )
+        if self._folder is None:
+            ProcessCollector(registry=registry)
 
-    def request(self, method: str, scope: Scope, status: int, seconds: float) -> None:
+    def request(self, method: str, scope: Scope, status: int, seconds: float, code: str | None = None) -> None:
         """Count a request under its route's template. 499: the client disconnected before a response."""
         route = getattr(scope.get("route"), "path", "unmatched")
-        method = method if method in ("GET", "HEAD", "POST", "DELETE", "OPTIONS") else "other"
+        method = method if method in METHODS else "other"
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(method, route).observe(seconds)
+        if code is not None and method == "POST" and route in SUBMISSIONS:
+            self._refused.labels(code).inc()
+
+    def stream_opened(self) -> None:
+        self._streams.inc()
+
+    def stream_closed(self) -> None:
+        self._streams.dec()
 
     def render(self, snapshot: ServiceSnapshot) -> bytes:
         """The text of ``/metrics``."""
+        own = self._registry
+        if self._folder is not None:
+            own = CollectorRegistry()
+            MultiProcessCollector(own, self._folder)  # type: ignore[no-untyped-call]
+            own.register(GatewayProcesses(Path(self._folder)))
         store = CollectorRegistry()
-        store.register(_Store(snapshot))
-        return generate_latest(self._registry) + generate_latest(store)
+        store.register(StoreCollector(snapshot))
+        return generate_latest(own) + generate_latest(store)
 
 
-class _Store(Collector):
-    def __init__(self, snapshot: ServiceSnapshot) -> None:
-        self._snapshot = snapshot
+def process_ids(folder: Path) -> set[int]:
+    """Of the processes that have counted anything into the shared folder."""
+    return {int(path.stem.rpartition("_")[2]) for path in folder.glob("*.db")}
+
+
+def is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def forget_dead_processes(folder: Path) -> None:
+    """What they counted stays; what they were doing does not."""
+    for pid in process_ids(folder):
+        if not is_alive(pid):
+            mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
+
+
+class GatewayProcesses(Collector):
+    """``process_*`` of all processes of this gateway together: whichever answers, the numbers are the same."""
+
+    EARLIEST: Final = "process_start_time_seconds"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
     def collect(self) -> Iterator[Metric]:
-        yield GaugeMetricFamily("ocr_store_up", "1 when Redis answered", value=int(self._snapshot.up))
-        if self._snapshot.up:
-            yield from _queue(self._snapshot)
-            yield from _ended(self._snapshot.counters)
-            yield from _engines(self._snapshot.workers)
-
-
-def _queue(snapshot: ServiceSnapshot) -> Iterator[Metric]:
-    counters = snapshot.counters
-    for name, what in (("jobs", "unfinished jobs"), ("pages", "pages of them"), ("bytes", "bytes of their uploads")):
-        yield GaugeMetricFamily(f"ocr_open_{name}", what, value=counters.get(name, 0))
-    yield GaugeMetricFamily("ocr_running_jobs", "jobs being read", value=counters.get(StoreCounter.RUNNING, 0))
-    yield GaugeMetricFamily("ocr_oldest_queued_seconds", "age of the oldest waiting job", value=snapshot.oldest_queued)
-    yield GaugeMetricFamily("ocr_workers_ready", "workers with a ready engine", value=snapshot.ready)
-    yield GaugeMetricFamily("ocr_store_memory_share", "used_memory / maxmemory of Redis", value=snapshot.memory_share)
-    if snapshot.payload_free is not None:
-        free = snapshot.payload_free
-        yield GaugeMetricFamily("ocr_payloads_free_bytes", "room in the payload folder's file system", value=free)
-    yield CounterMetricFamily("ocr_jobs_submitted", "jobs accepted", value=counters.get(StoreCounter.SUBMITTED, 0))
-    missing = counters.get(StoreCounter.PAYLOADS_MISSING, 0)
-    yield CounterMetricFamily("ocr_payloads_missing", "payloads that a record names and nobody finds", value=missing)
-    yield from _audits(counters)
-    lost = counters.get(StoreCounter.LEASES_LOST, 0)
-    yield CounterMetricFamily("ocr_leases_lost", "jobs taken from silent workers", value=lost)
-
-
-def _audits(counters: Mapping[str, int]) -> Iterator[Metric]:
-    yield CounterMetricFamily("ocr_audits", "audits of the counters", value=counters.get(StoreCounter.AUDITS, 0))
-    drift = CounterMetricFamily("ocr_counter_drift", "by how much audits found counters wrong", labels=["counter"])
-    for counter in StoreCounter.AUDITED:
-        drift.add_metric([counter], counters.get(StoreCounter.drift(counter), 0))
-    yield drift
-
-
-def _ended(counters: Mapping[str, int]) -> Iterator[Metric]:
-    jobs = CounterMetricFamily("ocr_jobs_ended", "jobs that ended", labels=["status"])
-    for status in sorted(TERMINAL_STATUSES):
-        jobs.add_metric([status], counters.get(StoreCounter.ended(status), 0))
-    pages = CounterMetricFamily("ocr_pages", "pages that ended", labels=["status"])
-    for page_status in PageStatus:
-        pages.add_metric([page_status], counters.get(StoreCounter.pages_ended(page_status), 0))
-    hooks = CounterMetricFamily("ocr_webhooks", "webhooks that ended, and deliveries that failed", labels=["status"])
-    for outcome in ("delivered", "failed", "exhausted", "gone"):
-        hooks.add_metric([outcome], counters.get(StoreCounter.webhooks(outcome), 0))
-    yield from (jobs, pages, hooks)
-
-
-def _engines(workers: Sequence[WorkerStatus]) -> Iterator[Metric]:
-    """Each engine's own numbers as ``ocr_engine_<name>``, labelled with its worker; ``<name>_total`` are counters."""
-    families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
-    for worker in workers:
-        for name, value in _numbers(worker):
-            family = families.setdefault(name, _family(name))
-            family.add_metric([worker.name, worker.engine.name], value)
-    yield from families.values()
-
-
-def _family(name: str) -> GaugeMetricFamily | CounterMetricFamily:
-    metric, labels = f"ocr_engine_{UNSAFE_IN_NAMES.sub('_', name)}", ["worker", "engine"]
-    if metric.endswith("_total"):
-        return CounterMetricFamily(metric, f"{name} since the worker started, as its engine counts it", labels=labels)
-    return GaugeMetricFamily(metric, f"{name}, as the worker reports it", labels=labels)
-
-
-def _numbers(worker: WorkerStatus) -> Iterator[tuple[str, float]]:
-    engine = worker.engine
-    yield "slots", engine.slots
-    yield "jobs", worker.jobs
-    yield "pages_rendered", worker.pages_rendered
-    yield "pages_reading", worker.pages_reading
-    if engine.gpu_memory_used is not None:
-        yield "gpu_memory_used_bytes", engine.gpu_memory_used
-    yield from engine.metrics.items()
+        found: dict[str, Metric] = {}
+        values: dict[str, list[float]] = {}
+        for pid in sorted(filter(is_alive, process_ids(self._folder))):
+            for family in ProcessCollector(pid=lambda pid=pid: pid, registry=None).collect():  # type: ignore[misc]
+                found.setdefault(family.name, family)
+                values.setdefault(family.name, []).extend(sample.value for sample in family.samples)
+        for name, family in found.items():
+            total = min(values[name]) if name == self.EARLIEST else sum(values[name])
+            family.samples = [family.samples[0]._replace(value=total)]
+            yield family
+        count = len([pid for pid in process_ids(self._folder) if is_alive(pid)])
+        yield GaugeMetricFamily("ocr_gateway_processes", "Processes of this gateway", value=count)

@@ -8,6 +8,8 @@ from types import TracebackType
 from gateway.auth.authenticator import Authenticator
 from gateway.background import Background
 from gateway.corrections import Corrections
+from gateway.documents import DocumentFetcher
+from gateway.files import Files
 from gateway.inspector import Inspector
 from gateway.metrics import Metrics
 from gateway.settings import GatewaySettings
@@ -36,7 +38,9 @@ class Services:
         self.webhooks = WebhookStore(self.store.redis, settings)
         self.webhook_secrets = WebhookSecrets(self.store.redis, settings)
         self.guard = SsrfGuard(settings)
+        self.documents = DocumentFetcher(settings)
         self.corrections = Corrections(self.store.redis)
+        self.files = Files(self.store.redis, settings.file_ttl)
         self._hub_redis = connect(url, patient=False, connections=1)
         self.hub = Hub(self._hub_redis, self.store)
         self.inspector = Inspector(settings)
@@ -57,5 +61,6 @@ class Services:
         await self.inspector.close()
         await self.drawing.close()
         self.guard.close()
+        await self.documents.close()
         await self._hub_redis.aclose()
         await self.store.redis.aclose()

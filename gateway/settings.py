@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import NoDecode
 
-from shared.settings import MIB, DeliverySettings, StoreSettings, Words
+from shared.settings import MIB, CommaSeparated, DeliverySettings, StoreSettings, Words
 
 
 class GatewaySettings(StoreSettings, DeliverySettings):
@@ -26,6 +27,17 @@ class GatewaySettings(StoreSettings, DeliverySettings):
     max_metadata_size: int = Field(4096, gt=0, description="bytes of the metadata object")
     inspect_processes: int = Field(4, ge=1, description="uploads a gateway checks at once; started when needed")
     inspect_timeout: float = Field(20.0, gt=0, description="seconds the check of an upload may take")
+
+    file_ttl: int = Field(3600, gt=0, description="seconds a file of /v1/files is kept")
+    document_urls: bool = Field(False, description="fetch documents that a caller names by a URL, if they are public")
+    document_url_allow_http: bool = Field(False, description="also fetch documents without TLS")
+    document_url_ports: Annotated[tuple[int, ...], NoDecode, CommaSeparated] = Field(
+        (443,), description="ports documents are fetched from; empty: any"
+    )
+    document_url_allow: Words = Field(
+        (), description="servers of documents that need not be public: networks, addresses, host names"
+    )
+    document_url_timeout: float = Field(30.0, gt=0, description="seconds a document's server has to send it")
 
     api_keys: SecretStr = Field(
         SecretStr(""),

@@ -5,11 +5,13 @@ OCRError
 │   ├── FileMissing  FileEmpty  FileTooLarge  UnsupportedMedia  CorruptFile  ImageTooLarge
 │   ├── TooManyPages  EncryptedPdf
 ├── OptionError              a form field or parameter cannot be accepted (400)
-│   ├── BadOption  BadPageRange  BadPrompt  PromptTooLong  BadWebhookUrl  RangeNotSatisfiable (416)
+│   ├── BadOption  BadPageRange  BadPrompt  PromptTooLong  BadWebhookUrl  BadDocumentUrl
+│   ├── RangeNotSatisfiable (416)
 ├── AccessError
 │   ├── Unauthorized (401)  Forbidden (403)  NotFound (404)
 ├── StateError               the job is not in the state the call needs
 │   ├── AlreadyFinished (409)  JobFailed (409)  ResultExpired (410)  PayloadMissing (410)  IdempotencyMismatch (422)
+│   ├── NoText (422)
 ├── BodyTooLarge (413)  HeadTooLarge (431)  UrlTooLong (414)  BodyTimeout  HeadTimeout (408)
 ├── UnsupportedEncoding (415)
 ├── LimitError               a limit was reached; retry later (429)
@@ -70,7 +72,7 @@ class FileTooLarge(FileValidationError):
 
 
 class UnsupportedMedia(FileValidationError):
-    """The file is of a type that is not accepted"""
+    """Unsupported file type"""
 
     code = "unsupported-media"
 
@@ -94,19 +96,19 @@ class TooManyPages(FileValidationError):
 
 
 class EncryptedPdf(FileValidationError):
-    """The PDF needs a password"""
+    """The PDF is password-protected"""
 
     code = "encrypted-pdf"
 
 
 class OptionError(OCRError):
-    """A parameter cannot be accepted"""
+    """Invalid parameter"""
 
     code = "bad-option"
 
 
 class BadOption(OptionError):
-    """A parameter has a value that is not accepted"""
+    """Invalid parameter value"""
 
     code = "bad-option"
 
@@ -141,8 +143,14 @@ class BadWebhookUrl(OptionError):
     code = "bad-webhook-url"
 
 
+class BadDocumentUrl(OptionError):
+    """The document cannot be fetched from its URL"""
+
+    code = "bad-document-url"
+
+
 class AccessError(OCRError):
-    """Access was refused"""
+    """Access denied"""
 
     code = "forbidden"
 
@@ -154,7 +162,7 @@ class Unauthorized(AccessError):
 
 
 class Forbidden(AccessError):
-    """This key may not do that"""
+    """The key lacks the scope for this"""
 
     code = "forbidden"
 
@@ -196,7 +204,7 @@ class JobFailed(StateError):
 
 
 class ResultExpired(StateError):
-    """The result has been deleted after its retention time"""
+    """The result has expired and was deleted"""
 
     code = "result-expired"
 
@@ -208,13 +216,19 @@ class PayloadMissing(StateError):
 
 
 class IdempotencyMismatch(StateError):
-    """The Idempotency-Key was used before with another payload"""
+    """The Idempotency-Key was already used with a different request"""
 
     code = "idempotency-mismatch"
 
 
+class NoText(StateError):
+    """No extractable text"""
+
+    code = "no-text"
+
+
 class UnsupportedEncoding(OCRError):
-    """The request body is encoded in a way that is not accepted"""
+    """Unsupported Content-Encoding"""
 
     code = "unsupported-encoding"
 
@@ -298,7 +312,7 @@ class EngineError(OCRError):
 
 
 class PreprocessingError(EngineError):
-    """The page could not be turned into a picture"""
+    """The page could not be rendered"""
 
     code = "render-failed"
 

@@ -36,6 +36,8 @@ class SharedSettings(BaseSettings):
     passes_over_engines: ClassVar[bool] = True
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
+    log_format: Literal["json", "text"] = Field("text", description="json: one object a line; the images set it")
+    log_filenames: bool = Field(False, description="name the uploaded files in logs and in Flower")
     redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis or Valkey; rediss:// = TLS")
 
     @model_validator(mode="before")

@@ -118,7 +118,7 @@ def _accepted(data: bytes | mmap, filename: str, limits: UploadLimits) -> str:
             " service's extra heic"
         )
     if kind is None or kind not in limits.types:
-        raise UnsupportedMedia(f"{filename} is none of the accepted types: {', '.join(sorted(limits.types))}")
+        raise UnsupportedMedia(f"{filename} is not of an accepted type; accepted: {', '.join(sorted(limits.types))}")
     return kind
 
 

@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Final
 
 from shared.commandline import no_arguments
-from tools.equivalent_mutants import Change, differing, equivalent_mutants
+from tools.equivalent_mutants import GOAL, Change, differing, equivalent_mutants
 from tools.valkey import ROOT
 
 MUTANTS: Final = ROOT / "mutants"
 SURVIVED: Final = (0, 5, 33)  # exit codes of the tests: all passed, or none ran this code
 NAME: Final = re.compile(r"(.+)__mutmut_(\d+|orig)")
-GOAL: Final = 0.9
 
 
 def main() -> int:

@@ -9,9 +9,15 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
+from shared.boxes import page_picture
+from shared.contract.document import Block, Page, PageStatus
 from shared.contract.job import Input, NewJob
 from shared.contract.options import Options
+from shared.settings import StoreSettings
+from shared.store.connect import connect
 from shared.store.jobs import Store
+from worker.claims import Claims
+from worker.settings import WorkerSettings
 
 
 def picture(seed: int, width: int = 200, height: int = 120) -> Image.Image:
@@ -56,3 +62,28 @@ async def submit(store: Store, data: bytes, media_type: str, pages: int = 1, **m
     )
     new = NewJob(input=upload, pages=pages, **{"options": Options(), **more})
     return (await store.submit(new, data, upload.sha256)).job_id
+
+
+async def written_book(url: str, pages: int) -> str:
+    """A job of so many pages in the store at ``url``, written as a worker would that has read them; its id."""
+    redis = connect(url, patient=True)
+    settings = WorkerSettings(_env_file=None)
+    store, claims = Store(redis, StoreSettings(_env_file=None)), Claims(redis, settings, "writer")
+    job_id = await submit(store, tiff([1]), "image/tiff", pages)
+    claim = await claims.claim(job_id, "written")
+    assert claim is not None
+    await claims.start(claim, "instant")
+    image = page_picture(picture(1, 600, 800), settings.page_image_quality)
+    for number in range(1, pages + 1):
+        await claims.page_start(claim, number)
+        texts = (f"# Page {number}", "It was a bright cold day in April, and the clocks were striking thirteen.")
+        blocks = tuple(
+            Block(type="text", bbox=(40, 90 * i, 560, 90 * i + 70), text=text) for i, text in enumerate(texts)
+        )
+        page = Page(
+            number=number, status=PageStatus.OK, width=600, height=800, markdown="\n\n".join(texts), blocks=blocks
+        )  # fmt: skip
+        await claims.page_end(claim, page, image)
+    await claims.finish(claim)
+    await redis.aclose()
+    return job_id

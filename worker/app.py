@@ -9,6 +9,7 @@ from celery import Celery
 
 from shared.store.message import QUEUE, TASK
 from worker.broker import pool
+from worker.broker.display import ShownTask, show
 from worker.broker.hosting import ServiceHost, end_worker
 from worker.broker.options import application
 from worker.engines import jobs_in_flight
@@ -21,7 +22,7 @@ _host: Final = ServiceHost[WorkerService]()
 
 def create_app(settings: WorkerSettings) -> Celery:
     app = application("ocr", settings, QUEUE, jobs_in_flight(settings))
-    app.task(name=TASK)(read)
+    app.task(name=TASK, base=ShownTask)(read)
     _host.host(lambda: WorkerService.start(settings, on_dead=end_worker))
     return app
 
@@ -30,4 +31,4 @@ def read(job_id: str) -> str:
     """Read one job. Whoever can write to Redis can send anything: only a job's id is taken from the message."""
     if not JOB_ID.fullmatch(job_id) or _host.service is None:
         raise ValueError("not a job's id")
-    return pool.run_task(_host.service.read_job(job_id))
+    return show(pool.run_task(_host.service.read_job(job_id)))

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import Final
 
+from shared import log
 from shared.contract.document import Page
 from shared.contract.events import JobEvent
-from shared.contract.job import PageSummary, StoredJob, read_job
+from shared.contract.job import JobFailure, PageSummary, StoredJob, read_job
+from shared.contract.states import TERMINAL_STATUSES
 from shared.contract.worker_status import WorkerStatus
 from shared.errors import PayloadMissing
 from shared.payloads.names import PICTURE, RESULT, PagePayloads, page_name
 from shared.payloads.opening import open_payloads
 from shared.store import keyspace
 from shared.store.connect import Client, store_errors
-from shared.store.message import celery_message
+from shared.store.message import MESSAGE_FIELDS, Described, celery_message
 from shared.store.results import count_missing, side_by_side
 from shared.store.scripts import Scripts, pairs
 from shared.store.upload import name_in, parted
@@ -26,6 +30,10 @@ from worker.settings import WorkerSettings
 
 RESULT_IN_RECORD = 512
 """Bytes of the largest result that lies in Redis although there is a payload store: of a blank or a failed page."""
+logger = logging.getLogger(__name__)
+
+TELL_AGAIN_SECONDS = 60
+ASKED_SECONDS = 30  # between the 15 s of end_job.lua and what tell_again sets
 WORKER_TTL = 10  # seconds a worker's report is believed
 
 
@@ -42,6 +50,57 @@ class Claim:
     ended: frozenset[int] = frozenset()
     starts: dict[int, int] = field(default_factory=dict)
     steps: Iterator[int] = field(default_factory=lambda: itertools.count(1), compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a job stands, without its pages. ``status`` is None where there is none. Moments are Redis's."""
+
+    status: str | None
+    failure: JobFailure | None = None
+    pages_total: int = 0
+    pages_done: int = 0
+    pages_failed: int = 0
+    created_at: float = 0.0
+    started_at: float = 0.0
+    completed_at: float = 0.0
+    request_id: str | None = None
+
+    @property
+    def seconds(self) -> float:
+        """From the first begin to the end; of a job that nobody began, from its submission."""
+        return max(0.0, self.completed_at - (self.started_at or self.created_at))
+
+    @property
+    def queue_seconds(self) -> float | None:
+        return self.started_at - self.created_at if self.started_at else None
+
+    def asked_for(self, told_next: float) -> bool:
+        """Whether ``tell_again`` has sent a message for it: its worker has not told within ``ASKED_SECONDS``."""
+        return told_next > self.completed_at + ASKED_SECONDS
+
+    @property
+    def code(self) -> str | None:
+        """Of its failure."""
+        return self.failure.code if self.failure else None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in TERMINAL_STATUSES
+
+    @classmethod
+    def of(cls, found: Sequence[bytes | None]) -> Standing:
+        """From the values of ``STANDING``."""
+        status, error, *numbers, request_id = (value.decode() if value else "" for value in found)
+        total, done, failed, created, started, completed = (float(number or 0) for number in numbers)
+        failure = JobFailure.model_validate_json(error) if error else None
+        pages = (int(total), int(done), int(failed))
+        return cls(status or None, failure, *pages, created, started, completed, request_id or None)
+
+
+STANDING: Final = (
+    "status", "error", "pages_total", "pages_done", "pages_failed", "created", "started", "completed", "request_id",
+)  # fmt: skip
 
 
 class Claims:
@@ -64,6 +123,11 @@ class Claims:
             frozenset(int(n) for n in reply[2]),
             {int(n): int(count) for n, count in pairs(reply[3]).items() if int(count) > 0},
         )
+
+    async def standing(self, job_id: str) -> Standing:
+        """How the job stands now."""
+        with store_errors():
+            return Standing.of(await self.redis.hmget(keyspace.JOB(job_id), STANDING))
 
     async def upload(self, job_id: str) -> tuple[memoryview, str | None] | None:
         """The upload's bytes, and the password of a PDF that needs one; None: the job is over.
@@ -99,9 +163,10 @@ class Claims:
         lost = await self.scripts.run("renew", self.settings.lease, *held) if held else []
         return {job_id.decode() for job_id in lost}
 
-    async def page_start(self, claim: Claim, number: int) -> int:
+    async def page_start(self, claim: Claim, number: int, render_seconds: float | None = None) -> int:
         """How often this page has been begun, this time included; 0 when the claim is lost."""
-        return int(await self.scripts.run("page_start", claim.job.id, claim.token, number, next(claim.steps)))
+        rendered = "" if render_seconds is None else round(render_seconds, 6)
+        return int(await self.scripts.run("page_start", claim.job.id, claim.token, number, next(claim.steps), rendered))
 
     async def page_stop(self, claim: Claim, number: int, *, forgive: bool) -> None:
         """The page goes back unread. ``forgive``: its start does not count against it."""
@@ -163,7 +228,8 @@ class Claims:
 
     async def release(self, claim: Claim, *, forgive: bool = True) -> None:
         """Give the job back to the front of the queue, as this worker stops. ``forgive``: as for ``page_stop``."""
-        message, after = celery_message(claim.job.id), self.settings.requeue_after
+        described = Described.job(claim.job, filename=self.settings.log_filenames)
+        message, after = celery_message(claim.job.id, described), self.settings.requeue_after
         await self.scripts.run("release", claim.job.id, claim.token, message, after, int(forgive))
 
     async def reap(self, most: int = 100) -> int:
@@ -173,18 +239,56 @@ class Claims:
         """
         with store_errors():
             seconds, micro = await self.redis.time()
-            due = await self.redis.zrangebyscore(
-                keyspace.NEXT_CHECK(), "-inf", seconds + micro / 1e6, start=0, num=most
-            )
-        reaped = 0
-        for job_id in due:
-            name = job_id.decode()
-            verdict = await self.scripts.run(
-                "reap", name, celery_message(name), self.settings.requeue_after, uuid.uuid4().hex
-            )
-            reaped += verdict != b""
+            now = seconds + micro / 1e6
+            due = await self.redis.zrangebyscore(keyspace.NEXT_CHECK(), "-inf", now, start=0, num=most)
+        await self._tell_again(now, most)
+        verdicts = [await self._reap(job_id.decode()) for job_id in due]
         await self.scripts.run("sweep")
-        return reaped
+        return sum(verdict != b"" for verdict in verdicts)
+
+    async def _tell_again(self, now: float, most: int) -> None:
+        """Have a worker tell of jobs whose end nobody has told: their worker died, or their message was lost."""
+        with store_errors():
+            silent = await self.redis.zrangebyscore(keyspace.UNTOLD(), "-inf", now, start=0, num=most)
+        for name in silent:
+            job_id = name.decode()
+            await self.scripts.run("tell_again", job_id, celery_message(job_id), TELL_AGAIN_SECONDS)
+
+    async def told_next(self, job_id: str) -> float | None:
+        """When a worker is to be asked to tell how this job ended; None: it has not ended, or has been told of."""
+        with store_errors():
+            found: float | None = await self.redis.zscore(keyspace.UNTOLD(), job_id)
+        return found
+
+    async def told(self, job_ids: Sequence[str]) -> None:
+        """Log and events have told how these jobs ended."""
+        with store_errors():
+            await self.redis.zrem(keyspace.UNTOLD(), *job_ids)
+
+    async def _reap(self, job_id: str) -> bytes:
+        with store_errors():
+            found = await self.redis.hmget(keyspace.JOB(job_id), *MESSAGE_FIELDS, "token", "worker", "request_id")
+        *described, token, worker, request_id = (value.decode() if value else "" for value in found)
+        message = celery_message(job_id, Described.of(described, filename=self.settings.log_filenames))
+        verdict: bytes = await self.scripts.run(
+            "reap", job_id, message, self.settings.requeue_after, uuid.uuid4().hex
+        )  # fmt: skip
+        with log.scope(job=job_id, request_id=request_id or None):
+            await self._log_reaped(job_id, verdict, token, worker)
+        return verdict
+
+    async def _log_reaped(self, job_id: str, verdict: bytes, token: str, worker: str) -> None:
+        if verdict == b"ended":
+            standing = await self.standing(job_id)
+            log.event(logger, "job.ended", status=standing.status, code=standing.code)
+        elif verdict == b"requeued" and token:
+            log.event(logger, "lease.lost", logging.WARNING, lost_by=worker)
+        elif verdict == b"requeued":
+            log.event(logger, "message.sent_again")
+
+    async def engine_started(self) -> None:
+        """Count that this worker's engine has become ready."""
+        await self.scripts.run("engine_started", self.worker)
 
     async def report(self, status: WorkerStatus) -> None:
         """Tell the gateways about this worker and its engine; believed for ten seconds."""

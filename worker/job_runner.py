@@ -12,6 +12,7 @@ from typing import Final
 
 from PIL.Image import Image
 
+from shared import log, tracing
 from shared.boxes import page_picture
 from shared.contract.document import Figure, Page, PageStatus
 from shared.contract.options import TextLayer
@@ -113,9 +114,9 @@ class JobRunner:
         content, password = found
         upload = Upload(Blob(content), self._job.input.media_type, self._job.input.pages, password)
         del content, found
-        with closing(upload):
+        with closing(upload), tracing.span("job", self._job.traceparent, job=self._job.id):
             await self._read_pages(upload)
-        await self._end()
+            await self._end()
 
     async def _read_pages(self, upload: Upload) -> None:
         async with asyncio.TaskGroup() as pages:
@@ -140,31 +141,45 @@ class JobRunner:
             if not await self._context.claims.start(self._claim, self._context.engine.describe().name):
                 self._context.render_slots.leave(self._job.id)
                 raise ClaimLost
+            self._log_start()
+
+    def _log_start(self) -> None:
+        job, context = self._job, self._context
+        log.event(
+            logger, "job.started", engine=context.engine.describe().name, pages=job.progress.pages_left,
+            attempt=job.attempt + 1, priority=job.options.priority.value,
+            filename=job.input.filename if context.settings.log_filenames else None,
+        )  # fmt: skip
 
     async def _page(self, upload: Upload, number: int, turn: PageTurn) -> None:
+        log.bind(page=number)  # to this page's task
         try:
             deaths = self._claim.starts.get(number, 0)
             if deaths >= self._context.settings.page_attempts:
                 await self._store(failed(number, "poison", deaths))
                 return
             async with self._context.suspects if deaths else nullcontext():
-                await self._render_and_read(upload, number, turn)
+                with tracing.span("page", page=number):
+                    await self._render_and_read(upload, number, turn)
         finally:
             turn.pass_on()
             self._context.render_slots.leave(self._job.id)
 
     async def _render_and_read(self, upload: Upload, number: int, turn: PageTurn) -> None:
+        began = monotonic()
         try:
             text_layer = self._job.options.text_layer is TextLayer.PREFER
-            image = await self._context.renderer.page(upload, number, text_layer=text_layer)
+            with tracing.span("render"):
+                image = await self._context.renderer.page(upload, number, text_layer=text_layer)
         except PreprocessingError as error:
             await self._store(failed(number, f"{error.code}: {error.detail}"))
             return
+        render_seconds = monotonic() - began
         await turn.wait()
         turn.pass_on()
         try:
             async with self._context.engine_slots.place(self._job.id, self._weight):
-                attempt = await self._context.claims.page_start(self._claim, number)
+                attempt = await self._context.claims.page_start(self._claim, number, render_seconds)
                 if not attempt:
                     raise ClaimLost
                 await self._read(image, attempt)
@@ -174,12 +189,13 @@ class JobRunner:
     async def _read(self, image: PageImage, attempt: int) -> None:
         try:
             async with asyncio.timeout(self._context.settings.page_timeout * parts.count(*image.image.size)):
-                read = await self._consume(image)
+                with tracing.span("engine"):
+                    read = await self._consume(image)
         except TimeoutError:
-            await self._store(failed(image.number, "timeout", attempt))
+            await self._store_unread(image, "timeout", attempt)
         except (InferenceError, PreprocessingError, OptionError) as error:
-            logger.warning("page %s of %s: %s", image.number, self._job.id, error)
-            await self._store(failed(image.number, f"{error.code}: {error.detail}", attempt))
+            logger.warning("the page failed: %s", error)
+            await self._store_unread(image, f"{error.code}: {error.detail}", attempt)
         except EngineDead:
             await self._context.claims.page_stop(self._claim, image.number, forgive=False)
             raise
@@ -197,6 +213,12 @@ class JobRunner:
                 else:
                     event_buffer.text(self._claim, image.number, piece)
         raise InferenceError(f"the engine ended without a page after {monotonic() - began:.1f} s")
+
+    async def _store_unread(self, image: PageImage, reason: str, attempts: int) -> None:
+        """A page that the engine could not read keeps its image: to be looked at, and to be retried from."""
+        size = {"width": image.image.width, "height": image.image.height}
+        page = failed(image.number, reason, attempts).model_copy(update=size)
+        await self._store(page, await self._picture(image.image))
 
     async def _store_read(self, image: PageImage, read: PageRead, attempt: int) -> None:
         seen = read.upright or image.image
@@ -223,13 +245,23 @@ class JobRunner:
 
     async def _store(self, page: Page, picture: bytes | None = None, figures: Figures = ()) -> None:
         await self._context.event_buffer.flush(self._job.id)
-        if not await self._context.claims.page_end(self._claim, page, picture, figures):
-            raise ClaimLost
+        with tracing.span("store.page_end"):
+            if not await self._context.claims.page_end(self._claim, page, picture, figures):
+                raise ClaimLost
+        log.event(
+            logger, "page.done", status=page.status.value, reason=_code(page.reason), attempts=page.attempts,
+            ms=log.milliseconds(page.usage.engine_seconds), tokens=page.usage.completion_tokens or None,
+        )  # fmt: skip
 
     async def _end(self) -> None:
         await self._context.event_buffer.flush(self._job.id)
         if await self._context.claims.finish(self._claim) == "incomplete":
             await self._context.claims.release(self._claim)
+
+
+def _code(reason: str | None) -> str | None:
+    """Of ``code: detail``; the detail is for the caller."""
+    return None if reason is None else reason.partition(":")[0]
 
 
 def failed(number: int, reason: str, attempts: int = 1) -> Page:

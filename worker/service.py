@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import socket
 import time
@@ -11,17 +12,22 @@ import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
+from shared import log, tracing
+from shared.contract.job import ANONYMOUS
+from shared.contract.states import JobStatus
 from shared.contract.worker_status import WorkerStatus
 from shared.errors import EngineDead, StoreUnavailable
 from shared.store.connect import Client, connect
 from shared.tasks import Loops, stop
-from worker.claims import Claim, Claims
+from worker import outcome
+from worker.claims import Claim, Claims, Standing
 from worker.counter_audit import CounterAudit
 from worker.engines import load_engine
 from worker.engines.base import Engine
 from worker.event_buffer import EventBuffer
 from worker.fair_queue import FairQueue
 from worker.job_runner import ClaimLost, JobRunner, WorkerContext
+from worker.outcome import TaskOutcome
 from worker.payload_sweeper import PayloadSweeper
 from worker.render import Renderer
 from worker.settings import WorkerSettings
@@ -31,6 +37,7 @@ logger = logging.getLogger(__name__)
 REPORT_SECONDS = 2.0
 REAP_SECONDS = 1.0
 SWEEP_SECONDS = 1.0
+EVENTS_SECONDS = 2.0  # within which Celery sends what it buffers
 AUDIT_PAUSE_SECONDS = 10.0  # between two looks at whether it is this worker's turn
 LOOP_CONNECTIONS = 4
 
@@ -48,6 +55,7 @@ class WorkerService:
         self.settings, self.redis, self.engine = settings, redis, engine
         self._quick = quick
         self.name = f"{socket.gethostname()}-{os.getpid()}"
+        log.name_process(worker=self.name)
         self.claims = Claims(redis, settings, self.name)
         self._loop_claims = Claims(quick, settings, self.name)
         self.sweeper = PayloadSweeper(quick, self.claims.payloads, self.name, settings.payload_orphan_age)
@@ -67,6 +75,8 @@ class WorkerService:
         self._loops = Loops(self._loop_died, settings.heartbeat_file)
         self._on_dead = on_dead
         self._dead = False
+        self._start_counted = False
+        self._told_at: dict[str, float] = {}  # jobs -> when this worker told how they ended
         self._started_at = time.time()
 
     @classmethod
@@ -75,6 +85,7 @@ class WorkerService:
 
         Redis need not be there yet: an engine that took minutes to load waits for it.
         """
+        tracing.configure("ocr-worker")
         engine = await load_engine(settings)
         url = settings.redis_url.get_secret_value()
         quick = connect(url, patient=False, connections=LOOP_CONNECTIONS)
@@ -85,18 +96,36 @@ class WorkerService:
         service._loops.start("reaper", service._reap, REAP_SECONDS)
         service._loops.start("payloads", service.sweeper.step, SWEEP_SECONDS)
         service._loops.start("audit", CounterAudit(service._quick, service.name).run, AUDIT_PAUSE_SECONDS)
-        logger.info("engine %s is ready", engine.describe().name)
+        log.event(logger, "engine.ready", engine=engine.describe().name, slots=engine.describe().slots)
         return service
 
     # -- one job
 
-    async def read_job(self, job_id: str) -> str:
+    async def read_job(self, job_id: str) -> TaskOutcome:
         """What Celery's task does: claim the job, read it, end it. A message that is of no use any more is dropped."""
-        if job_id in self._held:
-            return "is being read here"
-        claim = await self.claims.claim(job_id, uuid.uuid4().hex)
-        if claim is None:
-            return "is not to be read"
+        with log.scope(job=job_id):
+            if job_id in self._held:
+                return outcome.unchanged("it is being read here")
+            claim = await self.claims.claim(job_id, uuid.uuid4().hex)
+            if claim is None:
+                return await self._not_claimed(job_id)
+            log.bind(request_id=claim.job.request_id, key=key_of(claim.job.owner))
+            return await self._read_claimed(claim)
+
+    async def _not_claimed(self, job_id: str) -> TaskOutcome:
+        """Ended while it waited, or another's. What the worker that read it has shown is not shown again."""
+        standing, told_next = await self.claims.standing(job_id), await self.claims.told_next(job_id)
+        if told_next is None or job_id in self._told_at:
+            return outcome.unchanged("it has been told of, or another worker holds it")
+        if standing.status in (JobStatus.SUCCEEDED, JobStatus.PARTIAL) and not standing.asked_for(told_next):
+            return outcome.unchanged("the worker that read it tells of it")
+        if standing.ended:
+            self._log_end(standing)
+        self._told_at[job_id] = time.monotonic()
+        return outcome.of_job(standing, else_=outcome.unchanged("another worker holds it"))
+
+    async def _read_claimed(self, claim: Claim) -> TaskOutcome:
+        job_id = claim.job.id
         reading = asyncio.create_task(JobRunner(self.context, claim).run(), name=job_id)
         self._held[job_id] = (claim, reading)
         try:
@@ -109,25 +138,50 @@ class WorkerService:
             self._held.pop(job_id, None)
             self.context.event_buffer.forget(job_id)
 
-    async def _ended(self, claim: Claim, reading: asyncio.Task[None]) -> str:
+    async def _ended(self, claim: Claim, reading: asyncio.Task[None]) -> TaskOutcome:
         if reading.cancelled():
             await self.claims.release(claim, forgive=not self._dead)
-            return "was stopped"
+            return await self._told(claim, "the engine died" if self._dead else "the worker stops reading it")
         error = reading.exception()
         if error is None:
-            return "has ended"
+            return await self._told(claim, "the worker stops")
         if _holds(error, EngineDead):
             self._engine_died(error)
             await self.claims.release(claim, forgive=False)
-            return "lost its engine"
+            return await self._told(claim, "the engine died")
         if _holds(error, ClaimLost):
-            return "is no longer ours"
+            return await self._told(claim, "its lease was lost")
         if _holds(error, StoreUnavailable):
-            logger.warning("job %s is left to its lease: the store took nothing for a minute", claim.job.id)
-            return "lost the store"  # whoever takes it over goes on from the pages that are stored
-        logger.error("job %s failed", claim.job.id, exc_info=error)
+            # Whoever takes it over goes on from the pages that are stored.
+            logger.warning("the job is left to its lease: the store took nothing for a minute")
+            return outcome.given_back("the store took nothing for a minute")
+        logger.error("the job failed", exc_info=error)
         await self.claims.fail(claim, "internal", "The job failed for a reason of the service's own")
-        return "failed"
+        return await self._told(claim, "its lease was lost")
+
+    async def _told(self, claim: Claim, why_back: str) -> TaskOutcome:
+        """What the record says now that this worker has let go of the job."""
+        standing = await self.claims.standing(claim.job.id)
+        if standing.ended or standing.status is None:
+            self._told_at[claim.job.id] = time.monotonic()
+        if standing.ended:
+            self._log_end(standing)
+        elif standing.status is not None:
+            log.event(logger, "job.released", reason=why_back)
+        return outcome.of_job(standing, else_=outcome.given_back(why_back))
+
+    def _log_end(self, standing: Standing) -> None:
+        """``job.ended``; a cancel has been logged by the gateway."""
+        if standing.status == JobStatus.CANCELLED:
+            return
+        queued = standing.queue_seconds
+        log.event(
+            logger, "job.ended", request_id=standing.request_id, status=standing.status,
+            code=standing.code,
+            pages=standing.pages_done, pages_failed=standing.pages_failed or None,
+            ms=log.milliseconds(standing.completed_at - standing.created_at),
+            queue_ms=None if queued is None else log.milliseconds(queued),
+        )  # fmt: skip
 
     async def _give_back(self, claim: Claim, reading: asyncio.Task[None]) -> None:
         await stop(reading)
@@ -148,17 +202,28 @@ class WorkerService:
         """Free the engine of jobs that were cancelled, deleted or taken over: their lease was not renewed."""
         for job_id in lost:
             if job_id in self._held:
+                log.event(logger, "claim.lost", job=job_id, request_id=self._held[job_id][0].job.request_id)
                 self._held[job_id][1].cancel()
 
     async def _reap(self) -> None:
         """After an outage of the store every lease has lapsed: those who hold them get the time to renew them."""
         if self._loops.calm_seconds < self.settings.lease:
             return
-        if reaped := await self._loop_claims.reap():
-            logger.info("put back or ended %s jobs", reaped)
+        await self._loop_claims.reap()
 
     async def _report(self) -> None:
+        if not self._start_counted:
+            await self._loop_claims.engine_started()
+            self._start_counted = True
         await self._loop_claims.report(self.status())
+        await self._note_told(time.monotonic() - EVENTS_SECONDS)
+
+    async def _note_told(self, before: float) -> None:
+        """Jobs that ended before then are told of: Celery has sent its events. Until then another may have to tell."""
+        if told := [job_id for job_id, moment in self._told_at.items() if moment <= before]:
+            await self._loop_claims.told(told)
+            for job_id in told:
+                del self._told_at[job_id]
 
     def status(self) -> WorkerStatus:
         """What the gateways hear of this worker."""
@@ -179,6 +244,7 @@ class WorkerService:
         if self._dead:
             return
         self._dead = True
+        log.event(logger, "engine.died", logging.CRITICAL, reason=type(error).__name__)
         logger.critical("the engine has died: %s", error)
         self.context.close()
         self._stop_reading()
@@ -204,9 +270,15 @@ class WorkerService:
         await self.engine.close()
         await self.context.renderer.close()
         with suppress(StoreUnavailable):
+            await self._note_told(math.inf)
             await self.claims.retire()
         await self._quick.aclose()
         await self.redis.aclose()
+
+
+def key_of(owner: str) -> str | None:
+    """The key id in log lines; jobs without a key have none."""
+    return None if owner == ANONYMOUS else owner
 
 
 def _holds(error: BaseException, kind: type[BaseException]) -> bool:

@@ -75,6 +75,11 @@ class Folder:
         return self.path / "supervisord.conf"
 
     @property
+    def store_url(self) -> Path:
+        """Holds the address of the run's store, for ``python -m gateway.admin``."""
+        return self.path / "store-url"
+
+    @property
     def journal(self) -> Path:
         """supervisord's own log."""
         return self.logs / "supervisord.log"

@@ -22,10 +22,12 @@ VALKEY_MAXMEMORY = "2gb"
 DRAIN_SECONDS = 5.0  # a page that is not done by then is read again by the next run: the job is kept
 STOP_SECONDS = 20  # after draining, until a process is killed
 FLOWER_PORT = 5555
+FLOWER_COLUMNS = "name,uuid,state,args,result,received,started,runtime,worker"
 SERVERS = ("valkey-server", "redis-server")
 # Secrets of the launcher's environment do not enter processes that have no use for them.
 NO_KEYS = {"API_KEYS": ""}
 NO_SECRETS = {**NO_KEYS, "WEBHOOK_SECRET": ""}
+FLOWER = {"PYTHONPATH": str(ROOT / "deploy" / "flower"), "FLOWER_TASK_COLUMNS": FLOWER_COLUMNS}  # as in the images
 NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1"}  # onnxruntime's own, on by default in its wheels
 
 
@@ -93,7 +95,7 @@ def make_plan(
     ]
     if flower_port is not None:
         programs.append(Program("webhooks", (sys.executable, "-m", "worker.webhooks"), ours | NO_KEYS))
-        programs.append(Program("flower", _flower(flower_port), NO_SECRETS | {"CELERY_BROKER_URL": redis_url}))
+        programs.append(Program("flower", _flower(flower_port), NO_SECRETS | FLOWER | {"CELERY_BROKER_URL": redis_url}))
     key = first_key(gateway.api_keys.get_secret_value())
     return Plan(host, port, valkey_port, flower_port, drain + STOP_SECONDS, key, tuple(programs))
 

@@ -47,6 +47,7 @@ def run(given: argparse.Namespace, signals: Signals) -> int:
     folder = Folder.for_once() if given.once else Folder.of_port(port)
     try:
         plan = make_plan(settings, folder, host, port, once=given.once, worker_python=given.worker_python)
+        folder.store_url.write_text(f"redis://{LOOPBACK}:{plan.valkey_port}/0\n")
         stack = LocalStack(plan, folder)
         try:
             signals.arm()

@@ -14,7 +14,7 @@ from deploy.local.stack import LocalStack
 SPAWNED = re.compile(r"spawned: '(\w+)' with pid (\d+)")
 EXITED = re.compile(r"exited: (\w+) \((.+); (?:not )?expected\)")
 GAVE_UP = re.compile(r"gave up: (\w+) ")
-LOG_HEAD = re.compile(r"^\[[^\]]*\] ")  # Celery's time and level
+LOG_HEAD = re.compile(r"^\S+Z [A-Z]+ log .*?\blogger=\S+: ")  # what stands before a message (shared/log.py)
 LOOP_EXITS, LOOP_SECONDS = 5, 60.0
 TAIL_LINES = 15
 

@@ -74,10 +74,10 @@ async def submit_batch(
     return await _view(store, batch, base_url)
 
 
-@router.get("/{batch_id}", summary="Look at a batch", responses=answers(404))
+@router.get("/{batch_id}", summary="Get a batch", responses=answers(404))
 async def get_batch(batch_id: str, caller: CallerDep, store: StoreDep, base_url: BaseUrlDep) -> BatchView:
     if not BATCH_ID.fullmatch(batch_id):
-        raise NotFound("There is no such batch")
+        raise NotFound("No such batch")
     return await _view(store, await store.batches.find(batch_id, caller.owner), base_url)
 
 

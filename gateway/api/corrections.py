@@ -44,7 +44,7 @@ async def correct_block(
 
 
 @router.delete(
-    "/{job_id}/pages/{number}/blocks/{block}", status_code=204, summary="Take a correction back",
+    "/{job_id}/pages/{number}/blocks/{block}", status_code=204, summary="Undo a correction",
     responses=answers(400, 404, 409, 410),
 )  # fmt: skip
 async def restore_block(

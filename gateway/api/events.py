@@ -41,14 +41,14 @@ STREAM: Final[Responses] = {
 }
 
 
-@router.get("/events", response_class=Response, summary="Follow all jobs", responses=FEED | answers())
+@router.get("/events", response_class=Response, summary="Stream events of all jobs", responses=FEED | answers())
 async def follow_all(caller: CallerDep, store: StoreDep, hub: HubDep) -> Response:
     """The events of all the caller's jobs from now on, in one connection, as `{job, event, data}` and without text."""
     return sse.EventStream(OwnerFeed(store, hub, caller.owner).messages())
 
 
 @router.get(
-    "/jobs/{job_id}/events", response_class=Response, summary="Follow a job",
+    "/jobs/{job_id}/events", response_class=Response, summary="Stream job events",
     responses=STREAM | answers(400, 404, 410),
 )  # fmt: skip
 async def follow(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -63,9 +63,7 @@ FIELDS: Final[Mapping[str, Field]] = {
     "type": TYPE,
     "prompt": PROMPT,
     "mode": Field(_text("resolution, where the engine has modes", enum=[*ModeName])),
-    "pages": Field(
-        _text("such as 1-3,7 or 3- or -1 (the last); default: all", example="1", maxLength=page_range.MAX_LENGTH)
-    ),
+    "pages": Field(_text("`1-3,7`, `3-`, `-1` (the last); default: all", example="1", maxLength=page_range.MAX_LENGTH)),
     "priority": Field({"type": "string", "enum": [*Priority], "default": Priority.NORMAL}),
     "text_layer": Field(
         _text(
@@ -88,7 +86,7 @@ FIELDS: Final[Mapping[str, Field]] = {
     "clean": _flag("true", "`false`: leave the spaces that the model writes after hyphens"),
     "furniture": _flag("true", "`false`: leave running heads, running feet and page numbers out of the text"),
     "page_marks": _flag("false", "`true`: a comment `<!-- page 3 -->` before each page of the Markdown"),
-    "join_pages": _flag("false", "`true`: join paragraphs and tables of the Markdown that go on over a page break"),
+    "join_pages": _flag("false", "`true`: join paragraphs of the Markdown that go on over a page break"),
     "webhook_url": Field(_text("https, of a public receiver", format="uri", maxLength=MAX_URL_CHARS)),
     "webhook_events": Field(
         _text(f"some of {', '.join(WEBHOOK_EVENTS)}; default: all but job.started", example="job.succeeded,job.failed")
@@ -155,21 +153,26 @@ async def read_form(request: Request, known: Collection[str], files: int) -> Asy
     """The form of this request; its files (on disk beyond 1 MiB) live as long as the block."""
     _refuse_ignored(request)
     async with _parts(request, files) as parts:
-        form = Form(_texts(parts, known), _files(parts))
+        form = Form(text_fields(parts, known), _files(parts))
         if not form.files:
-            raise FileMissing("There is no part named file")
+            raise FileMissing("The form has no part named file")
         if len(form.files) > files > 1:
-            raise BadOption(f"A batch may have {files} files")
+            raise BadOption(f"A batch is limited to {files} files")
         yield form
+
+
+def refuse_encoded(request: Request) -> None:
+    """Raises ``UnsupportedEncoding`` for a body that is compressed."""
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        raise UnsupportedEncoding(f"The body has the Content-Encoding {shown(encoding)}: send it as it is")
 
 
 def _refuse_ignored(request: Request) -> None:
     """Refuse options in the query, which would be ignored, and bodies that cannot be read."""
     if stray := next(iter(request.query_params), None):
-        raise BadOption(f"Options are fields of the form: send {_shown(stray)} there, not in the URL's query")
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding != "identity":
-        raise UnsupportedEncoding(f"The body has the Content-Encoding {_shown(encoding)}: send it as it is")
+        raise BadOption(f"Options are fields of the form: send {shown(stray)} there, not in the URL's query")
+    refuse_encoded(request)
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "multipart/form-data":
         raise FileMissing("Send multipart/form-data with a part named file")
@@ -190,11 +193,12 @@ def _files(parts: list[tuple[str, UploadFile | str]]) -> tuple[UploadFile, ...]:
     for _, part in found:
         part.filename = part.filename or NAMELESS
     if stray := [name for name, _ in found if name != "file"]:
-        raise BadOption(f"The file belongs in a part named file, not {_shown(stray[0])}")
+        raise BadOption(f"The file belongs in a part named file, not {shown(stray[0])}")
     return tuple(part for _, part in found)
 
 
-def _texts(parts: list[tuple[str, UploadFile | str]], known: Collection[str]) -> dict[str, str]:
+def text_fields(parts: Iterable[tuple[str, UploadFile | str]], known: Collection[str]) -> dict[str, str]:
+    """The fields that are text, by name. Raises ``BadOption`` for an unknown one and for one that was sent twice."""
     fields: dict[str, str] = {}
     for name, value in parts:
         if isinstance(value, UploadFile):
@@ -215,10 +219,10 @@ def _trimmed(name: str, value: str) -> str:
 
 
 def _unknown(name: str, known: Collection[str]) -> BadOption:
-    return BadOption(f"There is no field {_shown(name)}; the fields are file, {', '.join(sorted(known))}")
+    return BadOption(f"There is no field {shown(name)}; the fields are file, {', '.join(sorted(known))}")
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
     """Quote the caller's own words in an error: short and in one line."""
     return ascii(text[:40])
 
@@ -273,7 +277,7 @@ def read_prompt(text: str | None, longest: int) -> str | None:
     if len(text) > longest:
         raise PromptTooLong(f"The prompt has {len(text)} characters; the limit is {longest}")
     if found := SPECIAL_TOKEN.search(text):
-        raise BadPrompt(f"The prompt must not contain the special token {_shown(found[0])}")
+        raise BadPrompt(f"The prompt must not contain the special token {shown(found[0])}")
     if any(ord(sign) < 32 and sign not in "\t\n\r" for sign in text):
         raise BadPrompt("The prompt contains control characters")
     return text
@@ -282,7 +286,7 @@ def read_prompt(text: str | None, longest: int) -> str | None:
 def read_password(text: str | None) -> str | None:
     """A PDF's password. It appears in no response, error or log."""
     if text is not None and ("\0" in text or len(text.encode(errors="surrogatepass")) > MAX_PASSWORD_BYTES):
-        raise BadOption(f"password may have {MAX_PASSWORD_BYTES} bytes")
+        raise BadOption(f"password is limited to {MAX_PASSWORD_BYTES} bytes")
     return text
 
 
@@ -310,7 +314,7 @@ def read_ttl(text: str | None, longest: int) -> int | None:
 def read_metadata(text: str, largest: int) -> dict[str, JsonValue]:
     """A JSON object that can be echoed as it was sent: nothing in it that JSON or UTF-8 cannot express."""
     if len(text.encode("utf-8", "surrogatepass")) > largest:
-        raise BadOption(f"metadata may have {largest} bytes")
+        raise BadOption(f"metadata is limited to {largest} bytes")
     try:
         value: Any = json.loads(text)
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()

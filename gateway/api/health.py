@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from gateway.api.problems import answers, problem, request_id
 from gateway.api.workers import ready_workers
 from gateway.dependencies import MetricsDep, SettingsDep, StoreDep
-from gateway.metrics import ServiceSnapshot
+from gateway.metrics import Limits, ServiceSnapshot
 from shared.errors import EngineNotReady, StoreUnavailable
 from shared.sniff import readable
 from shared.store.jobs import Store
@@ -48,7 +48,7 @@ class Alive(BaseModel):
     status: Literal["ok"]
 
 
-@router.get("/health", responses={503: {"model": Health}}, summary="Can documents be read?")
+@router.get("/health", responses={503: {"model": Health}}, summary="Health")
 async def health(response: Response, store: StoreDep) -> Health:
     """503 and ``unhealthy`` when no worker with a ready engine has reported in the last ten seconds."""
     try:
@@ -64,11 +64,11 @@ async def health(response: Response, store: StoreDep) -> Health:
     )
 
 
-@router.get("/models", responses=answers(), summary="Which engine is running?")
+@router.get("/models", responses=answers(), summary="The engine and its options")
 async def models(store: StoreDep, settings: SettingsDep) -> EngineModel:
     ready = await ready_workers(store)
     if not ready:
-        raise EngineNotReady("No worker with a ready engine has reported", retry_after=5)
+        raise EngineNotReady("No worker is ready", retry_after=5)
     engine = ready[0].engine
     width, height = engine.max_image_size
     return EngineModel(
@@ -84,12 +84,12 @@ async def models(store: StoreDep, settings: SettingsDep) -> EngineModel:
     )
 
 
-@router.get("/livez", summary="Does this process answer?")
+@router.get("/livez", summary="Liveness")
 async def livez() -> Alive:
     return Alive(status="ok")
 
 
-@router.get("/readyz", response_model=Alive, responses=answers(), summary="Would a submission be accepted?")
+@router.get("/readyz", response_model=Alive, responses=answers(), summary="Readiness")
 async def readyz(request: Request, store: StoreDep) -> Alive | Response:
     """503 when a store cannot be reached or has no room, or the queue has reached a limit; the code says which."""
     await store.ping()
@@ -98,24 +98,30 @@ async def readyz(request: Request, store: StoreDep) -> Alive | Response:
     return Alive(status="ok")
 
 
-@router.get("/metrics", response_class=Response, summary="Numbers for Prometheus")
+@router.get("/metrics", response_class=Response, summary="Prometheus metrics")
 async def metrics(store: StoreDep, counts: MetricsDep) -> Response:
     """This process's requests, and what the store and the workers report. ``ocr_store_up`` is 0 without Redis."""
     try:
         snapshot = await _snapshot(store)
     except StoreUnavailable:
-        snapshot = ServiceSnapshot(up=False)
+        snapshot = ServiceSnapshot(up=False, limits=_limits(store))
     return Response(counts.render(snapshot), media_type=METRICS_TYPE)
 
 
+def _limits(store: Store) -> Limits:
+    its = store.settings
+    return Limits(its.max_queue_jobs, its.max_queue_pages, its.max_queue_bytes, its.max_redis_memory)
+
+
 async def _snapshot(store: Store) -> ServiceSnapshot:
-    workers = await store.workers()
     return ServiceSnapshot(
         up=True,
+        limits=_limits(store),
         counters=await store.stats.counters(),
-        workers=workers,
-        ready=sum(worker.reads_pages for worker in workers),
+        histograms=await store.stats.histograms(),
+        workers=await store.workers(),
         oldest_queued=await store.stats.oldest_queued(),
-        memory_share=await store.stats.memory_share(),
+        memory=await store.stats.memory(),
+        webhooks=await store.stats.webhooks_due(),
         payload_free=await store.admission.payload_free(),
     )

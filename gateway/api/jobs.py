@@ -7,13 +7,22 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
-from gateway.api.forms import FIELDS, idempotency_key, read_form
+from gateway.api.bodies import read_submission
+from gateway.api.forms import FIELDS, idempotency_key
 from gateway.api.job_filter import RFC3339, JobFilter, metadata_of, time_of
 from gateway.api.long_poll import Prefers, Waits
 from gateway.api.openapi import JOB_FORM, created, etagged
 from gateway.api.problems import answers
 from gateway.api.submission import Submitter
-from gateway.dependencies import BaseUrlDep, CallerDep, JobAnswerDep, LongPollDep, StoreDep, SubmissionsDep
+from gateway.dependencies import (
+    BaseUrlDep,
+    CallerDep,
+    DocumentsDep,
+    JobAnswerDep,
+    LongPollDep,
+    StoreDep,
+    SubmissionsDep,
+)
 from shared.contract import view
 from shared.contract.job import StoredJob
 from shared.contract.states import JobStatus
@@ -44,11 +53,12 @@ async def submit_job(
     store: StoreDep,
     long_poll: LongPollDep,
     answer: JobAnswerDep,
+    documents: DocumentsDep,
 ) -> view.JobView:
     """One file becomes one job. Every page range, option and limit is checked before anything is stored."""
     key = idempotency_key(request)
     await submissions.refuse_when_full(request)
-    async with read_form(request, FIELDS, files=1) as form:
+    async with read_submission(request, FIELDS, documents) as form:
         submit_options = await submissions.check_form(form)
         upload = await submissions.receive_upload(form.file, submit_options)
         submitter = Submitter(caller.owner, key, page_quota=caller.page_quota)
@@ -96,7 +106,7 @@ async def list_jobs(
 @router.get(
     "/{job_id}",
     response_model=view.JobView,
-    summary="Look at a job",
+    summary="Get a job",
     responses=etagged(view.JobView) | answers(400, 404),
 )
 async def get_job(
@@ -120,7 +130,7 @@ async def cancel_job(job_id: str, caller: CallerDep, store: StoreDep, answer: Jo
     return answer.show(await store.job(job_id, caller.owner), 202)
 
 
-@router.delete("/{job_id}", status_code=204, response_class=Response, summary="Forget a job", responses=answers(404))
+@router.delete("/{job_id}", status_code=204, response_class=Response, summary="Delete a job", responses=answers(404))
 async def delete_job(job_id: str, caller: CallerDep, store: StoreDep) -> None:
     """Cancel it if needed, then forget job, upload and result."""
     job = await store.job(job_id, caller.owner, pages=False)

@@ -82,7 +82,7 @@ class FormParser(MultiPartParser):
             raise BadOption("A part of the body has no name: its Content-Disposition must say which field it is")
         self._current_fields += 1
         if self._current_fields > self.max_fields:
-            raise BadOption(f"The form may have {self.max_fields} fields")
+            raise BadOption(f"The form is limited to {self.max_fields} fields")
 
     def _begin_file(self, filename: str) -> None:
         self._current_files += 1
@@ -97,7 +97,7 @@ class FormParser(MultiPartParser):
         part = self._current_part
         if part.file is None and len(part.data) + end - start > self.max_part_size:
             kind = PromptTooLong if part.field_name == "prompt" else BadOption
-            raise kind(f"The field {part.field_name[:40]!a} may have {self.max_part_size} bytes")
+            raise kind(f"The field {part.field_name[:40]!a} is limited to {self.max_part_size} bytes")
         super().on_part_data(data, start, end)
 
     def close_files(self) -> None:

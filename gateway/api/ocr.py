@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from gateway.api.forms import READ_FIELDS, read_flag, read_form
+from gateway.api.held_call import HeldCall
 from gateway.api.long_poll import LongPoll
 from gateway.api.openapi import READ_FORM, Responses, content, header
 from gateway.api.outcomes import refuse_without_result
@@ -25,7 +26,7 @@ from gateway.streaming.text_stream import TextStream
 from shared.contract.document import Document
 from shared.contract.events import JobDone, PageEnded, PageRestarted, PageText
 from shared.contract.job import StoredJob
-from shared.errors import AlreadyFinished, EngineNotReady, JobFailed, NotFound, OCRError
+from shared.errors import EngineNotReady, JobFailed, OCRError
 from shared.store.jobs import Store, StoredEvent
 
 router = APIRouter(prefix="/api/v1", tags=["wait or stream in one call"])
@@ -58,7 +59,7 @@ READ: Final[Responses] = {
 
 
 @router.post(
-    "/ocr", summary="Read a file now", openapi_extra=READ_FORM, response_model=OcrResponse,
+    "/ocr", summary="OCR a file in one call", openapi_extra=READ_FORM, response_model=OcrResponse,
     responses=READ | answers(400, 409, 413, 429),
 )  # fmt: skip
 async def read(
@@ -73,7 +74,7 @@ async def read(
 ) -> OcrResponse | Response:
     """Submits a job and relays its text. A client that disconnects cancels the job."""
     if not await ready_workers(store):
-        raise EngineNotReady("No worker with a ready engine has reported", retry_after=5)
+        raise EngineNotReady("No worker is ready", retry_after=5)
     async with read_form(request, READ_FIELDS, files=1) as form:
         stream = read_flag("stream", form.fields, default=True)
         submit_options = await submissions.check_form(form)
@@ -93,38 +94,16 @@ class OcrCall:
     def __init__(
         self, store: Store, hub: Hub, background: Background, job_id: str, upload: ReceivedUpload, request_id: str
     ) -> None:
-        self._store, self._hub, self._background = store, hub, background
+        self._store, self._hub = store, hub
         self._id, self._upload, self._request_id = job_id, upload, request_id
+        self._call = HeldCall(store, background, job_id)
         self.headers = {"X-Job-Id": job_id}
-        self._over = False
-
-    def _disconnected(self) -> None:
-        if not self._over:
-            self._background.spawn(self._cancel)
-
-    async def _cancel(self) -> None:
-        try:
-            await self._store.cancel(self._id)
-        except (AlreadyFinished, NotFound):
-            return
-
-    async def _job(self) -> StoredJob:
-        job = await self._store.job(self._id)
-        self._over = job.finished
-        return job
 
     # -- in one response
 
     async def whole(self, long_poll: LongPoll) -> OcrResponse:
         """Wait for the job's end. Raises ``JobFailed``, ``ResultExpired``, and ``EngineNotReady`` at a shutdown."""
-        try:
-            job = await long_poll.until(await self._job(), None, lambda job: job.finished)
-            self._over = job.finished
-        finally:
-            self._disconnected()
-        if not job.finished:
-            raise EngineNotReady("The gateway is stopping", retry_after=1)
-        refuse_without_result(job)
+        job = await self._call.end(long_poll)
         pages = tuple(await self._store.pages(job.id))
         seconds = round((job.completed_at or 0.0) - (job.started_at or job.created_at), 3)
         return OcrResponse(
@@ -139,13 +118,13 @@ class OcrCall:
     # -- as it is made
 
     def stream(self) -> Response:
-        return sse.EventStream(self._messages(), self.headers, on_close=self._disconnected)
+        return sse.EventStream(self._messages(), self.headers, on_close=self._call.disconnected)
 
     async def _messages(self) -> AsyncIterator[str]:
         text_stream, written = TextStream(self._upload.numbers), time.monotonic()
         try:
             async with self._hub.follow(self._id, "0") as reader:
-                while not self._over:
+                while not self._call.over:
                     for piece in await self._pieces(reader, text_stream):
                         written = time.monotonic()
                         yield sse.message(piece)
@@ -158,7 +137,7 @@ class OcrCall:
     async def _pieces(self, reader: EventReader, text_stream: TextStream) -> list[dict[str, Any]]:
         """Wait for the next pieces of text, and for the end."""
         events = await reader.next(POLL_SECONDS)
-        job = None if events else await self._job()
+        job = None if events else await self._call.job()
         if job is not None and job.finished:
             events = await reader.rest()
         pieces: list[dict[str, Any]] = []
@@ -170,7 +149,7 @@ class OcrCall:
         for stored in events:
             pieces += await self._pieces_of(stored, text_stream)
         if job is None and any(isinstance(stored.event, JobDone) for stored in events):
-            job = await self._job()
+            job = await self._call.job()
         if job is not None:
             pieces += self._end(job, text_stream)
         return pieces

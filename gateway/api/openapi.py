@@ -6,20 +6,25 @@ the settings. A route marks what is to be filled in (``MULTIPART``, ``FORMATS_HE
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from gateway.api.forms import FIELDS, MAX_KEY_CHARS, READ_FIELDS
-from gateway.api.problems import ProblemDetails
+from gateway.api.problems import STATUS, ProblemDetails
 from gateway.formats.registry import FORMATS
 from gateway.settings import GatewaySettings
 from shared.sniff import readable
 
 MULTIPART: Final = "x-form"
 RESULT: Final = "x-result-formats"
+JSON_BODY: Final = "x-json-body"
+OCTETS: Final = "application/octet-stream"
+TEXT: Final = {"type": "string"}
 FORMATS_HERE: Final[dict[str, Any]] = {RESULT: True}
 
 IDEMPOTENCY: Final[dict[str, Any]] = {
@@ -53,7 +58,30 @@ def form_body(kind: str, settings: GatewaySettings) -> dict[str, Any]:
         "properties": {"file": files if kind == "batch" else file, **properties},
         "additionalProperties": False,
     }
-    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+    content = {"multipart/form-data": {"schema": schema}}
+    return {"required": True, "content": content | (_other_bodies(properties, types) if kind == "job" else {})}
+
+
+def _other_bodies(fields: Mapping[str, dict[str, Any]], types: str) -> dict[str, Any]:
+    """A job's file in JSON, with the options beside it, and bare, with the options in the query."""
+    base64_file = {**TEXT, "description": f"base64 or a base64 data URI of one of {types}"}
+    url = {**TEXT, "description": "instead of `file`, where the service fetches documents (`DOCUMENT_URLS`)"}
+    members = {"file": base64_file, "filename": TEXT, "document_url": url}
+    schema = {
+        "type": "object",
+        "properties": members | {name: json_option(name, field) for name, field in fields.items()},
+        "additionalProperties": False,
+    }
+    bare = {"schema": {"type": "string", "format": "binary"}}
+    return {"application/json": {"schema": schema}, "application/pdf": bare, "image/*": bare, OCTETS: bare}
+
+
+def json_option(name: str, field: Mapping[str, Any]) -> dict[str, Any]:
+    """A form's field as a member of a JSON body: flags are booleans, ``metadata`` is an object."""
+    description = {"description": field.get("description", "")}
+    if field.get("enum") == ["true", "false", "1", "0"]:
+        return {"type": "boolean", "default": field["default"] == "true", **description}
+    return {"type": "object", **description} if name == "metadata" else dict(field)
 
 
 Responses = dict[int | str, dict[str, Any]]
@@ -63,7 +91,7 @@ def header(description: str) -> dict[str, Any]:
     return {"description": description, "schema": {"type": "string"}}
 
 
-RETRY_AFTER: Final = header("seconds after which to ask again")
+RETRY_AFTER: Final = {"description": "seconds after which to ask again", "schema": {"type": "integer"}}
 LOCATION: Final = header("URL of the job")
 ETAG: Final = header("changes when anything but the estimate of the time left does")
 
@@ -84,15 +112,63 @@ def etagged(model: type[BaseModel]) -> Responses:
     }
 
 
-TEXT: Final = {"type": "string"}
 EVENT: Final = {
     "type": "object",
     "properties": {"data": TEXT, "event": TEXT, "id": TEXT, "retry": {"type": "integer"}},
 }
 
 
+BINARY: Final = {"type": "string", "format": "binary"}
+BINARY_TYPES: Final = frozenset({"application/zip", "image/webp", "image/jpeg", OCTETS})
+
+
 def content(*types: str) -> dict[str, Any]:
-    return {kind: {"schema": EVENT if kind == "text/event-stream" else TEXT} for kind in types}
+    """The ``content`` of a response in these media types."""
+
+    def schema(kind: str) -> dict[str, Any]:
+        return EVENT if kind == "text/event-stream" else BINARY if kind in BINARY_TYPES else TEXT
+
+    return {kind: {"schema": schema(kind)} for kind in types}
+
+
+OPERATIONS: Final[Mapping[str, str]] = {
+    "follow": "streamEvents",
+    "follow_all": "streamAllEvents",
+    "get_secret": "getWebhookSecret",
+    "list_deliveries": "listDeliveries",
+    "make_token": "createToken",
+    "models": "getModels",
+    "health": "getHealth",
+    "metrics": "getMetrics",
+    "livez": "getLiveness",
+    "readyz": "getReadiness",
+    "page": "getAbout",
+    "read": "ocr",
+    "read_document": "mistralOcr",
+    "look_at_file": "getFile",
+    "file_url": "getFileUrl",
+    "file_content": "getFileContent",
+    "process": "processFile",
+    "rotate_secret": "rotateWebhookSecret",
+    "search_results": "search",
+    "service_state": "getService",
+    "shared_job": "getSharedJob",
+}
+"""The names of operations that do not follow from their functions'."""
+OPEN: Final = ("/health", "/models", "/livez", "/readyz", "/metrics")
+TAGS: Final[Mapping[str, str]] = {
+    "jobs": "Submit files, look at jobs, follow and cancel them.",
+    "results": "The document, its pages, images and figures.",
+    "batches": "Many files in one request.",
+    "wait or stream in one call": "The original API: one file in, its text out.",
+    "interfaces of other services": "Mistral's, docling-serve's and Open WebUI's interfaces.",
+}
+
+
+def operation_id(route: APIRoute) -> str:
+    """``submit_job`` -> ``submitJob``: stable, and what generated clients call their functions by."""
+    first, *rest = route.name.split("_")
+    return OPERATIONS.get(route.name) or first + "".join(word.capitalize() for word in rest)
 
 
 def describe(app: FastAPI, settings: GatewaySettings) -> dict[str, Any]:
@@ -100,14 +176,34 @@ def describe(app: FastAPI, settings: GatewaySettings) -> dict[str, Any]:
     if app.openapi_schema is None:
         made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         schemas = made.setdefault("components", {}).setdefault("schemas", {})
+        made["servers"] = [{"url": "/"}]
+        made["info"]["license"] = {"name": "MIT", "identifier": "MIT"}
+        made["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
+        schemas["ErrorCode"] = {"type": "string", "enum": list(STATUS), "description": "What programs go by."}
         schemas["ProblemDetails"] = ProblemDetails.model_json_schema()
+        schemas["ProblemDetails"]["properties"]["code"] = {"$ref": "#/components/schemas/ErrorCode"}
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
         for path in made["paths"].values():
             for operation in path.values():
                 _complete(operation, settings)
+                if (schema := operation.pop(JSON_BODY, None)) is not None:
+                    operation["requestBody"] = _json_body(schema, schemas)
         app.openapi_schema = made
     return app.openapi_schema
+
+
+def json_body(model: type[BaseModel]) -> dict[str, Any]:
+    """What a route marks that reads its JSON body by hand, so that the caller is known before the body is read."""
+    return {JSON_BODY: model.model_json_schema(ref_template="#/components/schemas/{model}")}
+
+
+def _json_body(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    """The ``requestBody``; the model and those it is made of are added to the named schemas."""
+    schemas.update(schema.pop("$defs", {}))
+    schemas[schema["title"]] = schema
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema['title']}"}}}
+    return {"required": True, "content": content}
 
 
 def _complete(operation: dict[str, Any], settings: GatewaySettings) -> None:

@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from shared import errors
+from shared import errors, log
 from shared.errors import OCRError
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -35,6 +35,7 @@ STATUS: Final[Mapping[str, int]] = {
     "bad-prompt": 400,
     "bad-option": 400,
     "bad-webhook-url": 400,
+    "bad-document-url": 400,
     "unauthorized": 401,
     "forbidden": 403,
     "cross-site": 403,
@@ -53,6 +54,7 @@ STATUS: Final[Mapping[str, int]] = {
     "unsupported-encoding": 415,
     "range-not-satisfiable": 416,
     "idempotency-mismatch": 422,
+    "no-text": 422,
     "queue-full": 429,
     "rate-limited": 429,
     "head-too-large": 431,
@@ -116,6 +118,7 @@ def describe(error: OCRError, request_id: str, status: int | None = None) -> Pro
 
 def problem(error: OCRError, request_id: str, status: int | None = None, allow: str | None = None) -> Response:
     """The response to a request that ended in ``error``."""
+    log.bind(code=error.code)
     headers = {"Cache-Control": "no-store"}
     if allow is not None:
         headers["Allow"] = allow

@@ -22,7 +22,7 @@ from shared.boxes import draw, shrink
 from shared.contract import view
 from shared.contract.document import Block, Document, Page
 from shared.contract.job import StoredJob
-from shared.errors import NotFound, PreprocessingError, ResultExpired
+from shared.errors import NotFound, PreprocessingError, ResultExpired, StateError
 from shared.sandbox import Failures
 from shared.store.jobs import Store
 
@@ -87,7 +87,7 @@ LayoutDep = Annotated[LayoutQuery, Depends()]
 @router.get(
     "/{job_id}/result",
     response_class=Response,
-    summary="The document",
+    summary="Get the result",
     responses=WHOLE | LATER | answers(400, 404, 409, 410),
     openapi_extra=FORMATS_HERE,
 )
@@ -111,10 +111,21 @@ async def get_result(
     return await rendered(store, job, pages, result_format, layout.of(job), whole=True)
 
 
+@router.get("/{job_id}/document", summary="The document as JSON", responses=answers(404, 409, 410))
+async def get_document(job_id: str, caller: CallerDep, store: StoreDep, corrections: CorrectionsDep) -> Document:
+    """What `/result?format=json` gives, under one type: 409 `not-finished` while there is more to come."""
+    job = await store.job(job_id, caller.owner)
+    refuse_without_result(job)
+    if not job.finished:
+        raise StateError("The job has not finished yet")
+    pages = await corrections.applied(job.id, await store.pages(job.id))
+    return Document(job_id=job.id, engine=job.engine or "", pages=tuple(pages))
+
+
 @router.get(
     "/{job_id}/pages/{number}",
     response_class=Response,
-    summary="One page",
+    summary="Get a page",
     responses=ONE_PAGE | LATER | answers(400, 404, 409, 410),
     openapi_extra=FORMATS_HERE,
 )
@@ -148,7 +159,7 @@ async def get_page(
 @router.get(
     "/{job_id}/pages/{number}/image",
     response_class=Response,
-    summary="One page's picture",
+    summary="Page image",
     responses=PICTURE | LATER | PARTS | answers(400, 404, 409, 410, 416),
 )
 async def get_page_image(
@@ -173,11 +184,11 @@ async def get_page_image(
     if not boxes and width is None:
         part = await store.picture_part(job.id, number)
         if part is None:
-            raise NotFound("No picture of this page was kept")
+            raise NotFound("No image of this page is kept")
         return part_response(request, part, "image/webp")
     image = await store.page_image(job.id, number)
     if image is None:
-        raise NotFound("No picture of this page was kept")
+        raise NotFound("No image of this page is kept")
     if boxes:
         image = await drawing.run(draw, image, page, timeout=DRAW_SECONDS, failures=DRAWING)
     if width is not None:
@@ -188,7 +199,7 @@ async def get_page_image(
 @router.get(
     "/{job_id}/images/{name}",
     response_class=Response,
-    summary="A figure",
+    summary="Get a figure",
     responses=FIGURE | PARTS | answers(404, 410, 416),
 )
 async def get_figure(job_id: str, name: str, request: Request, caller: CallerDep, store: StoreDep) -> Response:
@@ -198,7 +209,7 @@ async def get_figure(job_id: str, name: str, request: Request, caller: CallerDep
         raise ResultExpired()
     part = await store.figure_part(job.id, name)
     if part is None:
-        raise NotFound("There is no figure of this name")
+        raise NotFound("No such figure")
     return part_response(request, part, "image/jpeg")
 
 

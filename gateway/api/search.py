@@ -19,7 +19,7 @@ class SearchResult(BaseModel):
     complete: bool = Field(description="false: time or `limit` ended the search before the oldest job")
 
 
-@router.get("/search", summary="Search in results", responses=answers(400))
+@router.get("/search", summary="Search results", responses=answers(400))
 async def search_results(
     caller: CallerDep,
     store: StoreDep,

@@ -83,7 +83,7 @@ class ServiceState(BaseModel):
     links: dict[str, str] = Field(description="other views: name -> URL")
 
 
-@router.get("/service", summary="The operators' view", responses=answers(401, 403))
+@router.get("/service", summary="Service state", responses=answers(401, 403))
 async def service_state(_: AdminDep, store: StoreDep, webhooks: WebhookStoreDep, settings: SettingsDep) -> ServiceState:
     """For keys with the scope `admin`, or without any key on loopback."""
     workers, counters, speed, share = await asyncio.gather(

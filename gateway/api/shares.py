@@ -62,7 +62,7 @@ async def revoke_shares(job_id: str, caller: CallerDep, store: StoreDep, shares:
     await shares.revoke(job.id)
 
 
-@router.get("/shared", summary="The job that a link opens", responses=answers(400, 401))
+@router.get("/shared", summary="Resolve a share link", responses=answers(400, 401))
 async def shared_job(
     request: Request, shares: SharesDep, token: Annotated[str, Query(description="of the link")]
 ) -> SharedJob:

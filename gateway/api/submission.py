@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,6 +15,7 @@ from gateway.api.filenames import clean_filename
 from gateway.api.forms import Form, SubmitOptions, parse_options
 from gateway.inspector import Inspector
 from gateway.settings import GatewaySettings
+from shared import log, tracing
 from shared.contract import page_range
 from shared.contract.job import Input, NewJob
 from shared.contract.options import Options
@@ -21,6 +23,8 @@ from shared.errors import BadOption, BadWebhookUrl, FileMissing, FileTooLarge, P
 from shared.ssrf_guard import Blocked, SsrfGuard, Unresolved
 from shared.store.jobs import Store, Submitted
 from shared.upload_check import Asked, UploadInfo
+
+logger = logging.getLogger(__name__)
 
 LOOKUP_SECONDS: Final = 5.0
 
@@ -92,7 +96,7 @@ class Submissions:
             async with asyncio.timeout(LOOKUP_SECONDS):
                 await self.guard.check(url)
         except Blocked as error:
-            raise BadWebhookUrl(f"webhook_url is not called: {error}") from None
+            raise BadWebhookUrl(f"webhook_url not allowed: {error}") from None
         except (Unresolved, TimeoutError):
             return
 
@@ -134,9 +138,23 @@ class Submissions:
             webhook=submit_options.webhook,
             page_quota=submitter.page_quota,
             ttl=submit_options.ttl,
+            request_id=log.bound("request_id"),
+            traceparent=tracing.traceparent(),
         )
         payload = f"{upload.sha256}\n{submit_options.fingerprint()}".encode()
-        return await self.store.submit(new, upload.data, hashlib.sha256(payload).hexdigest(), upload.password)
+        with tracing.span("store.submit"):
+            digest = hashlib.sha256(payload).hexdigest()
+            submitted = await self.store.submit(new, upload.data, digest, upload.password)
+        self._log(new, submitted)
+        return submitted
+
+    def _log(self, new: NewJob, submitted: Submitted) -> None:
+        log.bind(job=submitted.job_id)
+        log.event(
+            logger, "job.replayed" if submitted.replayed else "job.accepted", pages=new.pages, bytes=new.input.bytes,
+            media_type=new.input.media_type, priority=new.options.priority.value, batch=new.batch,
+            filename=new.input.filename if self.settings.log_filenames else None,
+        )  # fmt: skip
 
 
 def check_mode(mode: str, modes: set[str]) -> None:

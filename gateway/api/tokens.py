@@ -22,7 +22,7 @@ class Token(BaseModel):
     events: str = Field(description="URL of the job's events with the token in it")
 
 
-@router.post("/{job_id}/token", status_code=201, summary="A token for URLs", responses=answers(401, 404))
+@router.post("/{job_id}/token", status_code=201, summary="Create a URL token", responses=answers(401, 404))
 async def make_token(
     job_id: str,
     caller: CallerDep,

@@ -74,19 +74,19 @@ class DeliveriesView(BaseModel):
     items: list[DeliveryView]
 
 
-@router.get("/webhooks/secret", summary="The secret that signs webhooks", responses=answers(401))
+@router.get("/webhooks/secret", summary="Get the webhook secret", responses=answers(401))
 async def get_secret(caller: CallerDep, secrets: WebhookSecretsDep) -> Secret:
     """The caller's own, made at first need."""
     return Secret.of(await secrets.secrets(caller.owner))
 
 
-@router.post("/webhooks/secret/rotate", summary="Replace the secret", responses=answers(401, 403))
+@router.post("/webhooks/secret/rotate", summary="Rotate the webhook secret", responses=answers(401, 403))
 async def rotate_secret(caller: CallerDep, secrets: WebhookSecretsDep) -> Secret:
     """A new secret. For 24 hours the old one signs beside it, so that receivers can be changed one by one."""
     return Secret.of(await secrets.rotate(caller.owner))
 
 
-@router.get("/jobs/{job_id}/deliveries", summary="The job's webhooks", responses=answers(401, 404))
+@router.get("/jobs/{job_id}/deliveries", summary="List webhook deliveries", responses=answers(401, 404))
 async def list_deliveries(job_id: str, caller: CallerDep, store: StoreDep, webhooks: WebhookStoreDep) -> DeliveriesView:
     """Every webhook of the job as it stands, and every try."""
     await store.job(job_id, caller.owner, pages=False)
@@ -94,7 +94,7 @@ async def list_deliveries(job_id: str, caller: CallerDep, store: StoreDep, webho
 
 
 @router.post(
-    "/jobs/{job_id}/deliveries/{number}/redeliver", status_code=202, summary="Send a webhook again",
+    "/jobs/{job_id}/deliveries/{number}/redeliver", status_code=202, summary="Redeliver a webhook",
     responses=answers(400, 401, 404, 429),
 )  # fmt: skip
 async def redeliver(

@@ -16,6 +16,7 @@ from gateway.auth.url_tokens import Tokens
 from gateway.settings import GatewaySettings
 from gateway.shares import PREFIX as SHARE_PREFIX
 from gateway.shares import Shares
+from shared import log
 from shared.contract.job import ANONYMOUS
 from shared.errors import RateLimited, StoreUnavailable, Unauthorized
 from shared.store.connect import Client, connect
@@ -54,12 +55,14 @@ class Authenticator:
         """Identify the caller. Raises ``Unauthorized`` and ``RateLimited``; sets the response's rate limit headers."""
         text = given_key(request)
         if text is None and (owner := await self._token_owner(request)) is not None:
+            log.bind(key=owner)
             return await self._limit(request, ApiKey(owner, owner, owner, 0.0, scopes=frozenset({Scope.READ})))
         if not await self.requires_key():
             return Caller(scopes=frozenset(Scope) if is_loopback(self._settings.host) else DEFAULT_SCOPES)
         key = await self.keys.verify(text) if text is not None else None
         if key is None:
             raise Unauthorized()
+        log.bind(key=key.id)
         return await self._limit(request, key)
 
     async def requires_key(self) -> bool:

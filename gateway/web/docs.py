@@ -49,7 +49,7 @@ async def problem_page(code: str) -> HTMLResponse:
     """The page that the ``type`` of a problem links to."""
     kind = kinds().get(code)
     if kind is None:
-        raise NotFound("There is no such kind of problem")
+        raise NotFound("No such problem type")
     title = html.escape(kind("").title)
     text = (
         f"<!doctype html><html lang=en><title>{code}</title><h1>{title}</h1><p><code>{code}</code>, HTTP {STATUS[code]}"

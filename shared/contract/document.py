@@ -20,7 +20,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 class Frozen(BaseModel):
     # Unknown fields are passed over: during a rolling deploy two versions read each other's records.
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # An error about a record must not put its text into a log.
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
 class Reason(StrEnum):

@@ -97,6 +97,8 @@ class StoredJob(Frozen):
     webhook: WebhookTarget | None
     pages: tuple[PageSummary, ...]
     seen_at: float
+    request_id: str | None = None
+    traceparent: str | None = None
 
     @property
     def finished(self) -> bool:
@@ -111,7 +113,8 @@ class StoredJob(Frozen):
 class NewJob:
     """A submission that passed every check. ``pages``: the numbers to be read, ascending. ``deadline``: seconds.
 
-    ``page_quota``: pages the owner may submit in a day. ``ttl``: seconds its result is kept, if not as long as any.
+    ``page_quota``: pages the owner may submit in a day. ``request_id``, ``traceparent``: of the request (W3C).
+    ``ttl``: seconds its result is kept, if not as long as any.
     """
 
     input: Input
@@ -125,6 +128,8 @@ class NewJob:
     webhook: WebhookTarget | None = None
     page_quota: int | None = None
     ttl: int | None = None
+    request_id: str | None = None
+    traceparent: str | None = None
 
 
 ANONYMOUS = "anonymous"
@@ -144,6 +149,8 @@ def record_fields(new: NewJob) -> dict[str, str | int]:
         "metadata": json.dumps(dict(new.metadata), ensure_ascii=False),
         "webhook_url": new.webhook.url if new.webhook else "",
         "webhook_events": ",".join(new.webhook.events) if new.webhook else "",
+        "request_id": new.request_id or "",
+        "traceparent": new.traceparent or "",
     }
 
 
@@ -178,6 +185,8 @@ def read_job(fields: Mapping[str, str], summaries: Mapping[str, str], queue: Que
         webhook=_webhook(record),
         pages=_in_order(summaries.values()),
         seen_at=seen_at,
+        request_id=record.request_id,
+        traceparent=record.traceparent,
     )
 
 

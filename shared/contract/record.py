@@ -46,6 +46,8 @@ class JobRecord(Frozen):
     webhook_url: Text = Field(None, description="where its webhooks go")
     webhook_events: str = Field("", description="which are sent, with commas")
     batch: Text = Field(None, description="id of the batch it came with")
+    request_id: Text = Field(None, description="of the request that submitted it; in every log line about the job")
+    traceparent: Text = Field(None, description="W3C trace context of that request, where it is traced")
     rank: str = Field(description="of its queue, by priority: 0, 3 or 6; low is first")
     deadline: Moment = Field(None, description="when it fails, done or not")
     max_age: float = Field(description="seconds after its submission when it fails in any case")
@@ -65,6 +67,9 @@ class JobRecord(Frozen):
     attempt: Natural = Field(0, description="how often a worker has begun it")
     requeues: Natural = Field(0, description="how often its message was sent again because nobody claimed it")
     started_at: Moment = Field(None, alias="started", description="when it was first begun")
+    first_text_at: Moment = Field(
+        None, alias="first_text", description="when a text of it, or a page's end, was first seen"
+    )
     engine: Text = Field(None, description="name of the engine that reads it, or read it last")
     pages_done: Natural = Field(description="pages that are ok, degraded or skipped")
     pages_failed: Natural = Field(description="pages that failed")
@@ -110,6 +115,8 @@ class WebhookRecord(Frozen):
     endpoint: str = Field(description="the owner and the receiver's origin, with a blank between them")
     created_at: float = Field(alias="created", description="when the event happened")
     keep: int = Field(description="seconds it is kept after its latest try")
+    request_id: Text = Field(None, description="of the job")
+    traceparent: Text = Field(None, description="of the job")
     status: WebhookStatus = Field(description="see `docs/job-lifecycle.md`")
     tries: Natural = Field(0, description="that have begun, of the present schedule")
     takes: Natural = Field(0, description="times it was leased; the token of the present lease")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
@@ -11,6 +11,8 @@ from shared.contract.document import Frozen, Usage
 from shared.contract.job import Input, JobFailure, JobProgress, PageSummary, Queue, StoredJob, WebhookTarget
 from shared.contract.options import Options
 from shared.contract.states import JobStatus
+
+Time = Annotated[str, Field(examples=["2026-01-31T12:00:00.000Z"], json_schema_extra={"format": "date-time"})]
 
 
 class Urls(Frozen):
@@ -27,11 +29,11 @@ class JobBrief(Frozen):
     id: str
     object: Literal["ocr.job"] = "ocr.job"
     status: JobStatus
-    created_at: str = Field(examples=["2026-01-31T12:00:00.000Z"])
-    started_at: str | None
-    completed_at: str | None
-    expires_at: str | None
-    deadline: str | None
+    created_at: Time
+    started_at: Time | None
+    completed_at: Time | None
+    expires_at: Time | None
+    deadline: Time | None
     input: Input
     options: Options
     metadata: dict[str, JsonValue]

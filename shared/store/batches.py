@@ -75,10 +75,10 @@ class BatchStore:
             found = await self._redis.hgetall(keyspace.BATCH(batch_id))
             ids = await self._redis.lrange(keyspace.BATCH_JOBS(batch_id), 0, -1)
         if not found:
-            raise NotFound("There is no such batch")
+            raise NotFound("No such batch")
         record = BatchRecord.model_validate({name.decode(): value.decode() for name, value in found.items()})
         if owner is not None and record.owner != owner:
-            raise NotFound("There is no such batch")
+            raise NotFound("No such batch")
         return StoredBatch(batch_id, record.owner, record.created_at, tuple(i.decode() for i in ids), record.rejected)
 
     @property

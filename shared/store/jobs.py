@@ -8,6 +8,7 @@ Every method raises ``StoreUnavailable`` when Redis cannot serve.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import re
 import uuid
@@ -18,9 +19,10 @@ from typing import Any, NamedTuple
 
 from ulid import ULID
 
+from shared import log
 from shared.contract.events import JobDone, JobEvent, parse_event
 from shared.contract.job import JobFailure, NewJob, Queue, StoredJob, read_job, record_fields
-from shared.contract.states import TERMINAL_STATUSES
+from shared.contract.states import TERMINAL_STATUSES, JobStatus
 from shared.contract.worker_status import WorkerStatus
 from shared.errors import (
     AlreadyFinished,
@@ -39,11 +41,13 @@ from shared.store.admission import Admission
 from shared.store.batches import BatchStore, StoredBatch
 from shared.store.connect import Client, store_errors
 from shared.store.keyspace import RANKS
-from shared.store.message import celery_message
+from shared.store.message import Described, celery_message
 from shared.store.queue_stats import QueueStats, per_second
 from shared.store.results import ResultReader
 from shared.store.scripts import Scripts, pairs
 from shared.store.upload import named, with_password
+
+logger = logging.getLogger(__name__)
 
 LIST_CHUNK = 500
 """Ids of a list that are looked at in one step."""
@@ -125,8 +129,9 @@ class Store(ResultReader):
             "max_age": limits.max_job_age,
         }
         fields["payloads"] = "1" if payload else ""
+        described = Described.new(new, filename=limits.log_filenames)
         reply = await self._run_submit(
-            job_id, stored, celery_message(job_id), new.pages, new.input.bytes,
+            job_id, stored, celery_message(job_id, described), new.pages, new.input.bytes,
             RANKS[new.options.priority], new.owner, new.idempotency_key or "", fingerprint, limits.idempotency_ttl,
             new.batch or "", limits.max_queue_jobs, limits.max_queue_pages, limits.max_queue_bytes,
             limits.requeue_after, "" if new.deadline is None else new.deadline, horizon,
@@ -169,7 +174,7 @@ class Store(ResultReader):
         reply = await self.scripts.run("view", job_id, int(pages))
         job = _viewed(reply) if reply else None
         if job is None or (owner is not None and job.owner != owner):
-            raise NotFound("There is no such job")
+            raise NotFound("No such job")
         return job
 
     async def jobs(
@@ -239,9 +244,10 @@ class Store(ResultReader):
         """Raises ``AlreadyFinished`` and ``NotFound``. A worker reading it sees the cancel at its next heartbeat."""
         verdict = (await self.scripts.run("cancel", job_id, uuid.uuid4().hex)).decode()
         if verdict == "gone":
-            raise NotFound("There is no such job")
+            raise NotFound("No such job")
         if verdict == "over":
             raise AlreadyFinished()
+        log.event(logger, "job.ended", job=job_id, status=JobStatus.CANCELLED.value)
 
     async def delete(self, job_id: str) -> None:
         """Cancel if needed, then forget job, upload and result. Nothing happens when there is none."""

@@ -76,6 +76,10 @@ PAGE_OPERATIONS = Key("starts:{ID}:operations", "page number -> latest step of t
 NEXT_CHECK = Key("open", "id of every unfinished job -> when to look at it next", gateway=BOTH, worker=BOTH)
 WAITING = Key("waiting:{RANK}", "ids of queued jobs, by their submission", gateway=BOTH, worker=BOTH)
 COUNTERS = Key("counters", "sums over all jobs (hash; see `Counter`)", gateway=BOTH, worker=BOTH, webhooks=BOTH)
+UNTOLD = Key("untold", "ended jobs of which no worker has told in log and events -> when to have one tell", "told",
+             gateway=BOTH, worker=BOTH)  # fmt: skip
+HISTOGRAMS = Key("histograms", "how often what took how long (hash; see `Histogram`)",
+                 gateway=BOTH, worker=BOTH, webhooks=BOTH)  # fmt: skip
 JOBS_OF_OWNER = Key("jobs:{OWNER}", "ids of the owner's jobs, by their submission", "with its last record",
                     gateway=BOTH, worker=WRITE)  # fmt: skip
 ENDED_JOBS = Key("jobs:/ended", "`OWNER ID` of ended and deleted jobs -> when their records are gone", "swept",
@@ -95,6 +99,7 @@ WORKER = Key("worker:{NAME}", "the worker's report of itself (JSON; `WorkerStatu
              gateway=BOTH, worker=BOTH)  # fmt: skip
 WORKERS = Key("workers", "names of the workers", gateway=BOTH, worker=BOTH)
 SWEEPER = Key("worker:/sweeper", "the worker that deletes payloads", "`SWEEPER_SECONDS`", worker=BOTH)
+WORKER_STARTED = Key("worker:/started:{NAME}", "that this worker's start was counted", "an hour", worker=BOTH)
 AUDIT = Key("worker:/audit", "the worker that audits the counters", "`AUDIT_SECONDS`", worker=BOTH)
 
 # -- webhooks
@@ -122,9 +127,13 @@ RATE_LIMIT = Key("rl:{OWNER}", "when the caller will have paid for its requests 
                  gateway=BOTH)  # fmt: skip
 RATE_LIMIT_OPERATIONS = Key("rl:/operations:{OWNER}", "the caller's latest requests", "a minute", gateway=BOTH)
 PAGE_QUOTA = Key("quota:{OWNER}:{DAY}", "pages the owner submitted that day", "two days", gateway=BOTH)
+USAGE = Key("usage:{DAY}", "`OWNER|jobs`, `|pages`, `|bytes`, `|tokens` of a day (hash)", "400 days later",
+            gateway=BOTH, worker=BOTH)  # fmt: skip
 SHARE = Key("share:{DIGEST}", "what a share link opens: job and owner (hash)", "the link expires", gateway=BOTH)
 SHARES_OF_JOB = Key("shares:{ID}", "digests of the job's share links", "the last link expires", gateway=BOTH)
 CORRECTIONS = Key("edits:{ID}", "page/block -> text that a person gave it (hash)", "as the result", gateway=BOTH)
+FILE = Key("file:{ID}", "a file that was uploaded before it is read: its owner, name and bytes (hash)", "`file_ttl`",
+           gateway=BOTH)  # fmt: skip
 WAKE = Key("wake:{GATEWAY}", "stream that ends a gateway's blocked read", "an hour", gateway=BOTH)
 
 # -- Celery's queues, named by its transport
@@ -141,6 +150,22 @@ RANKS: Final[Mapping[Priority, str]] = MappingProxyType({Priority.HIGH: "0", Pri
 """The rank of each priority's queue; low is first. Celery's transport names the queues by it."""
 
 
+HISTOGRAM_BOUNDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
+"""The upper bounds of all buckets in ``histograms``, in seconds; one bucket more is without a bound."""
+
+
+class Histogram:
+    """What is measured in ``histograms``, each with the names of its labels.
+
+    A field is ``NAME|VALUE OF A LABEL|...|N`` for the values in bucket N (from 1), or ``...|sum``, the sum of all
+    values in microseconds.
+    """
+
+    LABELS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+        {"queue": (), "first_text": (), "render": (), "webhook": (), "job": ("status",), "page": ("engine", "status")}
+    )
+
+
 class Counter:
     """The fields of ``counters``. The first four are gauges, the others only grow."""
 
@@ -151,6 +176,7 @@ class Counter:
     SUBMITTED: Final = "submitted"  #: jobs accepted
     LEASES_LOST: Final = "leases_lost"  #: jobs taken from silent workers
     PAYLOADS_MISSING: Final = "payloads_missing"  #: times a payload was not there although a record names it
+    ENGINE_STARTS: Final = "engine_starts"  #: engines that became ready
     AUDITS: Final = "audits"  #: audits that came to an end
     WAITING: Final = "waiting"  #: for drift alone: jobs that were listed where they did not belong
     AUDITED: Final = (JOBS, PAGES, BYTES, RUNNING, WAITING, "fin:0", "fin:3", "fin:6")
@@ -174,6 +200,21 @@ class Counter:
     def pages_ended(status: str) -> str:
         """Pages that ended with this status."""
         return f"pages:{status}"
+
+    @staticmethod
+    def pages_with_reason(status: str, reason: str) -> str:
+        """Those of them that have this reason, a code."""
+        return f"reason:{status}:{reason}"
+
+    @staticmethod
+    def page_retries(reason: str) -> str:
+        """Pages that were begun and have to be begun again."""
+        return f"retries:{reason}"
+
+    @staticmethod
+    def submitted_jobs(rank: str) -> str:
+        """Jobs accepted with this rank."""
+        return f"submitted:{rank}"
 
     @staticmethod
     def webhooks(outcome: str) -> str:

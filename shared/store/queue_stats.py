@@ -27,6 +27,27 @@ class QueueStats:
             found = await self._redis.hgetall(keyspace.COUNTERS())
         return {name.decode(): int(value) for name, value in found.items()}
 
+    async def histograms(self) -> dict[str, int]:
+        """The fields of ``histograms`` (``keyspace.Histogram``)."""
+        with store_errors():
+            found = await self._redis.hgetall(keyspace.HISTOGRAMS())
+        return {name.decode(): int(value) for name, value in found.items()}
+
+    async def webhooks_due(self) -> tuple[int, float]:
+        """Webhooks that are to be sent, now or later, and for how many seconds the first of them has been due."""
+        with store_errors():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.zcard(keyspace.WEBHOOKS_DUE())
+                pipe.zrange(keyspace.WEBHOOKS_DUE(), 0, 0, withscores=True)
+                count, first = await pipe.execute()
+        return count, max(0.0, time.time() - first[0][1]) if first else 0.0
+
+    async def memory(self) -> tuple[int, int]:
+        """Bytes that Redis uses, and may use; the latter 0 where it has no limit."""
+        with store_errors():
+            info = await self._redis.info("memory")
+        return int(info["used_memory"]), int(info.get("maxmemory") or 0)
+
     async def retry_after(self) -> float:
         """Seconds until about a tenth of the queue has been read, from the pages of the last minute; 1 to 600."""
         counters, rate = await self.counters(), await self.speed()
@@ -54,9 +75,8 @@ class QueueStats:
         """used_memory / maxmemory, looked up once a second; 0 where Redis has no limit."""
         looked, share = self._memory
         if time.monotonic() - looked > 1:
-            with store_errors():
-                info = await self._redis.info("memory")
-            share = info["used_memory"] / info["maxmemory"] if info.get("maxmemory") else 0.0
+            used, limit = await self.memory()
+            share = used / limit if limit else 0.0
             self._memory = (time.monotonic(), share)
         return share
 

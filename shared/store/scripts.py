@@ -2,7 +2,8 @@
 
 A script is one file in ``jobs``, ``webhooks`` or ``limits`` and is known by its base name. A line ``--- @include name``
 brings the functions of ``include/name.lua`` in, before the script and each once, whoever asks for them. In front of it
-all stand the names that Python owns: ``keys`` (``shared.store.keyspace``), ``TERMINAL_STATUSES`` and ``RANKS``, as far
+all stand the names that Python owns: ``keys``, ``RANKS``, ``HISTOGRAM_BOUNDS`` (``shared.store.keyspace``) and
+``TERMINAL_STATUSES``, as far
 as the script uses them.
 """
 
@@ -20,7 +21,7 @@ from redis.exceptions import NoScriptError
 
 from shared.contract.states import TERMINAL_STATUSES
 from shared.store.connect import Client, store_errors
-from shared.store.keyspace import KEYS, RANKS, Key
+from shared.store.keyspace import HISTOGRAM_BOUNDS, KEYS, RANKS, Key
 
 FOLDERS: Final = ("jobs", "webhooks", "limits")
 INCLUDE: Final = re.compile(r"^--- @include (\S+)\n", re.MULTILINE)
@@ -87,6 +88,8 @@ def constants(text: str) -> str:
         lines.append(f"local TERMINAL_STATUSES = {{ {members} }}")
     if "RANKS" in text:
         lines.append(f"local RANKS = {{ {', '.join(map(_quoted, RANKS.values()))} }}")
+    if "HISTOGRAM_BOUNDS" in text:
+        lines.append(f"local HISTOGRAM_BOUNDS = {{ {', '.join(map(str, HISTOGRAM_BOUNDS))} }}")
     return "".join(f"{line}\n" for line in lines)
 
 

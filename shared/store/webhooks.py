@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Final
 
 from shared.contract.document import Frozen
-from shared.contract.job import StoredJob, read_job
+from shared.contract.job import ANONYMOUS, StoredJob, read_job
 from shared.contract.record import WebhookRecord
 from shared.contract.states import WebhookStatus
 from shared.errors import NotFound, RateLimited
@@ -59,10 +59,18 @@ class Due:
     tries: int
     body: bytes | None
     job_fields: dict[str, str]
+    job_id: str = ""
+    request_id: str | None = None
+    traceparent: str | None = None
 
     def job(self) -> StoredJob:
         """The job as it was at the transition that this webhook tells of."""
         return read_job(self.job_fields, {}, None, self.created_at)
+
+    @property
+    def key(self) -> str | None:
+        """The key id, for logs."""
+        return None if self.owner == ANONYMOUS else self.owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +152,8 @@ class WebhookStore:
         record = WebhookRecord.model_validate(pairs(flat))
         body = record.body.encode() if record.body is not None else None
         return Due(
-            lease, record.url, record.event, record.owner, record.created_at, record.tries, body, record.job_fields
+            lease, record.url, record.event, record.owner, record.created_at, record.tries, body, record.job_fields,
+            record.job, record.request_id, record.traceparent,
         )  # fmt: skip
 
     async def keep_body(self, lease: Lease, body: bytes) -> None:
@@ -191,10 +200,12 @@ class WebhookStore:
         with store_errors():
             entry = await self.redis.lindex(keyspace.DELIVERIES(job_id), number - 1) if number > 0 else None
         if entry is None:
-            raise NotFound("There is no such delivery")
-        reply = await self.scripts.run(
-            "webhook_again", _delivery(entry, number).webhook_id, AGAIN_MOST, uuid.uuid4().hex
-        )
+            raise NotFound("No such delivery")
+        await self.again(_delivery(entry, number).webhook_id)
+
+    async def again(self, webhook_id: str) -> None:
+        """Send this webhook again, as ``send_again``."""
+        reply = await self.scripts.run("webhook_again", webhook_id, AGAIN_MOST, uuid.uuid4().hex)
         verdict = reply.decode()
         if verdict == "gone":
             raise NotFound("The webhook is no longer kept")

@@ -49,6 +49,8 @@ class Script:
     async def end(self, claim: Claim, number: int, markdown: str = "", **more: Any) -> None:
         """A page's result."""
         picture, figures = more.pop("picture", None), more.pop("figures", ())
+        if (listed := more.pop("page_figures", None)) is not None:
+            more["figures"] = listed
         named = tuple(Figure(name=name, bbox=(1, 1, 9, 9)) for name, _ in figures)
         blocks = (Block(type="text", bbox=(1, 1, 9, 9), text=markdown),)
         size = {"width": 200, "height": 120}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -23,13 +22,13 @@ from gateway.formats.html import CSP
 from shared.store.jobs import Store
 from tests.integration.conftest import Script
 from tests.unit.shared.formats.test_formats import PROBES
+from tools.browser import CHROMIUM
 from tools.needs import needs
 from tools.processes import Gateway, Worker
 from tools.uploads import picture, png, submit
 from tools.valkey import Valkey
 from worker.engines.instant import answer
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 KEY = "k" * 32
 SECONDS = 60
 

@@ -55,7 +55,7 @@ def client(gateway: Gateway, worker: Worker) -> Iterator[Client]:
 
 
 def test_a_file_is_read_in_one_line(client: Client) -> None:
-    assert client.read(SAMPLE).count("# A page of 1190 x 1684 pixels") == 2
+    assert client.read(SAMPLE).markdown.count("# A page of 1190 x 1684 pixels") == 2
 
 
 def test_a_result_comes_in_every_format(client: Client) -> None:
@@ -117,14 +117,14 @@ def command(*arguments: str, url: str = "", **settings: object) -> subprocess.Co
 def test_the_command_prints_the_markdown_and_nothing_else_to_stdout(client: Client, gateway: Gateway) -> None:
     done = command("read", str(SAMPLE), url=gateway.url)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.rstrip("\n") == client.read(SAMPLE).rstrip("\n")
+    assert done.stdout.rstrip("\n") == client.read(SAMPLE).markdown.rstrip("\n")
     assert "sample.pdf: succeeded, 2 of 2 pages" in done.stderr
 
 
 def test_the_command_follows_page_by_page(client: Client, gateway: Gateway) -> None:
     done = command("read", "--follow", str(SAMPLE), url=gateway.url)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == client.read(SAMPLE).split()
+    assert done.stdout.split() == client.read(SAMPLE).markdown.split()
     assert "page 1 ok" in done.stderr
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -74,6 +76,17 @@ async def test_readyz_says_which_store_has_no_room(valkey: Valkey) -> None:
             assert int(answer.headers["retry-after"]) == 3600
 
 
+def key_of(sample: Any) -> tuple[str, ...]:
+    """Its name, with the status (or state, or priority), the route and the worker."""
+    its = sample.labels
+    return (
+        sample.name,
+        its.get("status") or its.get("state") or its.get("priority", ""),
+        its.get("route", ""),
+        its.get("worker", ""),
+    )
+
+
 async def test_metrics_count_jobs_pages_requests_and_engines(api: httpx.AsyncClient, script: Script) -> None:
     await script.report(gpu_memory_used=5)
     job_id = await job_of(api, data=tiff([1, 2]))
@@ -82,28 +95,30 @@ async def test_metrics_count_jobs_pages_requests_and_engines(api: httpx.AsyncCli
     await api.get(f"{JOBS}/{job_id}")
     text = (await api.get("/metrics")).text
     found = {
-        (sample.name, *(sample.labels.get(label, "") for label in ("status", "route", "worker"))): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
+        key_of(sample): sample.value for family in text_string_to_metric_families(text) for sample in family.samples
     }
     for name, value in {
         ("ocr_store_up", "", "", ""): 1,
-        ("ocr_open_jobs", "", "", ""): 1,
-        ("ocr_open_pages", "", "", ""): 1,
-        ("ocr_running_jobs", "", "", ""): 0,
-        ("ocr_jobs_submitted_total", "", "", ""): 2,
+        ("ocr_jobs", "queued", "", ""): 1,
+        ("ocr_jobs", "processing", "", ""): 0,
+        ("ocr_queue_pages", "", "", ""): 1,
+        ("ocr_jobs_submitted_total", "normal", "", ""): 2,
+        ("ocr_job_duration_seconds_count", "succeeded", "", ""): 1,
+        ("ocr_page_duration_seconds_count", "ok", "", ""): 2,
+        ("ocr_job_queue_seconds_count", "", "", ""): 1,
+        ("ocr_first_text_seconds_count", "", "", ""): 1,
         ("ocr_jobs_ended_total", "succeeded", "", ""): 1,
         ("ocr_pages_total", "ok", "", ""): 2,
-        ("ocr_leases_lost_total", "", "", ""): 0,
-        ("ocr_workers_ready", "", "", ""): 1,
-        ("ocr_engine_tokens_total", "", "", "worker-1"): 7,
-        ("ocr_engine_gpu_memory_used_bytes", "", "", "worker-1"): 5,
+        ("ocr_lease_losses_total", "", "", ""): 0,
+        ("ocr_workers", "ready", "", ""): 1,
+        ("ocr_engine_tokens_total", "", "", "worker"): 7,
+        ("ocr_engine_gpu_memory_bytes", "", "", "worker"): 5,
         ("ocr_http_requests_total", "202", JOBS, ""): 2,
         ("ocr_http_requests_total", "200", f"{JOBS}/{{job_id}}", ""): 1,
     }.items():
         assert found[name] == value, name
-    assert found[("ocr_open_bytes", "", "", "")] > 0
-    assert found[("ocr_oldest_queued_seconds", "", "", "")] > 0
+    assert found[("ocr_queue_bytes", "", "", "")] > 0
+    assert found[("ocr_queue_oldest_seconds", "", "", "")] > 0
 
 
 async def test_the_docs_page_needs_nothing_from_elsewhere(api: httpx.AsyncClient) -> None:

@@ -11,6 +11,7 @@ import pytest
 from gateway.auth.api_keys import ApiKeys, Scope
 from gateway.web.page import FILES
 from shared.contract.document import Block, Page, PageStatus
+from shared.contract.options import Options
 from shared.store.jobs import Store
 from tests.conftest import make_settings
 from tests.integration.conftest import client_of
@@ -158,6 +159,45 @@ async def test_a_correction_stands_in_every_format_beside_the_engines_text(
     assert (await api.delete(path)).status_code == 204
     assert (await api.get(f"{JOBS}/{job_id}/result")).text == TEXT + "\n"
     problem(await api.put(f"{JOBS}/{job_id}/pages/1/blocks/9", json={"text": "x"}), 404, "not-found")
+
+
+async def test_a_page_is_retried_with_other_options_as_a_job_of_its_own(
+    api: httpx.AsyncClient, store: Store, claims: Claims
+) -> None:
+    job_id = await read(store, claims, options=Options(table="html", text_layer="prefer"))
+    before = (await api.get(f"{JOBS}/{job_id}")).json()
+    retried = await api.post(f"{JOBS}/{job_id}/pages/1/retry", json={"type": "image", "math": "brackets"})
+    job = retried.json()
+    assert (retried.status_code, retried.headers["location"]) == (202, job["urls"]["self"])
+    assert (job["status"], job["input"]["filename"]) == ("queued", "upload, page 1.webp")
+    assert job["metadata"] == {"retry_of": job_id, "page": 1}
+    wanted = {"type": "image", "math": "brackets", "table": "html", "text_layer": "ignore"}
+    assert {name: job["options"][name] for name in wanted} == wanted
+    claim = await claims.claim(job["id"], "token-2")
+    assert claim is not None
+    assert await claims.upload(job["id"]) == (memoryview(await store.page_image(job_id, 1) or b""), None)
+    assert (await api.get(f"{JOBS}/{job_id}")).json() == before
+    found = (await api.get(JOBS, params={"metadata.retry_of": job_id})).json()["items"]
+    assert [one["id"] for one in found] == [job["id"]]
+
+
+async def test_a_retry_sent_twice_with_one_key_is_one_job(api: httpx.AsyncClient, store: Store, claims: Claims) -> None:
+    path = f"{JOBS}/{await read(store, claims)}/pages/1/retry"
+    key = {"Idempotency-Key": "once"}
+    first, second = [(await api.post(path, headers=key)).json()["id"] for _ in range(2)]
+    assert first == second
+    problem(await api.post(path, headers=key, json={"type": "image"}), 422, "idempotency-mismatch")
+
+
+async def test_what_cannot_be_retried_is_refused(api: httpx.AsyncClient, store: Store, claims: Claims) -> None:
+    job_id = await read(store, claims)
+    path = f"{JOBS}/{job_id}/pages"
+    problem(await api.post(f"{path}/2/retry"), 404, "not-found")
+    problem(await api.post(f"{JOBS}/{await read(store, claims, owner='somebody')}/pages/1/retry"), 404, "not-found")
+    problem(await api.post(f"{path}/1/retry", json={"pages": "2"}), 400, "bad-option")
+    problem(await api.post(f"{path}/1/retry", json={"prompt": "<image> x"}), 400, "bad-prompt")
+    unread = await submit(store, png(2), "image/png")
+    problem(await api.post(f"{JOBS}/{unread}/pages/1/retry"), 404, "not-found")
 
 
 async def test_blocks_come_with_html_that_runs_nothing(api: httpx.AsyncClient, store: Store, claims: Claims) -> None:

@@ -164,6 +164,7 @@ def _page_end(claim: HistoryClaim, number: int, more: int) -> tuple[Any, ...]:
 OF_CALLERS: dict[str, Callable[[int, int], tuple[Any, ...]]] = {
     "rate": lambda number, more: (f"owner{more % 2}", 3600, 3, "9" if more % 3 else "", f"rate-{number}"),
     "sweep": lambda _number, _more: (),
+    "engine_started": lambda _number, more: (f"worker-{more % 3}",),
     "webhook_take": lambda number, more: (10, 30, 3, 2, 2, 3, f"take-{number}"),
     "webhook_secret": lambda number, more: (f"owner{more % 2}", f"s{number}", ("keep", "rotate")[more % 2], 86400),
 }
@@ -173,6 +174,8 @@ OF_JOBS: dict[str, Callable[[str, int, int], tuple[Any, ...]]] = {
     "delete": lambda job, _number, _more: (job,),
     "forget_pictures": lambda job, _number, _more: (job,),
     "claim": lambda job, number, _more: (job, f"token-{number}", "worker", LEASE),
+    "tell_again": lambda job, _number, _more: (job, "message", 60),
+    "reprioritise": lambda job, _number, more: (job, list(RANKS.values())[more % 3], "low", "message"),
     "reap": lambda job, number, _more: (job, "message", 20, f"reap-{number}"),
     "webhook_again": lambda job, number, more: (
         f"msg_{job}_{('started', 'succeeded')[more % 2]}",
@@ -183,7 +186,7 @@ OF_JOBS: dict[str, Callable[[str, int, int], tuple[Any, ...]]] = {
 OF_CLAIMS: dict[str, Callable[[HistoryClaim, int, int], tuple[Any, ...]]] = {
     "start": lambda claim, _number, _more: (claim.job, claim.token, "instant"),
     "renew": lambda claim, _number, _more: (LEASE, claim.job, claim.token),
-    "page_start": lambda claim, _number, more: (claim.job, claim.token, 1 + more % claim.pages, claim.step()),
+    "page_start": lambda claim, _number, more: (claim.job, claim.token, 1 + more % claim.pages, claim.step(), 0.25),
     "page_stop": lambda claim, _number, more: (claim.job, claim.token, 1 + more % claim.pages, claim.step(), more % 2),
     "page_end": _page_end,
     "stream": lambda claim, _number, more: (

@@ -2,45 +2,62 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, expect, sync_playwright
 
-from tests.integration.test_browser import CHROMIUM
+from tools.browser import CHROMIUM, launched
+from tools.needs import needs
 from tools.processes import Gateway, Worker
-from tools.uploads import png, tiff
-from tools.valkey import Valkey
+from tools.uploads import png, tiff, written_book
+from tools.valkey import Valkey, wait_until
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+pytestmark = needs(CHROMIUM, "Chromium")
 SECONDS = 60_000  # milliseconds, as Playwright counts
 expect.set_options(timeout=SECONDS)
 
 
+@dataclass
+class Service:
+    """``book``: a document of 500 pages, all of them read."""
+
+    gateway: Gateway
+    worker: Worker
+    book: str
+
+
 @pytest.fixture(scope="module")
-def url(valkey_server: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def service(valkey_server: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     valkey_server.client.flushall()
     folder = tmp_path_factory.mktemp("web")
-    gateway, worker = Gateway(folder, valkey_server.url), Worker(folder, valkey_server.url, instant_seconds=0.2)
+    gateway = Gateway(folder, valkey_server.url)
+    with ThreadPoolExecutor() as thread:  # this one may have Playwright's event loop
+        book = thread.submit(asyncio.run, written_book(valkey_server.url, 500)).result()
+    worker = Worker(folder, valkey_server.url, instant_seconds=0.2)
     gateway.wait_ready()
     worker.wait_ready()
-    yield gateway.url
+    yield Service(gateway, worker, book)
     worker.stop()
     gateway.stop()
 
 
 @pytest.fixture(scope="module")
+def url(service: Service) -> str:
+    return service.gateway.url
+
+
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", *quiet]
-        )
+    with sync_playwright() as playwright, launched(playwright) as browser:
         yield browser
-        browser.close()
 
 
 class BrowserTab:
@@ -51,12 +68,13 @@ class BrowserTab:
         self.context.set_default_timeout(SECONDS)
         self.page: Page = self.context.new_page()
         self.errors: list[str] = []
+        self.expected = re.compile("(?!)")  # nothing; a test that stops the service says what it expects
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("request", lambda request: self._request(request, url))
 
     def _console(self, message: ConsoleMessage) -> None:
-        if message.type == "error" and "status of 4" not in message.text:
+        if message.type == "error" and "status of 4" not in message.text and not self.expected.search(message.text):
             self.errors.append(message.text)
 
     def _request(self, request: Request, url: str) -> None:
@@ -100,8 +118,8 @@ def test_files_are_dropped_watched_and_refused_beside_their_name(tab: BrowserTab
     expect(page.locator("#status")).to_contain_text("Ready")
     page.set_input_files("#files", files)
     expect(page.locator(".refused")).to_contain_text("notes.txt")
-    expect(page.locator(".refused .note")).to_contain_text("none of the accepted types")
-    expect(page.locator(".job")).to_have_count(2)
+    expect(page.locator(".refused .note")).to_contain_text("not of an accepted type")
+    expect(page.locator(".job").filter(has_not_text="500 pages")).to_have_count(2)
     page.get_by_role("link", name="three.tiff").click()
     expect(page.locator(".page")).to_have_count(3)
     for number in (1, 2, 3):
@@ -129,6 +147,26 @@ def test_a_block_is_corrected_and_stays_so(tab: BrowserTab, url: str, files: lis
     expect(page.locator("#page-1 .block[data-block='0'] h1")).to_have_text("Corrected by hand")
     page.reload()
     expect(page.locator("#page-1 .edited")).to_be_visible()
+
+
+def test_a_page_with_a_fault_is_retried_as_a_document_of_its_own(tab: BrowserTab, url: str, files: list[Path]) -> None:
+    def degraded(route: Route) -> None:
+        answer = route.fetch()
+        job = answer.json()
+        job["pages"] = [page | {"status": "degraded", "reason": "repetition"} for page in job.get("pages", [])]
+        route.fulfill(response=answer, json=job)
+
+    page = tab.page
+    page.route(re.compile(r"/jobs/[0-9A-Z]{26}$"), degraded)
+    page = opened(tab, url, files[1])
+    before = page.url
+    expect(page.locator("#page-1 .state")).to_have_text("degraded: repetition")
+    page.get_by_role("button", name="Retry").click()
+    page.get_by_role("dialog").get_by_label("Kind").select_option("image")
+    page.get_by_role("dialog").get_by_role("button", name="Read again").click()
+    expect(page.get_by_role("heading", name="picture, page 1.webp")).to_be_visible()
+    expect(page.locator("#page-1 .block").first).to_be_visible()
+    assert page.url != before
 
 
 @pytest.mark.parametrize("wanted", ["Markdown", "JSON", "HTML", "Text", "Zip with figures"])
@@ -188,6 +226,53 @@ def test_nobody_is_kept_out(browser: Browser, url: str, files: list[Path], width
     assert [one["id"] for one in found if one["impact"] in {"serious", "critical"}] == []
     assert width_needed <= width
     assert tab.errors == []
+
+
+def test_a_gateway_restarts_in_the_middle_of_a_stream_and_nothing_is_lost(
+    browser: Browser, url: str, service: Service, valkey_server: Valkey, tmp_path: Path
+) -> None:
+    """The tab that watches goes on by itself, and another finds the document by its URL."""
+    tab = BrowserTab(browser, url)
+    tab.expected = re.compile("net::ERR_|status of 503")  # no gateway, and for a moment no worker
+    service.worker.stop()
+    slow = Worker(tmp_path, valkey_server.url, "slow", instant_seconds=8).wait_ready()
+    (path := tmp_path / "long.tiff").write_bytes(tiff([11, 12, 13]))
+    tab.page.goto(url)
+    tab.page.set_input_files("#files", path)
+    expect(tab.page.locator("#page-1 .stream")).to_contain_text("# A page of 200 x 120 pixels")
+    service.gateway.kill()
+    expect(tab.page.locator("#status")).to_contain_text("cannot be reached")
+    service.gateway.start()
+    service.gateway.wait_ready()
+    other = BrowserTab(browser, url)
+    other.expected = tab.expected
+    other.page.goto(tab.page.url)
+    for page in (tab.page, other.page):
+        for number in (1, 2, 3):
+            page.locator(f"#page-{number}").scroll_into_view_if_needed()
+            expect(page.locator(f"#page-{number} .block").nth(1)).to_contain_text("sha256 ")
+        expect(page.get_by_text("Download")).to_be_visible()
+    slow.stop()
+    service.worker.start()
+    wait_until(lambda: httpx.get(f"{url}/health").is_success, what="a ready worker")
+    for one in (tab, other):
+        one.context.close()
+        assert one.errors == []
+
+
+def test_a_document_of_500_pages_holds_images_near_the_view_alone(tab: BrowserTab, url: str, service: Service) -> None:
+    page = tab.page
+    page.goto(f"{url}/?job={service.book}")
+    expect(page.locator(".page")).to_have_count(500)
+    expect(page.get_by_text("Download")).to_be_visible()
+    for number in (1, 100, 250, 251, 400, 500):
+        page.evaluate(f"location.hash = 'page={number}'")
+        expect(page.locator(f"#page-{number} .frame img")).to_be_visible()
+        expect(page.locator(".thumb[aria-current] img")).to_be_visible()
+        expect(page.locator(f".thumb[aria-current][href='#page={number}']")).to_be_visible()
+    page.wait_for_function("document.images.length < 60")
+    assert page.locator(".block").count() < 120
+    assert page.locator("#page-1 img, #page-250 img").count() == 0
 
 
 def test_the_operators_view_shows_the_worker(tab: BrowserTab, url: str) -> None:

@@ -9,6 +9,7 @@ from celery import Celery
 
 from shared.store.webhooks import QUEUE, TASK, Lease
 from worker.broker import pool
+from worker.broker.display import ShownTask, show
 from worker.broker.hosting import ServiceHost, end_worker
 from worker.broker.options import application
 from worker.webhooks.service import WebhookService
@@ -20,7 +21,7 @@ _host: Final = ServiceHost[WebhookService]()
 
 def create_app(settings: WebhookSettings) -> Celery:
     app = application("ocr-webhooks", settings, QUEUE, settings.webhook_in_flight)
-    app.task(name=TASK)(send)
+    app.task(name=TASK, base=ShownTask)(send)
     _host.host(lambda: WebhookService.start(settings, on_dead=end_worker))
     return app
 
@@ -29,4 +30,4 @@ def send(webhook_id: str, token: int) -> str:
     """One delivery. Whoever can write to Redis can send anything: only an id and a number are taken from it."""
     if not WEBHOOK_ID.fullmatch(str(webhook_id)) or not isinstance(token, int) or _host.service is None:
         raise ValueError("not a webhook's id and token")
-    return pool.run_task(_host.service.send(Lease(webhook_id, token)))
+    return show(pool.run_task(_host.service.send(Lease(webhook_id, token))))

@@ -12,10 +12,13 @@ from typing import Final
 
 import httpcore
 
+from shared import log, tracing
+from shared.contract.states import WebhookStatus
 from shared.ssrf_guard import Blocked, GuardedBackend, SsrfGuard, Unresolved
 from shared.store.connect import Client
 from shared.store.webhook_secrets import WebhookSecrets, signature_headers
 from shared.store.webhooks import Due, Ended, Lease, Outcome, WebhookStore
+from worker.outcome import TaskOutcome, TaskState, unchanged
 from worker.webhooks.payload import build_body
 from worker.webhooks.settings import WebhookSettings
 
@@ -42,30 +45,38 @@ class WebhookSender:
             max_connections=None, retries=0,
         )  # fmt: skip
 
-    async def send(self, lease: Lease) -> str:
-        """The webhook's state afterwards. A lease that is no longer held sends nothing."""
+    async def send(self, lease: Lease) -> TaskOutcome:
+        """What became of the delivery. A lease that is no longer held sends nothing."""
         due = await self._webhooks.begin(lease)
         if due is None:
-            return "is not to be sent"
+            return unchanged("it is not to be sent")
+        with (
+            log.scope(webhook=lease.webhook_id, job=due.job_id, request_id=due.request_id, key=due.key),
+            tracing.span("webhook.attempt", due.traceparent, job=due.job_id, attempt=due.tries),
+        ):
+            return await self._send(lease, due)
+
+    async def _send(self, lease: Lease, due: Due) -> TaskOutcome:
         body = due.body
         if body is None:
             body = build_body(due.event, due.created_at, due.job(), self._settings)
             await self._webhooks.keep_body(lease, body)
         ended = await self._deliver(due, body)
         state = await self._webhooks.end(due, ended)
-        logger.info(
-            "webhook %s, try %d: %s %s",
-            lease.webhook_id,
-            due.tries,
-            ended.status_code or ended.error,
-            state or "fenced",
-        )
-        return state or "is no longer ours"
+        log.event(
+            logger, "webhook.attempt", webhook_event=due.event, attempt=due.tries, outcome=state or "fenced",
+            status=ended.status_code, reason=ended.error, ms=log.milliseconds(ended.seconds),
+        )  # fmt: skip
+        return outcome_of(state, due, ended)
 
     async def _deliver(self, due: Due, body: bytes) -> Ended:
         secrets = await self._webhook_secrets.secrets(due.owner)
         headers = {"content-type": "application/json", "user-agent": AGENT, "accept": "*/*"}
         headers |= signature_headers(secrets, due.lease.webhook_id, body)
+        if due.request_id is not None:
+            headers["x-request-id"] = due.request_id
+        if (traceparent := tracing.traceparent()) is not None:
+            headers[tracing.HEADER] = traceparent
         started = time.monotonic()
         try:
             async with asyncio.timeout(self._settings.webhook_timeout):
@@ -73,7 +84,7 @@ class WebhookSender:
         except Exception as error:  # whatever it is, it is this delivery's: written down, and tried again
             reason = explain(error)
             if reason == UNKNOWN:
-                logger.exception("webhook %s", due.lease.webhook_id)
+                logger.exception("the delivery failed")
             return Ended(Outcome.FAILED, time.monotonic() - started, error=reason)
         return judge(status, wait, time.monotonic() - started)
 
@@ -87,6 +98,20 @@ class WebhookSender:
     async def close(self) -> None:
         await self._pool.aclose()
         self._guard.close()
+
+
+def outcome_of(state: str, due: Due, ended: Ended) -> TaskOutcome:
+    """What operators see of one delivery: a later try shows as RETRY, the last failed one as FAILURE."""
+    answer = ended.status_code or ended.error
+    match state:
+        case WebhookStatus.DELIVERED:
+            return TaskOutcome(TaskState.SUCCEEDED, f"delivered: {answer}, try {due.tries} in {ended.seconds:.1f} s")
+        case WebhookStatus.PENDING:
+            return TaskOutcome(TaskState.GIVEN_BACK, f"try {due.tries} failed: {answer}")
+        case "":
+            return unchanged("another sender holds it")
+        case _:
+            return TaskOutcome(TaskState.FAILED, f"{state}: {answer}, after {due.tries} tries")
 
 
 def trust(settings: WebhookSettings) -> ssl.SSLContext:

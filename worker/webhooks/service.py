@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
+from shared import tracing
 from shared.store.connect import Client, connect
 from shared.store.webhooks import Lease, WebhookStore
 from shared.tasks import Loops
+from worker.outcome import TaskOutcome
 from worker.webhooks.sender import WebhookSender
 from worker.webhooks.settings import WebhookSettings
 
@@ -29,12 +31,13 @@ class WebhookService:
     @classmethod
     async def start(cls, settings: WebhookSettings, on_dead: Callable[[], object]) -> WebhookService:
         """Raises ``ValueError`` for an allow-list that makes no sense. Redis need not be there yet."""
+        tracing.configure("ocr-webhooks")
         url = settings.redis_url.get_secret_value()
         service = cls(settings, connect(url, patient=True), connect(url, patient=False, connections=2), on_dead)
         service._loops.start("dispatcher", service._dispatch)
         return service
 
-    async def send(self, lease: Lease) -> str:
+    async def send(self, lease: Lease) -> TaskOutcome:
         """What Celery's task does. As it ends, another webhook of the same receiver may go."""
         try:
             return await self._sender.send(lease)

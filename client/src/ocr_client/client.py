@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from concurrent import futures
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
-from ocr_client.errors import JobEnded, Problem, TimedOut
-from ocr_client.models import Batch, Event, Job, Listed
-from ocr_client.transport import RETRIED_STATUSES, Transport, retry_after
+from ocr_client import calls
+from ocr_client.calls import RESPONSE_SECONDS, Source, job_path
+from ocr_client.document import Document, Outcome
+from ocr_client.errors import ClientError, Problem, TimedOut
+from ocr_client.models import Batch, Event, Hit, Job
+from ocr_client.transport import RETRIED_STATUSES, Transport, retry_after, unreachable
 
-JOBS = "/api/v1/jobs"
-BATCHES = "/api/v1/batches"
-RESPONSE_SECONDS = 60.0  # for a response, beyond the wait it was asked for
 LONG_POLL_SECONDS = 30
 WATCHED_POLL_SECONDS = 2
 SILENCE_SECONDS = 45.0  # the service sends a comment every 15 s
 RECONNECT_SECONDS = 3.0  # unless the service asks for another pause
 
-Source = str | Path | bytes
 Watcher = Callable[[Job], object]
 
 
@@ -42,7 +42,7 @@ class StreamPosition:
 
 
 class Client:
-    """``patience``: how many seconds to retry over outages, 429 and 503. Not thread-safe: use one per thread."""
+    """``patience``: how many seconds to retry over outages, 429 and 503. Threads may share it."""
 
     def __init__(
         self,
@@ -70,26 +70,45 @@ class Client:
 
     # -- in one go
 
-    def read(self, source: Source, *, timeout: float | None = None, **options: Any) -> str:
-        """The Markdown of a file. Raises ``Problem``, ``JobEnded``, ``TimedOut`` or ``Unreachable``."""
-        job = self.wait(self.submit(source, **options), timeout=timeout)
-        return self.result(job).decode()
+    def read(self, source: Source, *, timeout: float | None = None, **options: Any) -> Document:
+        """Submit a file, wait, fetch. Raises ``Problem``, ``JobEnded``, ``TimedOut`` or ``Unreachable``."""
+        return self.document(self.wait(self.submit(source, **options), timeout=timeout))
+
+    def read_many(self, sources: Iterable[Source], *, concurrency: int = 8, **options: Any) -> Iterator[Outcome]:
+        """Read files as ``sources`` gives them, ``concurrency`` at once; each is yielded when it is done.
+
+        A file that cannot be read yields its error. Leaving the loop early waits for the files that are under way.
+        """
+        waiting = iter(sources)
+        with ThreadPoolExecutor(concurrency, thread_name_prefix="read") as threads:
+            running = {threads.submit(self._outcome, source, options) for source in islice(waiting, concurrency)}
+            while running:
+                done, running = futures.wait(running, return_when=futures.FIRST_COMPLETED)
+                running |= {threads.submit(self._outcome, source, options) for source in islice(waiting, len(done))}
+                yield from (future.result() for future in done)
+
+    def _outcome(self, source: Source, options: dict[str, Any]) -> Outcome:
+        try:
+            return Outcome(source, self.read(source, **options), None)
+        except (ClientError, OSError) as error:
+            return Outcome(source, None, error)
 
     # -- jobs
 
     def submit(self, source: Source, *, filename: str | None = None, key: str | None = None, **options: Any) -> Job:
-        """Send a file: a path, or its bytes with a ``filename``. ``options`` are the form's fields.
+        """Send a file: a path, streamed from disk, or its bytes with a ``filename``. ``options``: the form's fields.
 
         ``key`` is the Idempotency-Key: the same key and file give the same job. Raises ``Problem`` or ``Unreachable``.
         """
-        headers = {"Idempotency-Key": key or uuid.uuid4().hex}
-        files = [_part(source, filename)]
-        response = self._transport.send("POST", JOBS, files=files, data=_fields(options), headers=headers)
-        return Job.from_json(response.json())
+        return self._transport.send(calls.submit(source, filename, key, options))
+
+    def submit_url(self, url: str, **options: Any) -> Job:
+        """Have the service fetch a document, where its ``DOCUMENT_URLS`` allows it."""
+        return self._transport.send(calls.submit_url(url, options))
 
     def job(self, job: Job | str, *, wait: int = 0) -> Job:
         """The job as it is now, or as it is once it has ended or ``wait`` seconds (at most 60) have passed."""
-        return Job.from_json(self._get_job(job, wait).json())
+        return Job.from_json(self._transport.send(calls.look(job, wait)).json())
 
     def wait(self, job: Job | str, *, timeout: float | None = None, watcher: Watcher | None = None) -> Job:
         """Wait for the job to end, in whichever state. ``watcher`` is called with each state of it that was fetched."""
@@ -97,7 +116,7 @@ class Client:
         longest = LONG_POLL_SECONDS if watcher is None else WATCHED_POLL_SECONDS
         while True:
             left = LONG_POLL_SECONDS if deadline is None else deadline - time.monotonic()
-            response = self._get_job(job, max(0, min(longest, round(left))))
+            response = self._transport.send(calls.look(job, max(0, min(longest, round(left)))))
             seen = Job.from_json(response.json())
             if watcher is not None:
                 watcher(seen)
@@ -108,48 +127,48 @@ class Client:
             if "preference-applied" not in response.headers:
                 time.sleep(min(left, retry_after(response) or 1.0))
 
-    def _get_job(self, job: Job | str, wait: int) -> httpx.Response:
-        headers = {"Prefer": f"wait={wait}"} if wait else {}
-        return self._transport.send("GET", f"{JOBS}/{_id(job)}", headers=headers, timeout=RESPONSE_SECONDS + wait)
-
     def jobs(self, *, status: str | None = None) -> Iterator[Job]:
         """Every job of this caller, newest first."""
-        query = {"status": status} if status else {}
+        cursor: str | None = None
         while True:
-            part = Listed.from_json(self._transport.send("GET", JOBS, params=query).json())
-            yield from part.jobs
-            if part.next_cursor is None:
+            found, cursor = self._transport.send(calls.list_jobs(status, cursor))
+            yield from found
+            if cursor is None:
                 return
-            query["cursor"] = part.next_cursor
 
     def cancel(self, job: Job | str) -> None:
         """Stop it. Raises ``Problem`` with the code ``already-finished`` if it has ended."""
-        self._transport.send("POST", f"{JOBS}/{_id(job)}/cancel")
+        self._transport.send(calls.cancel(job))
 
     def delete(self, job: Job | str) -> None:
         """Delete job, upload and result."""
-        self._transport.send("DELETE", f"{JOBS}/{_id(job)}")
+        self._transport.send(calls.delete(job))
 
     # -- results
+
+    def document(self, job: Job | str) -> Document:
+        """The whole result of a job that has ended. Raises ``JobEnded``, and ``Problem`` ``not-finished``."""
+        ended = job if isinstance(job, Job) and job.finished else self.job(job)
+        return Document.from_results(ended, self.result(ended), self.result(ended, "json"))
 
     def result(self, job: Job | str, kind: str = "md") -> bytes:
         """The document as ``md``, ``json``, ``html``, ``txt`` or ``zip``; text is UTF-8.
 
         Raises ``JobEnded`` if there is none, ``Problem`` with the code ``not-finished`` while pages are missing.
         """
-        if isinstance(job, Job) and job.finished and not job.has_result:
-            raise JobEnded(job)
-        return self._fetch(f"{JOBS}/{_id(job)}/result", kind)
+        return self._transport.send(calls.result(job, kind))
 
     def page(self, job: Job | str, number: int, kind: str = "md") -> bytes:
         """One page of it, as soon as it has been read."""
-        return self._fetch(f"{JOBS}/{_id(job)}/pages/{number}", kind)
+        return self._transport.send(calls.page(job, number, kind))
 
-    def _fetch(self, path: str, kind: str) -> bytes:
-        response = self._transport.send("GET", path, params={"format": kind})
-        if response.status_code == 202:
-            raise Problem(202, "not-finished", "The job has not finished yet")
-        return response.content
+    def page_image(self, job: Job | str, number: int, *, boxes: bool = False) -> bytes:
+        """The page as the engine saw it (WebP), with its blocks drawn on it if ``boxes``."""
+        return self._transport.send(calls.page_image(job, number, boxes=boxes))
+
+    def search(self, text: str) -> list[Hit]:
+        """Blocks of all stored results that contain the text."""
+        return self._transport.send(calls.search(text))
 
     # -- as it happens
 
@@ -166,7 +185,7 @@ class Client:
                     patience.renew()
                     yield event
             except httpx.TransportError as error:
-                patience.pause(self._transport.unreachable(error))
+                patience.pause(unreachable(self._http.base_url, error))
             except Problem as problem:
                 if problem.status not in RETRIED_STATUSES:
                     raise
@@ -178,7 +197,7 @@ class Client:
         """The events of one connection."""
         headers = {"Last-Event-ID": place.after} if place.after else {}
         timeout = httpx.Timeout(SILENCE_SECONDS, connect=10.0)
-        with connect_sse(self._http, "GET", f"{JOBS}/{_id(job)}/events", headers=headers, timeout=timeout) as source:
+        with connect_sse(self._http, "GET", f"{job_path(job)}/events", headers=headers, timeout=timeout) as source:
             place.over = source.response.status_code == 204
             if not source.response.is_success:
                 source.response.read()
@@ -192,27 +211,7 @@ class Client:
 
     def submit_batch(self, sources: Iterable[Source], *, key: str | None = None, **options: Any) -> Batch:
         """Submit many files with one set of options; ``rejected`` names those that were refused."""
-        headers = {"Idempotency-Key": key or uuid.uuid4().hex}
-        files = [_part(source, None) for source in sources]
-        response = self._transport.send("POST", BATCHES, files=files, data=_fields(options), headers=headers)
-        return Batch.from_json(response.json())
+        return self._transport.send(calls.submit_batch(sources, key, options))
 
     def batch(self, batch: Batch | str) -> Batch:
-        name = batch.id if isinstance(batch, Batch) else batch
-        return Batch.from_json(self._transport.send("GET", f"{BATCHES}/{name}").json())
-
-
-def _id(job: Job | str) -> str:
-    return job.id if isinstance(job, Job) else job
-
-
-def _part(source: Source, filename: str | None) -> tuple[str, tuple[str, bytes]]:
-    if isinstance(source, bytes):
-        return "file", (filename or "upload", source)
-    return "file", (filename or Path(source).name, Path(source).read_bytes())
-
-
-def _fields(options: dict[str, Any]) -> dict[str, str]:
-    """Form fields: None is left out, and every other value that is not a string is written as JSON."""
-    given = {name: value for name, value in options.items() if value is not None}
-    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in given.items()}
+        return self._transport.send(calls.batch(batch))

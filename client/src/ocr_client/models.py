@@ -112,6 +112,24 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
+class Hit:
+    """A block that contains what was searched for. ``bbox``: pixels of the page image."""
+
+    job: str
+    filename: str
+    page: int
+    block: int
+    snippet: str
+    bbox: tuple[int, int, int, int]
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Hit:
+        left, top, right, bottom = body["bbox"]
+        bbox = (left, top, right, bottom)
+        return cls(body["job"], body["filename"], body["page"], body["block"], body["snippet"], bbox)
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """A file of a batch that was refused."""
 

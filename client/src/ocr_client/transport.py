@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
-from typing import Any
+from typing import TypeVar
 
 import httpx
 
+from ocr_client.calls import Call
 from ocr_client.errors import ClientError, Problem, Unreachable
 
 RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 FIRST_PAUSE_SECONDS = 0.2
 MAX_PAUSE_SECONDS = 10.0
+
+T = TypeVar("T")
 
 
 class Patience:
@@ -30,19 +32,37 @@ class Patience:
         self._deadline = time.monotonic() + self._seconds
         self._pause = FIRST_PAUSE_SECONDS
 
-    def pause(self, why: ClientError, asked: float | None = None) -> None:
-        """Sleep as long as the service ``asked`` for, else a while; raise ``why`` if that is too long."""
+    def next(self, why: ClientError, asked: float | None = None) -> float:
+        """Seconds to sleep: as long as the service ``asked`` for, else a while. Raises ``why`` if that is too long."""
         seconds = self._pause * random.uniform(0.5, 1.0) if asked is None else asked  # noqa: S311  # jitter
         self._pause = min(self._pause * 2, MAX_PAUSE_SECONDS)
         if time.monotonic() + seconds > self._deadline:
             raise why
-        time.sleep(seconds)
+        return seconds
+
+    def pause(self, why: ClientError, asked: float | None = None) -> None:
+        """Sleep that long."""
+        time.sleep(self.next(why, asked))
 
 
 def retry_after(response: httpx.Response) -> float | None:
     """Seconds; the header's other form, a date, is ignored."""
     value = response.headers.get("retry-after", "")
     return float(value) if value.isdigit() else None
+
+
+def unreachable(base_url: httpx.URL, error: httpx.TransportError) -> Unreachable:
+    return Unreachable(f"{base_url} cannot be reached: {error or type(error).__name__}")
+
+
+def judged(response: httpx.Response) -> Problem | None:
+    """None for a success, the problem where it may pass by itself. Raises every other ``Problem``."""
+    if response.is_success or response.status_code == 304:
+        return None
+    problem = Problem.from_response(response)
+    if response.status_code not in RETRIED_STATUSES:
+        raise problem
+    return problem
 
 
 class Transport:
@@ -53,26 +73,17 @@ class Transport:
     def patience(self) -> Patience:
         return Patience(self._patience)
 
-    def unreachable(self, error: httpx.TransportError) -> Unreachable:
-        return Unreachable(f"{self.http.base_url} cannot be reached: {error or type(error).__name__}")
-
-    def send(self, method: str, path: str, **request: Any) -> httpx.Response:
-        """A successful response. Raises ``Problem`` or ``Unreachable``."""
+    def send(self, call: Call[T]) -> T:
+        """What the call gives. Raises ``Problem`` or ``Unreachable``."""
         patience = self.patience()
-        for response in self._tries(patience, method, path, request):
-            if response.is_success or response.status_code == 304:
-                return response
-            problem = Problem.from_response(response)
-            if response.status_code not in RETRIED_STATUSES:
-                raise problem
-            patience.pause(problem, retry_after(response))
-        raise AssertionError("tries do not end")
-
-    def _tries(self, patience: Patience, method: str, path: str, request: Any) -> Iterator[httpx.Response]:
         while True:
             try:
-                response = self.http.request(method, path, **request)
+                with call.opened() as request:
+                    response = self.http.request(call.method, call.path, **request)
             except httpx.TransportError as error:
-                patience.pause(self.unreachable(error))
+                patience.pause(unreachable(self.http.base_url, error))
             else:
-                yield response
+                problem = judged(response)
+                if problem is None:
+                    return call.read(response)
+                patience.pause(problem, retry_after(response))

@@ -1,4 +1,4 @@
-// The public HTTP API, as this page uses it. Problems (RFC 9457) become errors with a code.
+// The public HTTP API. Problems (RFC 9457) become errors with a code.
 
 const KEY = "ocr-key";
 const share = location.pathname.startsWith("/s/") ? decodeURIComponent(location.pathname.slice(3)) : null;
@@ -9,11 +9,11 @@ export const setKey = (key) => (key ? sessionStorage.setItem(KEY, key) : session
 
 // A refusal; status 0: the service cannot be reached.
 export class Problem extends Error {
-	constructor(status, body = {}) {
+	constructor(status, body = {}, retryAfter = 0) {
 		super(body.detail || body.title || (status ? `The service answered ${status}` : "The service cannot be reached"));
 		this.status = status;
 		this.code = body.code ?? (status ? "unknown" : "offline");
-		this.retryAfter = 0;
+		this.retryAfter = Number(retryAfter) || 0;
 	}
 }
 
@@ -27,10 +27,7 @@ function address(path, query = {}) {
 const headers = (more = {}) => (getKey() ? { authorization: `Bearer ${getKey()}`, ...more } : more);
 
 async function problem(response) {
-	const body = await response.json().catch(() => ({}));
-	const error = new Problem(response.status, body);
-	error.retryAfter = Number(response.headers.get("retry-after")) || 0;
-	return error;
+	return new Problem(response.status, await response.json().catch(() => ({})), response.headers.get("retry-after"));
 }
 
 export async function call(method, path, { query, json, signal, accept } = {}) {
@@ -72,9 +69,7 @@ export function upload(file, fields, onProgress) {
 			let body = {};
 			try { body = JSON.parse(request.responseText); } catch { /* an answer that is no JSON has no detail */ }
 			if (request.status === 202 || request.status === 200) return resolve(body);
-			const error = new Problem(request.status, body);
-			error.retryAfter = Number(request.getResponseHeader("retry-after")) || 0;
-			reject(error);
+			reject(new Problem(request.status, body, request.getResponseHeader("retry-after")));
 		};
 	});
 	request.open("POST", address("/api/v1/jobs"));
@@ -84,7 +79,7 @@ export function upload(file, fields, onProgress) {
 	return { done, abort: () => request.abort() };
 }
 
-// Follow Server-Sent Events by fetch, which can send the key; reconnects after the last id until aborted or refused.
+// Server-Sent Events by fetch, which can send the key; reconnects until aborted or refused.
 export async function follow(path, onEvent, { signal, onState = () => {}, query = {} } = {}) {
 	let last = "";
 	for (let pause = 500; !signal.aborted; pause = Math.min(pause * 2, 8000)) {

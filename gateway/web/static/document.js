@@ -1,21 +1,19 @@
-// One document: a row per page, its image with boxes beside its text. Rows far outside the window hold no image and no
-// text, so a document of thousands of pages stays small.
+// A row per page, its image with boxes beside its text. Rows far outside the window hold neither.
 
 import * as api from "./api.js";
 import { announce, btn, copy, dialog, dim, h, plural, sanitised, svg, toast } from "./dom.js";
 import { finished } from "./history.js";
+import { pageOptions } from "./uploads.js";
 
 const FORMATS = [["md", "Markdown"], ["json", "JSON"], ["html", "HTML"], ["txt", "Text"], ["zip", "Zip with figures"]];
 const ROWS_AT_ONCE = 200;
+const say = (error) => toast(error.message, "bad");
+const isFault = ({ status }) => status === "failed" || status === "degraded";
 
 export class Documents {
 	constructor(main, job, { onJob, onGone, home }) {
 		Object.assign(this, { main, job, onJob, onGone, home });
-		this.abort = new AbortController();
-		this.rows = new Map();
-		this.view = "text";
-		this.boxes = true;
-		this.at = 1;
+		Object.assign(this, { abort: new AbortController(), rows: new Map(), view: "text", boxes: true, at: 1 });
 		this.main.append(h("p", { class: "empty dim" }, "Loading …"));
 		this.load();
 	}
@@ -24,19 +22,25 @@ export class Documents {
 		this.abort.abort();
 		this.near?.disconnect();
 		this.inView?.disconnect();
+		this.strip?.disconnect();
 		for (const row of this.rows.values()) row.empty();
 	}
 
 	get path() { return `/api/v1/jobs/${this.job}`; }
 
-	async load() {
+	async fetch() {
 		try {
 			this.data = await api.get(this.path, {}, this.abort.signal);
 		} catch (error) {
-			if (error.name === "AbortError") return;
-			return this.lost(error);
+			if (error.name !== "AbortError") this.lost(error);
+			return false;
 		}
 		this.onJob(this.data);
+		return true;
+	}
+
+	async load() {
+		if (!(await this.fetch())) return;
 		document.title = `${this.data.input.filename || "Document"} · OCR`;
 		this.draw();
 		if (!finished(this.data.status)) this.listen();
@@ -57,17 +61,23 @@ export class Documents {
 		this.actions = h("div", { class: "row" });
 		this.thumbs = h("nav", { class: "thumbs", "aria-label": "Pages" });
 		this.pages = h("div", { class: "pages" });
-		const tab = (name, label) => btn({ "aria-pressed": String(name === "page"), "data-tab": name, onclick: () => this.tab(name) }, label);
+		const tab = (name, label) => btn({ "data-tab": name, onclick: () => this.tab(name) }, label);
 		this.main.replaceChildren(
 			h("header", { class: "doc" }, h("h1", { title: this.data.input.filename }, this.data.input.filename || "Document"),
 				this.progress, this.note, this.actions,
 				h("div", { class: "tabs" }, tab("page", "Page"), tab("text", "Text"))),
 			h("div", { class: "body" }, this.thumbs, this.pages));
 		this.tab("page");
+		for (const name of ["wheel", "keydown", "pointerdown"]) addEventListener(name, () => (this.target = null), { signal: this.abort.signal });
 		this.near = new IntersectionObserver((entries) => entries.forEach((entry) => {
 			const row = this.rows.get(Number(entry.target.dataset.page));
 			if (entry.isIntersecting) row.show(); else row.empty();
 		}), { rootMargin: "120% 0px" });
+		this.strip = new IntersectionObserver((entries) => entries.forEach((entry) => {
+			const row = this.rows.get(Number(entry.target.textContent));
+			row.thumbShown = entry.isIntersecting;
+			row.thumbnail();
+		}), { root: this.thumbs, rootMargin: "50% 0px" });
 		this.inView = new IntersectionObserver((entries) => entries.forEach((entry) => {
 			if (entry.isIntersecting) this.mark(Number(entry.target.dataset.page));
 		}), { rootMargin: "-40% 0px -55% 0px" });
@@ -77,17 +87,18 @@ export class Documents {
 
 	async addRows(numbers) {
 		for (let from = 0; from < numbers.length && !this.abort.signal.aborted; from += ROWS_AT_ONCE) {
-			const some = numbers.slice(from, from + ROWS_AT_ONCE);
-			for (const number of some) this.rows.set(number, new Row(this, number));
-			this.pages.append(...some.map((number) => this.rows.get(number).element));
-			this.thumbs.append(...some.map((number) => this.rows.get(number).thumb));
-			for (const number of some) {
-				this.near.observe(this.rows.get(number).element);
-				this.inView.observe(this.rows.get(number).element);
+			const rows = numbers.slice(from, from + ROWS_AT_ONCE).map((number) => new Row(this, number));
+			this.pages.append(...rows.map((row) => row.element));
+			this.thumbs.append(...rows.map((row) => row.thumb));
+			for (const row of rows) {
+				this.rows.set(row.number, row);
+				this.near.observe(row.element);
+				this.inView.observe(row.element);
+				this.strip.observe(row.thumb);
 			}
 			await new Promise((resolve) => setTimeout(resolve));
 		}
-		for (const page of this.data.pages) this.rows.get(page.number)?.setSummary(page);
+		this.summaries();
 	}
 
 	fill() {
@@ -96,7 +107,7 @@ export class Documents {
 		this.progress.hidden = over;
 		this.progress.max = progress.pages_total;
 		this.progress.value = progress.pages_done + progress.pages_failed;
-		const faults = this.data.pages.filter((page) => page.status === "failed" || page.status === "degraded").length;
+		const faults = this.data.pages.filter(isFault).length;
 		const words = {
 			queued: queue ? `Waiting, place ${queue.position}` : "Waiting",
 			processing: `Reading: ${progress.pages_done + progress.pages_failed} of ${plural(progress.pages_total, "page")}`,
@@ -106,15 +117,13 @@ export class Documents {
 		};
 		this.note.textContent = words[status] + (this.data.engine ? ` · ${this.data.engine}` : "");
 		this.note.classList.toggle("bad", status === "failed");
-		const button = (label, onclick, kind = "") => btn({ class: kind, onclick: () => Promise.resolve(onclick()).catch((e) => toast(e.message, "bad")) }, label);
+		const button = (label, onclick, kind = "") => btn({ class: kind, onclick: () => onclick().catch(say) }, label);
 		const views = h("div", { class: "segments", role: "group", "aria-label": "View" }, [["text", "Text"], ["markdown", "Markdown"], ["json", "JSON"]].map(([name, label]) =>
 			btn({ "aria-pressed": String(this.view === name), onclick: () => this.setView(name) }, label)));
-		const items = [views, button("Copy", () => this.copyAll()), over && this.downloads()];
-		if (!api.readOnly) items.push(
-			over && button("Share", () => this.share()),
-			!over && button("Cancel", () => api.send("POST", `${this.path}/cancel`)),
+		this.actions.replaceChildren(views, button("Copy", () => this.copyAll()), ...(over ? [this.downloads()] : []));
+		if (!api.readOnly) this.actions.append(
+			over ? button("Share", () => this.share()) : button("Cancel", () => api.send("POST", `${this.path}/cancel`)),
 			button("Delete", () => this.remove(), "danger"));
-		this.actions.replaceChildren(...items.filter(Boolean));
 	}
 
 	tab(name) {
@@ -155,7 +164,7 @@ export class Documents {
 	}
 
 	async remove() {
-		const answer = await dialog("Delete this document?", h("p", {}, "The file, its text and its images are deleted for good."), [["close", "Keep"], ["delete", "Delete", "danger"]]);
+		const answer = await dialog("Delete this document?", h("p", {}, "Its text and images are deleted for good."), [["close", "Keep"], ["delete", "Delete", "danger"]]);
 		if (answer !== "delete") return;
 		await api.send("DELETE", this.path);
 		this.onGone();
@@ -186,19 +195,18 @@ export class Documents {
 	}
 
 	async reload() {
-		try {
-			this.data = await api.get(this.path, {}, this.abort.signal);
-		} catch (error) {
-			return error.name === "AbortError" ? undefined : this.lost(error);
-		}
-		this.onJob(this.data);
+		if (!(await this.fetch())) return;
 		this.fill();
+		this.summaries();
+	}
+
+	summaries() {
 		for (const page of this.data.pages) this.rows.get(page.number)?.setSummary(page);
 	}
 
 	mark(number) {
 		this.at = number;
-		for (const thumb of this.thumbs.querySelectorAll("[aria-current]")) thumb.removeAttribute("aria-current");
+		this.thumbs.querySelector("[aria-current]")?.removeAttribute("aria-current");
 		const thumb = this.rows.get(number)?.thumb;
 		thumb?.setAttribute("aria-current", "true");
 		if (thumb) this.thumbs.scrollTo({ top: thumb.offsetTop - this.thumbs.clientHeight / 2 });
@@ -208,6 +216,7 @@ export class Documents {
 		const wanted = new URLSearchParams(hash.slice(1));
 		const row = this.rows.get(Number(wanted.get("page")));
 		if (!row) return;
+		this.target = wanted.has("block") ? null : row.element;
 		row.element.scrollIntoView();
 		if (wanted.has("block")) row.show().then(() => row.select(Number(wanted.get("block")), { focus: true }));
 	}
@@ -241,7 +250,7 @@ class Row {
 		this.tools = h("span", { class: "tools" });
 		this.element = h("article", { class: "page", "data-page": String(number), id: `page-${number}`, "aria-label": `Page ${number}` },
 			h("h2", {}, h("a", { href: `#page=${number}` }, `Page ${number}`), this.state, this.tools), this.image, this.text);
-		this.thumb = h("a", { class: "thumb", href: `#page=${number}`, "aria-label": `Page ${number}` }, String(number));
+		this.thumb = h("a", { class: "thumb", href: `#page=${number}`, "aria-label": `Page ${number}` }, h("span", {}, String(number)));
 	}
 
 	setSummary(summary) {
@@ -254,8 +263,10 @@ class Row {
 		this.element.dataset.status = this.thumb.dataset.status = summary.status;
 		const share = summary.missing ? `, about ${Math.round(summary.missing * 100)} % missing` : "";
 		this.state.textContent = summary.status === "ok" ? "" : summary.status + (summary.reason ? `: ${summary.reason}${share}` : "");
-		this.tools.replaceChildren(btn({ class: "plain", onclick: () => this.copy() }, "Copy"));
+		const tool = (label, onclick) => btn({ class: "plain", onclick: () => onclick().catch(say) }, label);
+		this.tools.replaceChildren(!api.readOnly && isFault(summary) ? tool("Retry", () => this.retry()) : "", tool("Copy", () => this.copy()));
 		if (this.shown) this.load();
+		this.thumbnail();
 	}
 
 	started() { this.state.textContent = "reading"; this.element.dataset.status = this.thumb.dataset.status = "reading"; }
@@ -267,7 +278,7 @@ class Row {
 	}
 
 	drawStream() {
-		if (!this.shown || this.page) return;
+		if (!this.shown || this.page || !(this.stream || this.streamed)) return;
 		if (!this.stream) { this.stream = h("pre", { class: "stream" }); this.text.replaceChildren(this.stream); }
 		this.stream.textContent = this.streamed;
 	}
@@ -329,16 +340,20 @@ class Row {
 		const picturePart = h("img", { src: this.url, alt: `Image of page ${this.number}`, width, height, decoding: "async" });
 		this.image.replaceChildren(h("div", { class: "frame" }, picturePart, layer));
 		this.element.style.minHeight = "";
-		this.thumbnail();
+		this.doc.target?.scrollIntoView(); // rows above it have grown
 	}
 
+	// Held only near the part of the strip that is seen.
 	async thumbnail() {
-		if (this.thumb.querySelector("img")) return;
+		const held = this.thumb.querySelector("img");
+		if (!this.thumbShown) return held?.remove();
+		if (held || !this.summary || this.asked) return;
+		this.asked = true;
 		const small = await api.blob(`${this.doc.path}/pages/${this.number}/image`, { width: 120 }, this.doc.abort.signal).catch(() => null);
-		if (!small) return;
+		this.asked = false;
+		if (!small || !this.thumbShown) return;
 		const url = URL.createObjectURL(small);
-		const image = h("img", { src: url, alt: "", onload: () => URL.revokeObjectURL(url) });
-		this.thumb.replaceChildren(image, h("span", {}, String(this.number)));
+		this.thumb.prepend(h("img", { src: url, alt: "", onload: () => URL.revokeObjectURL(url) }));
 	}
 
 	redraw() {
@@ -404,8 +419,18 @@ class Row {
 			this.page = null;
 			await this.load();
 		} catch (error) {
-			toast(error.message, "bad");
+			say(error);
 		}
+	}
+
+	async retry() {
+		const form = h("div", { class: "options" }, pageOptions(await api.get("/models").catch(() => null)));
+		const answer = await dialog(`Read page ${this.number} again`, h("div", {}, h("p", {}, "The new text is a document of its own; this one stays as it is."), form),
+			[["close", "Cancel"], ["retry", "Read again", "primary"]]);
+		if (answer !== "retry") return;
+		const given = [...form.querySelectorAll("[name]")].filter((field) => field.value).map((field) => [field.name, field.value]);
+		const job = await api.send("POST", `${this.doc.path}/pages/${this.number}/retry`, Object.fromEntries(given));
+		location.assign(`/?job=${job.id}`);
 	}
 
 	async copy() {

@@ -8,7 +8,6 @@ export function h(tag, props = {}, ...children) {
 		if (value === undefined || value === null || value === false) continue;
 		if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
 		else if (name === "class") element.className = value;
-		else if (name === "html") element.append(sanitised(value));
 		else if (name in element && !name.includes("-")) element[name] = value;
 		else element.setAttribute(name, value === true ? "" : value);
 	}
@@ -50,7 +49,7 @@ export function dialog(title, body, actions = [["close", "Close"]]) {
 		h("form", { method: "dialog" },
 			h("h2", {}, title), body,
 			h("p", { class: "row end" }, actions.map(([value, label, kind]) =>
-				h("button", { value, class: kind ?? "", formNoValidate: value === "close" }, label)))));
+				h("button", { value, class: kind ?? "" }, label)))));
 	document.body.append(box);
 	box.showModal();
 	return new Promise((resolve) => box.addEventListener("close", () => {

@@ -1,4 +1,4 @@
-// The caller's jobs, newest first, grouped by day; search replaces the list by what was found.
+// The caller's jobs by day; search replaces the list by what it finds.
 
 import * as api from "./api.js";
 import { btn, dim, duration, h, plural } from "./dom.js";
@@ -9,20 +9,15 @@ export const finished = (status) => !["queued", "processing"].includes(status);
 
 export class History {
 	constructor(box, { open }) {
-		this.box = box;
-		this.open = open;
-		this.jobs = new Map();
-		this.rows = new Map();
-		this.cursor = null;
-		this.selected = null;
-		this.asking = new Set();
-		this.query = "";
+		Object.assign(this, { box, open, jobs: new Map(), rows: new Map(), cursor: null, selected: null, asking: new Set(), query: "" });
 	}
 
-	async load() {
-		this.box.replaceChildren(dim("Loading …"));
-		this.jobs.clear();
-		const found = await api.get("/api/v1/jobs", { limit: CHUNK });
+	async load(cursor) {
+		if (!cursor) {
+			this.box.replaceChildren(dim("Loading …"));
+			this.jobs.clear();
+		}
+		const found = await api.get("/api/v1/jobs", { limit: CHUNK, cursor });
 		for (const job of found.items) this.jobs.set(job.id, job);
 		this.cursor = found.next_cursor;
 		this.render();
@@ -32,13 +27,6 @@ export class History {
 		this.box.replaceChildren(h("p", { class: "bad" }, error.message), btn({ onclick: () => this.load().catch((e) => this.fail(e)) }, "Try again"));
 	}
 
-	async more() {
-		const found = await api.get("/api/v1/jobs", { limit: CHUNK, cursor: this.cursor });
-		for (const job of found.items) this.jobs.set(job.id, job);
-		this.cursor = found.next_cursor;
-		this.render();
-	}
-
 	refresh() {
 		for (const job of this.jobs.values()) if (!finished(job.status)) this.ask(job.id);
 	}
@@ -46,7 +34,7 @@ export class History {
 	waiting() {
 		const open = [...this.jobs.values()].filter((job) => !finished(job.status));
 		const eta = Math.max(0, ...open.map((job) => job.queue?.eta_seconds ?? 0));
-		return { count: open.length, eta: eta ? duration(eta) : "" };
+		return { count: open.length + (open.length && this.cursor ? "+" : ""), eta: eta ? duration(eta) : "" };
 	}
 
 	put(job) {
@@ -101,7 +89,7 @@ export class History {
 		this.rows.clear();
 		const parts = [...days].map(([day, jobs]) => h("section", {}, h("h2", {}, dayName(day)), h("ul", { class: "jobs" }, jobs.map((job) => h("li", {}, this.row(job))))));
 		if (!parts.length) parts.push(dim("No files yet."));
-		if (this.cursor) parts.push(btn({ onclick: () => this.more().catch((error) => this.fail(error)) }, "Show older files"));
+		if (this.cursor) parts.push(btn({ onclick: () => this.load(this.cursor).catch((error) => this.fail(error)) }, "Show older files"));
 		this.box.replaceChildren(...parts);
 		this.select(this.selected);
 	}
@@ -120,8 +108,9 @@ export class History {
 		row.dataset.status = job.status;
 		const parts = [h("span", { class: "name", title: job.input.filename }, job.input.filename || "unnamed")];
 		let note = WORDS[job.status];
-		if (job.status === "queued" && job.queue) note = `waiting, place ${job.queue.position}${job.queue.eta_seconds ? `, about ${duration(job.queue.eta_seconds)}` : ""}`;
-		if (job.status === "processing") note = `${done + failed} of ${plural(total, "page")}${job.queue?.eta_seconds ? `, about ${duration(job.queue.eta_seconds)}` : ""}`;
+		const eta = job.queue?.eta_seconds ? `, about ${duration(job.queue.eta_seconds)}` : "";
+		if (job.status === "queued" && job.queue) note = `waiting, place ${job.queue.position}${eta}`;
+		if (job.status === "processing") note = `${done + failed} of ${plural(total, "page")}${eta}`;
 		if (job.status === "failed" && job.error) note = job.error.detail;
 		if (job.status === "succeeded") note = plural(total, "page");
 		if (job.status === "partial") note = `${done} of ${plural(total, "page")}`;

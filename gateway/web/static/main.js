@@ -1,5 +1,4 @@
-// Boot, addresses and what is on the screen. `?job=ID#page=7&block=3` opens a document at a block, `#service` the
-// operators' view, `/s/TOKEN` one shared document to read.
+// `?job=ID#page=7&block=3` opens a document at a block, `#service` the operators' view, `/s/TOKEN` a shared document.
 
 import * as api from "./api.js";
 import { $, announce, dialog, dim, h, toast } from "./dom.js";
@@ -45,25 +44,23 @@ function home() {
 }
 
 function welcome() {
-	const reads = state.models ? `This service reads with ${state.models.model}.` : "";
 	main.append(h("section", { class: "empty" },
 		h("h1", {}, "Images and PDFs to Markdown"),
-		h("p", {}, "Drop a file anywhere in this window. Each page appears beside its image as soon as it is read."),
-		dim(reads)));
+		h("p", {}, "Drop a file anywhere in this window. Each page appears beside its image as soon as it is done."),
+		dim(state.models ? `This service reads with ${state.models.model}.` : "")));
 }
 
 async function checkHealth() {
 	const box = $("#status");
 	try {
-		const health = await api.call("GET", "/health").then((r) => r.json(), (error) => {
-			if (error.status === 503) return { engine_ready: false };
-			throw error;
+		const ready = await api.get("/health").then((health) => health.engine_ready, (error) => {
+			if (error.status !== 503) throw error;
 		});
-		if (health.engine_ready && !state.models) state.models = await api.get("/models").catch(() => null);
-		box.dataset.state = health.engine_ready ? "ready" : "waiting";
+		if (ready && !state.models) state.models = await api.get("/models").catch(() => null);
+		box.dataset.state = ready ? "ready" : "waiting";
 		const waiting = files.waiting();
 		const queue = waiting.count ? ` · ${waiting.count} waiting${waiting.eta ? `, about ${waiting.eta}` : ""}` : "";
-		box.textContent = (health.engine_ready ? `Ready${state.models ? ` · ${state.models.engine}` : ""}` : "No worker is ready") + queue;
+		box.textContent = (ready ? `Ready${state.models ? ` · ${state.models.engine}` : ""}` : "No worker is ready") + queue;
 	} catch {
 		box.dataset.state = "away";
 		box.textContent = "The service cannot be reached; trying again";
@@ -74,7 +71,7 @@ async function askForKey(message = "") {
 	const field = h("input", { type: "password", name: "key", autocomplete: "off", value: api.getKey(), autofocus: true });
 	const answer = await dialog("API key", h("div", {},
 		message && h("p", { class: "bad" }, message),
-		h("p", {}, "The key stays in this tab and is gone when you close it."),
+		h("p", {}, "The key stays in this tab until you close it."),
 		h("label", {}, "Key ", field)), [["close", "Cancel"], ["forget", "Forget"], ["use", "Use this key", "primary"]]);
 	if (answer === "close") return;
 	api.setKey(answer === "use" ? field.value.trim() : "");

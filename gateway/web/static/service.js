@@ -1,4 +1,4 @@
-// The operators' view: workers, engine, queue, failures, room, webhooks. Refreshed every few seconds.
+// The operators' view, refreshed every few seconds.
 
 import * as api from "./api.js";
 import { dim, duration, h } from "./dom.js";

@@ -1,29 +1,29 @@
-// Files on their way to the service: at most three at once, each with its own bar; a refusal stays beside its file.
+// Uploads, at most three at once; a refusal stays beside its file.
 
 import { upload } from "./api.js";
 import { $, announce, btn, h } from "./dom.js";
 
 const AT_ONCE = 3;
+const choice = (name, label, values) => h("label", {}, label, h("select", { name }, values.map(([value, words]) => h("option", { value }, words))));
+
+export function pageOptions(models) {
+	const fields = [choice("type", "Kind", [["", "document"], ["image", "photo or drawing"]])];
+	if (models?.modes?.length) fields.push(choice("mode", "Mode", [["", "default"], ...models.modes.map((mode) => [mode, mode])]));
+	if (models?.prompts) fields.push(h("label", {}, "Prompt", h("input", { name: "prompt", placeholder: "the engine's own" })));
+	return fields;
+}
 
 export class Uploads {
 	constructor(box, { onJob }) {
-		this.box = box;
-		this.onJob = onJob;
-		this.waiting = [];
-		this.running = 0;
+		Object.assign(this, { box, onJob, waiting: [], running: 0 });
 	}
 
 	setModels(models) {
-		const choice = (name, label, values) => h("label", {}, label, h("select", { name }, values.map(([value, words]) => h("option", { value }, words))));
-		const fields = [
+		$("#options").replaceChildren(
 			h("label", {}, "Pages", h("input", { name: "pages", placeholder: "all, or 1-3,7" })),
-			choice("type", "Kind", [["", "document"], ["image", "photo or drawing"]]),
+			...pageOptions(models),
 			choice("text_layer", "Text in the PDF", [["", "ignore, read the image"], ["prefer", "use it where it is whole"]]),
-			choice("priority", "Priority", [["", "normal"], ["high", "high"], ["low", "low"]]),
-		];
-		if (models?.modes?.length) fields.push(choice("mode", "Mode", [["", "default"], ...models.modes.map((mode) => [mode, mode])]));
-		if (models?.prompts) fields.push(h("label", {}, "Prompt", h("input", { name: "prompt", placeholder: "the engine's own" })));
-		$("#options").replaceChildren(...fields);
+			choice("priority", "Priority", [["", "normal"], ["high", "high"], ["low", "low"]]));
 	}
 
 	add(list) {
@@ -72,14 +72,10 @@ export class Uploads {
 				if (item.stopped) return;
 				const passing = error.status === 429 || error.status === 503 || error.status === 0;
 				if (!passing || attempt >= 20) return this.refuse(item, error);
-				await this.pause(item, Math.max(1, error.retryAfter || 2 ** Math.min(attempt, 4)), error);
+				item.note.textContent = `${error.message}; trying again`;
+				await new Promise((resolve) => setTimeout(resolve, 1000 * Math.min(60, error.retryAfter || 2 ** Math.min(attempt, 4))));
 			}
 		}
-	}
-
-	async pause(item, seconds, error) {
-		item.note.textContent = `${error.message}; trying again`;
-		await new Promise((resolve) => setTimeout(resolve, 1000 * Math.min(60, seconds)));
 	}
 
 	refuse(item, error) {

@@ -2,15 +2,17 @@
 --- @include count
 --- @include emit
 --- @include fields
+--- @include observe
 --- @include outbox
 
 local FOLLOWED_SECONDS = 60 -- who follows a job has read its events by then; who comes later is told how it ended
+local TOLD_SECONDS = 15 -- within which whoever ended it has told of it
 
 -- The only way a job ends: record, counters, upload, event, webhook and expiry in one step.
 local function end_job(id, status, failure, now)
   local key = keys.job(id)
   local job = fields(key, 'pages_total', 'pages_done', 'pages_failed', 'bytes', 'rank', 'result_ttl', 'status', 'owner',
-    'payloads', 'picture_ttl')
+    'payloads', 'picture_ttl', 'created')
   local left = tonumber(job.pages_total) - tonumber(job.pages_done) - tonumber(job.pages_failed)
   local ttl = tonumber(job.result_ttl)
   if job.status == 'processing' then count('running', -1) end
@@ -23,6 +25,8 @@ local function end_job(id, status, failure, now)
     count(finished_pages(job.rank), left)
   end
   count(ended(status), 1)
+  redis.call('ZADD', keys.untold, now + TOLD_SECONDS, id)
+  observe(labelled('job', status), now - tonumber(job.created))
   redis.call('DEL', keys.upload(id), keys.page_starts(id), keys.pages_in_flight(id), keys.page_operations(id))
   redis.call('ZREM', keys.next_check, id)
   redis.call('ZREM', keys.waiting(job.rank), id)

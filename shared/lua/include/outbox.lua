@@ -4,7 +4,7 @@
 -- is made of both. It keeps the record as it is now, for its body; its endpoint is the receiver's origin, each owner's
 -- apart.
 local function outbox(id, event, now)
-  local job = fields(keys.job(id), 'webhook_url', 'webhook_events', 'owner', 'result_ttl')
+  local job = fields(keys.job(id), 'webhook_url', 'webhook_events', 'owner', 'result_ttl', 'request_id', 'traceparent')
   if not job.webhook_url or job.webhook_url == '' then return end
   if not string.find(',' .. job.webhook_events .. ',', ',' .. event .. ',', 1, true) then return end
   local webhook_id = 'msg_' .. id .. '_' .. string.gsub(event, '^job%.', '')
@@ -13,6 +13,7 @@ local function outbox(id, event, now)
   local origin = string.lower(string.match(job.webhook_url, '^[^:]+://[^/?#]+') or '')
   redis.call('HSET', webhook, 'event', event, 'url', job.webhook_url, 'created', now, 'tries', 0, 'takes', 0,
     'status', 'pending', 'owner', job.owner, 'endpoint', job.owner .. ' ' .. origin, 'keep', kept,
+    'request_id', job.request_id or '', 'traceparent', job.traceparent or '',
     'record', cjson.encode(redis.call('HGETALL', keys.job(id))))
   redis.call('RPUSH', keys.webhooks_of_job(id), webhook_id)
   redis.call('EXPIRE', webhook, kept)

@@ -21,8 +21,11 @@
 --- @include count
 --- @include emit
 --- @include fields
+--- @include first_text
 --- @include holds
+--- @include observe
 --- @include page_step
+--- @include use
 
 local FIRST_FIGURE = 13
 
@@ -43,6 +46,8 @@ end
 if picture ~= '' then redis.call('HSET', keys.page_images(id), page, picture) end
 for i = FIRST_FIGURE, #ARGV, 2 do redis.call('HSET', keys.figures(id), ARGV[i], ARGV[i + 1]) end
 local begun = tonumber(redis.call('HGET', keys.pages_in_flight(id), page) or now)
+observe(labelled('page', redis.call('HGET', key, 'engine'), status), now - begun)
+first_text(id, now)
 redis.call('HDEL', keys.pages_in_flight(id), page)
 
 redis.call('HINCRBY', key, status == 'failed' and 'pages_failed' or 'pages_done', 1)
@@ -50,7 +55,8 @@ if status == 'degraded' then redis.call('HINCRBY', key, 'pages_degraded', 1) end
 redis.call('HINCRBY', key, 'prompt_tokens', prompt_tokens)
 redis.call('HINCRBY', key, 'completion_tokens', completion_tokens)
 redis.call('HINCRBYFLOAT', key, 'engine_seconds', engine_seconds)
-local job = fields(key, 'rank', 'pages_total', 'pages_done', 'pages_failed')
+local job = fields(key, 'rank', 'pages_total', 'pages_done', 'pages_failed', 'owner')
+use(job.owner, 'tokens', prompt_tokens + completion_tokens, now)
 count('pages', -1)
 count(finished_pages(job.rank), 1)
 count(pages_ended(status), 1)
@@ -64,6 +70,7 @@ redis.call('EXPIRE', keys.pages_ended(bucket), 90)
 redis.call('EXPIRE', keys.reading_seconds(bucket), 90)
 
 local event = cjson.decode(summary)
+if type(event.reason) == 'string' then count(pages_with_reason(status, event.reason), 1) end
 event.page, event.number = tonumber(page), nil
 event.progress = {
   pages_total = tonumber(job.pages_total), pages_done = tonumber(job.pages_done),

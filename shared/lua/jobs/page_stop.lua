@@ -10,6 +10,7 @@
 
   Events: page.restarted
 ]]
+--- @include count
 --- @include emit
 --- @include holds
 --- @include page_step
@@ -20,5 +21,6 @@ if not holds(id, token) then return 0 end
 if is_new_step(id, page, step) and redis.call('HDEL', keys.pages_in_flight(id), page) == 1 then
   if forgive == '1' then redis.call('HINCRBY', keys.page_starts(id), page, -1) end
   emit(id, 'page.restarted', { page = tonumber(page), reason = 'engine-lost' })
+  count(page_retries('engine-lost'), 1)
 end
 return 1

@@ -11,17 +11,19 @@
 --- @include emit
 --- @include fields
 --- @include holds
+--- @include observe
 --- @include outbox
 
 local id, token, engine = unpack(ARGV)
 local now, key = clock(), keys.job(id)
-local job = fields(key, 'status', 'rank', 'started_token', 'attempt')
+local job = fields(key, 'status', 'rank', 'started_token', 'attempt', 'created')
 
 if job.started_token == token then return tonumber(job.attempt) end
 if not holds(id, token) then return 0 end
 if job.status == 'queued' then count('running', 1) end
 redis.call('HSET', key, 'status', 'processing', 'engine', engine, 'started_token', token)
-redis.call('HSETNX', key, 'started', now)
+local first = redis.call('HSETNX', key, 'started', now) == 1
+if first then observe('queue', now - tonumber(job.created)) end
 redis.call('ZREM', keys.waiting(job.rank), id)
 local attempt = redis.call('HINCRBY', key, 'attempt', 1)
 emit(id, 'status', { status = 'processing', attempt = attempt })

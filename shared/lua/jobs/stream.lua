@@ -10,8 +10,10 @@
 
   Events: token, page.restarted
 ]]
+--- @include clock
 --- @include closed
 --- @include emit
+--- @include first_text
 --- @include holds
 
 local FIRST_EVENT = 4
@@ -20,6 +22,9 @@ local id, token, number = unpack(ARGV, 1, 3)
 
 if not holds(id, token) then return closed(id, token) and 1 or 0 end
 if tonumber(redis.call('HGET', keys.job(id), 'streamed') or 0) >= tonumber(number) then return 1 end
-for i = FIRST_EVENT, #ARGV, 2 do append(id, ARGV[i], ARGV[i + 1]) end
+for i = FIRST_EVENT, #ARGV, 2 do
+  append(id, ARGV[i], ARGV[i + 1])
+  if ARGV[i] == 'token' then first_text(id, clock()) end
+end
 redis.call('HSET', keys.job(id), 'streamed', number)
 return 1

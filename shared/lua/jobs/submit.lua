@@ -30,6 +30,7 @@
 --- @include fields
 --- @include look_again
 --- @include push
+--- @include use
 
 local id, upload, message, pages, bytes, rank, owner = unpack(ARGV, 1, 7)
 local idempotency_key, fingerprint, idempotency_ttl, batch = unpack(ARGV, 8, 11)
@@ -82,6 +83,10 @@ count('jobs', 1)
 count('pages', pages)
 count('bytes', bytes)
 count('submitted', 1)
+count(submitted_jobs(rank), 1)
+use(owner, 'jobs', 1, now)
+use(owner, 'pages', pages, now)
+use(owner, 'bytes', bytes, now)
 redis.call('ZADD', keys.waiting(rank), now, id)
 redis.call('ZADD', keys.jobs_of_owner(owner), now, id)
 redis.call('ZREMRANGEBYSCORE', keys.jobs_of_owner(owner), '-inf', now - horizon)

@@ -20,6 +20,7 @@
 --- @include fields
 --- @include gates
 --- @include log_delivery
+--- @include observe
 
 local DAY = 86400
 
@@ -48,6 +49,7 @@ log_delivery(id, webhook.job, webhook.keep, {
   error = problem ~= '' and problem or cjson.null, seconds = tonumber(seconds),
 })
 note_for_breaker(webhook.endpoint)
+observe('webhook', tonumber(seconds))
 local status = outcome
 if outcome == 'failed' then
   count(webhooks('failed'), 1)

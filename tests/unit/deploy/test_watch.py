@@ -57,7 +57,7 @@ def test_a_process_that_ends_again_and_again_ends_the_run_with_its_last_lines(
     log: Log, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log.folder.log("worker").write_text(
-        "fine\n[2026-01-01 00:00:00,000: CRITICAL/MainProcess] the engine has died: why\n"
+        "fine\n2026-01-01T00:00:00.000Z CRITICAL log worker=vm-1 logger=worker.service: the engine has died: why\n"
     )
     log.look_at(*[GONE] * (LOOP_EXITS - 1))
     with pytest.raises(Failure) as caught:

@@ -46,7 +46,7 @@ LIBRARIES = {
 KNOWN = set[str]().union(*LIBRARIES.values())
 # The same for what is asked for with ``get``, by the end of what is asked.
 LENIENT = {
-    "HTTP": ("headers", ".query_params", ".path_params", "scope", "message"),
+    "HTTP": ("headers", ".query_params", "path_params", "scope", "message"),
     "the form that a caller sends": (
         "fields",
         "parameters(headers.get('content-type', '').encode('latin-1'))",
@@ -60,6 +60,7 @@ LENIENT = {
         "operation['responses']",
         "operation['responses']['200']",
     ),
+    "a line of the log, made of its record just above": ("line",),
     "our own process": ("self.__dict__", "self.options", "os.environ"),
 }
 ASKED = tuple({end for ends in LENIENT.values() for end in ends})

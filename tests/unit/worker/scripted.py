@@ -78,9 +78,9 @@ class RecordingClaims(Claims):
         super().__init__(claims.redis, claims.settings, claims.worker)
         self.begun: list[int] = []
 
-    async def page_start(self, claim: Claim, number: int) -> int:
+    async def page_start(self, claim: Claim, number: int, render_seconds: float | None = None) -> int:
         self.begun.append(number)
-        return await super().page_start(claim, number)
+        return await super().page_start(claim, number, render_seconds)
 
 
 def worker_context(

@@ -14,6 +14,7 @@ from shared.contract.events import JobEvent, PageCompleted, PageRestarted, PageT
 from shared.contract.job import JobProgress
 from shared.contract.worker_status import EngineStatus, WorkerStatus
 from shared.errors import StoreUnavailable
+from shared.store import keyspace
 from shared.store.jobs import Store
 from tests.conftest import make_settings
 from tools.uploads import submit
@@ -239,8 +240,11 @@ async def test_reaping_counts_what_it_put_back_or_ended_and_leaves_the_rest(stor
     await claims.start(dead, "x")
     await lapse(store, dead)
     await store.redis.zadd("open", {alive.job.id: 1, "01JD0000000000000000000000": 1})
+    await store.redis.delete(keyspace.QUEUE("3"))
     assert await claims.reap() == 1
     assert (await store.job(dead.job.id)).status == "queued"
+    (message,) = await store.redis.lrange(keyspace.QUEUE("3"), 0, -1)
+    assert json.loads(base64.b64decode(json.loads(message)["body"]))[0] == [dead.job.id]
     assert not await claims.page_start(dead, 1)
     assert await claims.page_start(alive, 1) == 1
     assert await claims.reap() == 0

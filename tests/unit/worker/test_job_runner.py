@@ -24,7 +24,7 @@ from tests.unit.worker.scripted import (
     red,
     worker_context,
 )
-from tools.uploads import submit
+from tools.uploads import picture, submit
 from tools.valkey import Valkey
 from worker.claims import Claim, Claims
 from worker.engines.base import FigureCrop, PageImage, PageRead, Piece, Restarted
@@ -316,6 +316,9 @@ async def test_a_page_that_cannot_be_read_fails_alone_with_its_reason(
     job = await store.job(claim.job.id)
     assert (job.status, [page.status for page in job.pages]) == ("partial", ["failed", "ok"])
     assert (job.pages[0].reason or "").startswith(reason)
+    assert (await store.page_image(job.id, 1) or b"")[8:12] == b"WEBP"  # to be looked at, and retried from
+    failed, _ = await store.pages(job.id)
+    assert (failed.width, failed.height) == picture(1).size
     assert engine.inside == set()
 
 

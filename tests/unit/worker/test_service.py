@@ -18,6 +18,7 @@ from tools.uploads import submit
 from tools.valkey import Valkey
 from worker.engines.base import PageImage, Piece
 from worker.fair_queue import FairQueueClosed
+from worker.outcome import TaskState
 from worker.service import WorkerService
 
 
@@ -133,10 +134,11 @@ async def test_a_job_that_is_read_here_already_is_not_claimed_again(valkey: Valk
         job_id = await submitted(store)
         reading = asyncio.create_task(service.read_job(job_id))
         await until(lambda: engine.inside)
-        assert await service.read_job(job_id) == "is being read here"
+        assert (await service.read_job(job_id)).state is TaskState.UNCHANGED
         held.release.set()
-        assert await reading == "has ended"
-        assert await service.read_job(job_id) == "is not to be read"
+        ended = await reading
+        assert (ended.state, ended.text.split(" in ")[0]) == (TaskState.SUCCEEDED, "succeeded: 1 of 1 pages")
+        assert (await service.read_job(job_id)).state is TaskState.UNCHANGED
 
 
 async def test_a_fault_of_our_own_fails_the_job_without_telling_of_it(valkey: Valkey, store: Store) -> None:
@@ -147,7 +149,8 @@ async def test_a_fault_of_our_own_fails_the_job_without_telling_of_it(valkey: Va
 
     async with serving(valkey, ScriptedEngine(breaks)) as service:
         job_id = await submitted(store)
-        assert await service.read_job(job_id) == "failed"
+        ended = await service.read_job(job_id)
+        assert (ended.state, ended.text.partition(":")[0]) == (TaskState.FAILED, "internal")
         job = await store.job(job_id)
         assert (job.status, job.error and job.error.code) == ("failed", "internal")
         assert job.error is not None

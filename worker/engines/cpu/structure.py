@@ -24,6 +24,9 @@ from worker.engines.escape import escaped
 MARGIN = 0.1
 TITLE_CHARACTERS = 90
 JPEG_QUALITY = 85
+OVERLAP = 0.6
+"""Share of a line's height that another box may cover where both are lines of their own."""
+
 _SECTION = re.compile(r"^\d{1,3}(\.\d{1,3})*\.?\s(?=\S)")
 NAMES = {"title": "title", "figure_caption": "image_caption", "table_caption": "table_caption"}
 
@@ -144,7 +147,18 @@ class Composer:
         return name
 
     def is_large(self, row: Row) -> bool:
-        return row.height > 1.45 * self.height and any(c.isalpha() for c in row_text(row))
+        written = any(c.isalpha() for c in row_text(row))
+        return written and row.height > 1.45 * self.height and not self.is_over_others(row)
+
+    def is_over_others(self, row: Row) -> bool:
+        """Whether another line stands within the height of a row: its box is too high, not its letters."""
+        return any(
+            min(row.y1, line.y1) - max(row.y0, line.y0) > OVERLAP * line.height
+            and row.x0 < line.x1
+            and line.x0 < row.x1
+            for line in self.scene.lines
+            if line not in row.pieces
+        )
 
     def titles(self, some: Sequence[Row]) -> list[ParagraphPart]:
         """Rows of a title; those of one size, set close, are one title."""

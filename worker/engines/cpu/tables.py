@@ -96,20 +96,48 @@ def merged_head(table: Sequence[Row], height: float) -> Cells:
 
 def body_cells(table: Sequence[Row], height: float) -> Cells:
     edges = separators(table, height)
-    found: Cells = []
+    texts = [cells(row, edges) for row in table]
     gaps = [b.y0 - a.y1 for a, b in pairwise(table)]
     usual = median(gaps) if gaps else 0.0
-    for i, row in enumerate(table):
-        texts = cells(row, edges)
-        if found and continues(texts, found[-1], gaps[i - 1], usual, height):
-            found[-1] = [beside(a, b) if a and b else a or b for a, b in zip(found[-1], texts, strict=True)]
+    found: Cells = []
+    close = float("-inf")  # a gap up to which rows are further lines of the cells above, whatever they say
+    for i, row in enumerate(texts):
+        first = i > 0 and begun(texts, gaps, i - 1, height)
+        if first:
+            close = gaps[i - 1] + 0.5 * height
+        limit = max(usual - 0.3 * height, close)
+        if i > 0 and (
+            first or is_beside(texts[i - 1], row, gaps[i - 1], height) or continues(row, found[-1], gaps[i - 1], limit)
+        ):
+            found[-1] = [beside(a, b) if a and b else a or b for a, b in zip(found[-1], row, strict=True)]
         else:
-            found.append(texts)
+            found.append(row)
+            close = float("-inf")
     return found
 
 
-def continues(texts: Sequence[str], above: Sequence[str], gap: float, usual: float, height: float) -> bool:
-    """Whether a row is the further lines of the cells above it: set closer, or going on in lower case."""
+def is_beside(before: Sequence[str], row: Sequence[str], gap: float, height: float) -> bool:
+    """Whether two rows are one, with cells of one line centred beside a cell of several: they share some height."""
+    label, lines = (before, row) if before[0] else (row, before)
+    apart = not any(a and b for a, b in zip(label, lines, strict=True))
+    wordy = all(any(c.isalpha() for c in text) for text in lines if text)
+    return (
+        gap < -0.15 * height and apart and wordy and bool(label[0]) and sum(map(bool, lines)) <= sum(map(bool, label))
+    )
+
+
+def begun(texts: Cells, gaps: Sequence[float], i: int, height: float) -> bool:
+    """Whether row ``i`` is the first line of cells that go on in the next row, the others being centred beside them."""
+    row, following = texts[i], texts[i + 1]
+    filled = [column for column, text in enumerate(row) if text]
+    if i == 0 or not filled or filled[0] == 0 or not following[0] or any(not following[column] for column in filled):
+        return False
+    wordy = all(any(c.isalpha() for c in row[column]) for column in filled)
+    return wordy and sum(map(bool, following)) > len(filled) and gaps[i] < gaps[i - 1] - 0.3 * height
+
+
+def continues(texts: Sequence[str], above: Sequence[str], gap: float, close: float) -> bool:
+    """Whether a row is more lines of the cells above it: less than ``close`` apart, or going on in lower case."""
     filled = [i for i, text in enumerate(texts) if text]
     if not filled or len(filled) == len(texts) or any(not above[i] for i in filled):
         return False
@@ -117,7 +145,7 @@ def continues(texts: Sequence[str], above: Sequence[str], gap: float, usual: flo
         return False
     if any(not any(c.isalpha() for c in texts[i]) for i in filled):
         return False
-    return gap < usual - 0.3 * height or all(texts[i][0].islower() for i in filled)
+    return gap < close or all(texts[i][0].islower() for i in filled)
 
 
 def without_leaders(table: Cells) -> Cells:

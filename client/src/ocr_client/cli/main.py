@@ -8,13 +8,13 @@ import signal
 import sys
 from typing import NoReturn
 
-from ocr_client.cli import cancel, exit_codes, read, result, status
+from ocr_client.cli import cancel, exit_codes, mcp, read, result, status
 from ocr_client.cli.output import say
 from ocr_client.client import Client
 from ocr_client.errors import ClientError, TimedOut, Unreachable
 
 URL = "http://127.0.0.1:8000"
-COMMANDS = (read, status, cancel, result)
+COMMANDS = (read, status, cancel, result, mcp)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -21,6 +21,7 @@ from shared.store.webhooks import (
     QUEUE,
     RETRY_AFTER_MOST,
     SLACK,
+    TASK,
     Due,
     Ended,
     Outcome,
@@ -82,7 +83,7 @@ async def test_a_webhook_whose_record_has_expired_is_not_listed(store: Store, ho
 @pytest.mark.parametrize(
     ("tries", "asked", "least", "most"),
     [
-        (1, None, 10.0, 12.0), (2, None, 300.0, 360.0), (1, 0.0, 10.0, 12.0), (1, 5.0, 10.0, 12.0),
+        (0, None, 0.0, 0.0), (1, None, 10.0, 12.0), (2, None, 300.0, 360.0), (1, 0.0, 10.0, 12.0), (1, 5.0, 10.0, 12.0),
         (1, 900.0, 900.0, 900.0), (2, 900.0, 900.0, 900.0), (1, 10.0**9, RETRY_AFTER_MOST, RETRY_AFTER_MOST),
     ],
 )  # fmt: skip
@@ -114,6 +115,9 @@ async def test_what_is_dispatched_is_a_message_with_id_and_token(store: Store, h
     messages = [json.loads(raw) for raw in await hooks.redis.lrange(QUEUE, 0, -1)]
     bodies = [json.loads(base64.b64decode(message["body"]))[0] for message in messages]
     assert sorted(bodies) == sorted([[f"msg_{job_id}_cancelled", 1] for job_id in (first, second)])
+    for message, (webhook_id, token) in zip(messages, bodies, strict=True):
+        assert (message["headers"]["task"], message["headers"]["id"]) == (TASK, f"{webhook_id}-{token}")
+        assert message["properties"]["delivery_info"]["routing_key"] == QUEUE
 
 
 async def test_one_owner_has_half_of_all_places_and_one_receiver_its_own_few(store: Store, valkey: Valkey) -> None:
@@ -154,7 +158,7 @@ async def test_a_delivery_that_is_not_there_cannot_be_sent_again(
 ) -> None:
     job_id = await cancelled(store)
     await hooks.end(await began(hooks), Ended(Outcome.DELIVERED, 0.1, 204))
-    with pytest.raises(NotFound, match=r"^There is no such delivery$"):
+    with pytest.raises(NotFound, match=r"^No such delivery$"):
         await hooks.send_again(job_id, number)
     await hooks.send_again(job_id, 1)
 

@@ -28,6 +28,7 @@ from tools.needs import needs
 from tools.receiver import OK, OPENSSL, Answer, ReceivedCall, Receiver, certificate, verifies
 from tools.uploads import submit
 from tools.valkey import Valkey
+from worker.outcome import TaskState
 from worker.webhooks.sender import AGENT, WebhookSender, explain, judge, read_retry_after
 
 
@@ -73,7 +74,7 @@ async def sending(store: Store, valkey: Valkey) -> AsyncIterator[Sending]:
 
 async def test_a_delivery_is_signed_sent_and_logged(sending: Sending, receiver: Receiver, store: Store) -> None:
     lease = await sending.due(f"{receiver.url}/hook")
-    assert await sending.sender.send(lease) == "delivered"
+    assert (await sending.sender.send(lease)).state is TaskState.SUCCEEDED
     (call,) = receiver.calls
     secrets = await WebhookSecrets(store.redis, settings_of(store)).secrets("anonymous")
     assert verifies(call, secrets.current)
@@ -89,17 +90,18 @@ async def test_a_delivery_is_signed_sent_and_logged(sending: Sending, receiver: 
 async def test_every_try_sends_the_same_bytes(sending: Sending, receiver: Receiver, store: Store) -> None:
     receiver.answer = lambda _call, number: (500, {}) if number == 1 else OK
     lease = await sending.due(f"{receiver.url}/hook")
-    assert await sending.sender.send(lease) == "pending"
+    assert (await sending.sender.send(lease)).state is TaskState.GIVEN_BACK
     await store.delete(sending.job_id)
     await store.redis.zadd("hooks:due", {lease.webhook_id: 1})
     (again,) = await sending.webhooks.take()
-    assert await sending.sender.send(again) == "delivered"
+    assert (await sending.sender.send(again)).state is TaskState.SUCCEEDED
     assert receiver.calls[0].body == receiver.calls[1].body
 
 
 async def test_a_lease_that_is_no_longer_held_sends_nothing(sending: Sending, receiver: Receiver) -> None:
     lease = await sending.due(f"{receiver.url}/hook")
-    assert await sending.sender.send(Lease(lease.webhook_id, lease.token + 1)) == "is not to be sent"
+    other = Lease(lease.webhook_id, lease.token + 1)
+    assert (await sending.sender.send(other)).state is TaskState.UNCHANGED
     assert receiver.calls == []
 
 
@@ -116,7 +118,7 @@ async def test_a_receiver_that_was_allowed_at_submission_is_refused_once_it_no_l
     store: Store, valkey: Valkey, receiver: Receiver, rules: dict[str, Any], error: str
 ) -> None:
     sending = Sending(store, local(valkey, **rules))
-    assert await sending.sender.send(await sending.due(f"{receiver.url}/hook")) == "pending"
+    assert (await sending.sender.send(await sending.due(f"{receiver.url}/hook"))).state is TaskState.GIVEN_BACK
     (delivery,) = await sending.log()
     assert delivery.status_code is None
     assert re.fullmatch(error, delivery.error or "")
@@ -131,23 +133,23 @@ async def test_a_receiver_that_takes_too_long_has_failed(store: Store, valkey: V
 
     receiver.answer = slow
     sending = Sending(store, local(valkey, webhook_timeout=0.2))
-    assert await sending.sender.send(await sending.due(f"{receiver.url}/hook")) == "pending"
+    assert (await sending.sender.send(await sending.due(f"{receiver.url}/hook"))).state is TaskState.GIVEN_BACK
     (delivery,) = await sending.log()
     assert (delivery.status_code, delivery.error) == (None, "the receiver took too long")
     await sending.sender.close()
 
 
 @needs(OPENSSL, "openssl")
-@pytest.mark.parametrize(("trusted", "state"), [(True, "delivered"), (False, "pending")])
+@pytest.mark.parametrize(("trusted", "state"), [(True, TaskState.SUCCEEDED), (False, TaskState.GIVEN_BACK)])
 async def test_an_authority_of_the_operators_own_is_trusted_and_no_other(
-    store: Store, valkey: Valkey, tmp_path: Path, trusted: bool, state: str
+    store: Store, valkey: Valkey, tmp_path: Path, trusted: bool, state: TaskState
 ) -> None:
     made = certificate(tmp_path, "127.0.0.1")
     receiver = Receiver(certificate=made)
     authority = made["certfile"] if trusted else None
     sending = Sending(store, local(valkey, webhook_allow_http=False, webhook_ca_file=authority))
     try:
-        assert await sending.sender.send(await sending.due(f"{receiver.url}/hook")) == state
+        assert (await sending.sender.send(await sending.due(f"{receiver.url}/hook"))).state is state
         (delivery,) = await sending.log()
         assert delivery.error == (None if trusted else "the receiver's certificate cannot be trusted")
     finally:
@@ -288,8 +290,14 @@ def test_a_failure_is_told_in_words_that_name_no_address_and_no_path(error: Exce
     assert "10.0.0.5" not in json.dumps(words)
 
 
-def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name == "worker.webhooks.sender"]
+def logged(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    """The fields of every attempt's line, without its time."""
+    found = [record.fields for record in caplog.records if getattr(record, "event", "") == "webhook.attempt"]  # type: ignore[attr-defined]
+    return [{name: value for name, value in fields.items() if name != "ms"} for fields in found]
+
+
+def attempt(outcome: str, **more: Any) -> dict[str, Any]:
+    return {"webhook_event": "job.cancelled", "attempt": 1, "outcome": outcome, **more}
 
 
 async def test_each_try_is_one_line_in_the_log(
@@ -298,7 +306,7 @@ async def test_each_try_is_one_line_in_the_log(
     caplog.set_level("INFO")
     lease = await sending.due(f"{receiver.url}/hook")
     await sending.sender.send(lease)
-    assert logged(caplog) == [f"webhook {lease.webhook_id}, try 1: 204 delivered"]
+    assert logged(caplog) == [attempt("delivered", status=204)]
     told = receiver.calls[0].json["timestamp"]
     assert abs(datetime.fromisoformat(told).timestamp() - time.time()) < 30
 
@@ -308,10 +316,10 @@ async def test_a_receiver_that_is_not_there_is_told_with_the_time_it_took(
 ) -> None:
     caplog.set_level("INFO")
     lease = await sending.due("http://127.0.0.1:1/hook")
-    assert await sending.sender.send(lease) == "pending"
+    assert (await sending.sender.send(lease)).state is TaskState.GIVEN_BACK
     (delivery,) = await sending.log()
     assert (delivery.error, 0 <= (delivery.seconds or 0) < 10) == ("no connection", True)
-    assert logged(caplog) == [f"webhook {lease.webhook_id}, try 1: no connection pending"]
+    assert logged(caplog) == [attempt("pending", reason="no connection")]
 
 
 async def test_a_fault_of_our_own_is_logged_whole_and_told_as_a_failure(
@@ -322,10 +330,10 @@ async def test_a_fault_of_our_own_is_logged_whole_and_told_as_a_failure(
 
     monkeypatch.setattr(sending.sender, "_post", broken)
     lease = await sending.due(f"{receiver.url}/hook")
-    assert await sending.sender.send(lease) == "pending"
+    assert (await sending.sender.send(lease)).state is TaskState.GIVEN_BACK
     assert [entry.error for entry in await sending.log()] == ["the delivery failed"]
     (record,) = [record for record in caplog.records if record.exc_info]
-    assert record.getMessage() == f"webhook {lease.webhook_id}"
+    assert record.getMessage() == "the delivery failed"
 
 
 async def test_a_sender_that_took_too_long_writes_nothing_down(
@@ -339,6 +347,6 @@ async def test_a_sender_that_took_too_long_writes_nothing_down(
 
     receiver.answer = taken_over
     lease = await sending.due(f"{receiver.url}/hook")
-    assert await sending.sender.send(lease) == "is no longer ours"
-    assert logged(caplog) == [f"webhook {lease.webhook_id}, try 1: 204 fenced"]
+    assert (await sending.sender.send(lease)).state is TaskState.UNCHANGED
+    assert logged(caplog) == [attempt("fenced", status=204)]
     assert await sending.log() == []

@@ -22,6 +22,7 @@ from tests.settings import Settings
 from tools.receiver import OK, Answer, ReceivedCall, Receiver
 from tools.uploads import submit
 from tools.valkey import Valkey
+from worker.outcome import TaskState
 from worker.webhooks.service import WebhookService
 
 
@@ -53,8 +54,8 @@ async def test_what_is_due_is_queued_sent_once_and_the_file_vouches_for_the_loop
         await due(store, f"{receiver.url}/hook")
         await until(lambda: valkey.client.llen(QUEUE) == 1)
         (lease,) = [Lease(name, token) for name, token in leases(valkey)]
-        assert await service.send(lease) == "delivered"
-        assert await service.send(lease) == "is not to be sent"
+        assert (await service.send(lease)).state is TaskState.SUCCEEDED
+        assert (await service.send(lease)).state is TaskState.UNCHANGED
         assert len(receiver.calls) == 1
         await until((tmp_path / "beat").exists)
     finally:
@@ -95,7 +96,7 @@ async def test_an_outcome_waits_for_a_store_that_refuses_while_the_dispatcher_sa
         await until(lambda: refused[script_digest("webhook_end").encode()] > 1)
         await until(lambda: "dispatcher waits for the store" in caplog.text)
         proxy.rule = pass_all
-        assert await sending == "delivered"
+        assert (await sending).state is TaskState.SUCCEEDED
     finally:
         await service.close()
         await proxy.close()
@@ -120,7 +121,8 @@ async def test_a_dispatcher_goes_on_at_once_while_webhooks_are_due_and_then_rest
         for _ in range(100):
             await asyncio.sleep(0)
         assert looks == [3, 3, 0]
-        assert await service.send(Lease("msg_01JD0000000000000000000001_started", 1)) == "is not to be sent"
+        none = await service.send(Lease("msg_01JD0000000000000000000001_started", 1))
+        assert none.state is TaskState.UNCHANGED
         await until(lambda: looks == [3, 3, 0, 1, 0])
     finally:
         await service.close()

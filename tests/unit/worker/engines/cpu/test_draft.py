@@ -18,7 +18,7 @@ PARAGRAPH = ("It was a bright cold day in April, and the clocks were", "striking
 Placed = tuple[str, int, int]
 
 
-class Page:
+class DraftedPage:
     """Lines of text at places, detected in that order, and the draft that is made of them."""
 
     def __init__(self, lines: list[Placed], hints: list[Hint] | None = None) -> None:
@@ -49,7 +49,7 @@ def paragraphs(count: int, x: int = 100, top: int = 100) -> list[Placed]:
 
 
 def test_blocks_come_out_before_the_page_is_done_and_are_those_of_the_page() -> None:
-    page = Page(paragraphs(6))
+    page = DraftedPage(paragraphs(6))
     page.recognise(8)
     assert page.emitted == page.final()[:3]
     page.recognise(12)
@@ -59,7 +59,7 @@ def test_blocks_come_out_before_the_page_is_done_and_are_those_of_the_page() -> 
 
 def test_a_block_waits_for_its_last_line_and_for_the_next_ones_first() -> None:
     long = [(f"{PARAGRAPH[0]} {i}", 100, 100 + 26 * i) for i in range(5)]
-    page = Page([*long, *paragraphs(2, top=300)])
+    page = DraftedPage([*long, *paragraphs(2, top=300)])
     page.recognise(4)
     assert page.emitted == []
     page.recognise(8)
@@ -70,7 +70,7 @@ def test_columns_are_recognised_in_reading_order() -> None:
     left, right = paragraphs(6), paragraphs(6, x=750)
     # as a detector finds them: from top to bottom, both columns at once
     lines = sorted([*left, *right], key=lambda line: line[2])
-    page = Page(lines)
+    page = DraftedPage(lines)
     assert [lines[index][0:2] for index in page.draft.order] == [line[0:2] for line in [*left, *right]]
     page.recognise(len(left))
     assert page.emitted == page.final()[: len(page.emitted)] != []
@@ -79,7 +79,7 @@ def test_columns_are_recognised_in_reading_order() -> None:
 def test_a_figure_has_its_number_before_the_page_is_done() -> None:
     figures = [Hint("figure", 0.9, 100, top, 700, top + 200) for top in (200, 600)]
     lines = [*paragraphs(1), *paragraphs(1, top=450), *paragraphs(3, top=850)]
-    page = Page(lines, figures)
+    page = DraftedPage(lines, figures)
     page.recognise(len(lines))
     assert "![](images/1_0.jpg)" in page.emitted
     assert "![](images/1_1.jpg)" in page.emitted
@@ -91,7 +91,7 @@ def test_nothing_more_comes_out_once_an_emitted_block_has_changed() -> None:
     lines[0] = ("It was a bright cold day in April, and the cars of trans-", 100, 100)
     lines[1] = ("port and more.", 100, 126)
     lines += [*paragraphs(3, top=300), ("trans and port", 100, 700), *paragraphs(1, top=800)]
-    page = Page(lines)
+    page = DraftedPage(lines)
     page.recognise(len(lines))
     assert "transport" in page.emitted[0]
     assert "trans-port" in page.final()[0]  # the page writes both halves as words of their own

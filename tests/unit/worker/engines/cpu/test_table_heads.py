@@ -54,3 +54,32 @@ def test_a_head_over_some_columns_alone_stays_where_it_stands() -> None:
     head = [line("Units", COLUMNS[1], 100, width=50), line("Value", COLUMNS[4], 100, width=50)]
     found = cells_of([*head, *rows_at(140, BODY)])
     assert found == [["", "Units", "", "", "Value"], *BODY]
+
+
+def test_cells_centred_beside_cells_of_two_and_three_lines_stay_in_their_row() -> None:
+    def part(name: str, lines: list[str], often: str, y: float) -> list[Line]:
+        middle = y + 13 * (len(lines) - 1)
+        texts = [line(text, 330, y + 26 * i) for i, text in enumerate(lines)]
+        return [line(name, 100, middle), *texts, line(often, 800, middle)]
+
+    lamp, clock = (
+        ["Clean the lens with spirit,", "Then check the wick"],
+        ["Wind it.", "Oil the axle.", "Note the hour."],
+    )
+    lines = [*part("Part", ["Work"], "Interval", 100), *part("Lamp", lamp, "weekly", 160)]
+    lines += [*part("Clock", clock, "daily", 246), *part("Rails", ["Paint"], "yearly", 358)]
+    assert cells_of(lines) == [
+        ["Part", "Work", "Interval"],
+        ["Lamp", " ".join(lamp), "weekly"],
+        ["Clock", " ".join(clock), "daily"],
+        ["Rails", "Paint", "yearly"],
+    ]
+
+
+def test_rows_without_a_label_of_their_own_stay_rows() -> None:
+    rows = [["Kind", "Item", "Colour"], ["Fruit", "Apple", "red"], ["", "Pear", "green"], ["Root", "Beet", "purple"]]
+    places = (100, 330, 800)
+    lines = [
+        line(text, x, 100 + 40 * n) for n, row in enumerate(rows) for x, text in zip(places, row, strict=True) if text
+    ]
+    assert cells_of(lines) == rows

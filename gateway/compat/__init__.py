@@ -1,0 +1,1 @@
+"""Interfaces of other services, so that programs made for those can use this one. Nothing else knows this package."""

@@ -1,0 +1,1 @@
+"""The clients of other people, unmodified and at pinned versions, against a running service (``make test-clients``)."""
