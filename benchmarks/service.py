@@ -3,6 +3,8 @@
 throughput: pages/s through HTTP and queue, as a share of the same engine's in this process, in one run.
 fairness:   a one-page job's time while a document of 500 pages is read, against its time on an idle service.
 overload:   ten times more submissions than the engine can read; which answers they get, and how soon.
+payloads:   a submission's median time and jobs/s with a payload folder, against everything in Redis, in turns.
+room:       bytes in Redis, and in the payload folder, for a finished page and a finished job.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ import httpx
 
 from benchmarks.processes import processes, quantile
 from shared.contract.options import Options
+from shared.store import keyspace
+from tools.payloads import payloads_url
 from tools.uploads import picture, png, tiff
 from worker.engines.base import PageImage
 from worker.engines.instant import InstantEngine
@@ -127,7 +131,62 @@ async def overload(duration: float = 120) -> None:
           f"Redis at most {peak / 2**20:.0f} MiB")  # fmt: skip
 
 
-MEASUREMENTS = {"throughput": throughput, "fairness": fairness, "overload": overload}
+async def one_store(url: str, jobs: int) -> tuple[float, float]:
+    """The median of a submission in seconds, and one-page jobs/s with pictures kept, eight callers at once."""
+    taken: list[float] = []
+    with processes(instant_seconds=0, payloads_url=url) as home:
+        async with httpx.AsyncClient(timeout=120) as client:
+            await single(client, home.url, 5, 0)
+            gate = asyncio.Semaphore(8)
+
+            async def one(seed: int) -> str:
+                async with gate:
+                    began = time.perf_counter()
+                    answer = await submit(client, home.url, png(seed), "one.png")
+                    taken.append(time.perf_counter() - began)
+                    return str(answer.json()["id"])
+
+            began = time.perf_counter()
+            ids = await asyncio.gather(*(one(1000 + i) for i in range(jobs)))
+            for job_id in ids:
+                assert (await finish(client, home.url, job_id))["status"] == "succeeded"
+            rate = jobs / (time.perf_counter() - began)
+    return quantile(taken, 0.5), rate
+
+
+async def payloads(rounds: int = 3, jobs: int = 300) -> None:
+    found: dict[str, list[tuple[float, float]]] = {"redis": [], "folder": []}
+    for _ in range(rounds):
+        for name, url in (("redis", "redis:"), ("folder", payloads_url())):
+            found[name].append(await one_store(url, jobs))
+    p50 = {name: quantile([one[0] for one in runs], 0.5) for name, runs in found.items()}
+    rate = {name: quantile([one[1] for one in runs], 0.5) for name, runs in found.items()}
+    print(f"payloads: p50 of a submission {p50['redis'] * 1000:.1f} ms in Redis, {p50['folder'] * 1000:.1f} ms with a "
+          f"folder: {p50['folder'] / p50['redis']:.2f}; {rate['redis']:.1f} and {rate['folder']:.1f} jobs/s: "
+          f"{rate['folder'] / rate['redis']:.2f}")  # fmt: skip
+
+
+async def room() -> None:
+    """Of keys that hold a job's id: one job of a page, and what each further page adds."""
+    sizes: dict[int, int] = {}
+    with processes(instant_seconds=0) as home:
+        redis = home.valkey.client
+        async with httpx.AsyncClient(timeout=120) as client:
+            for pages in (1, 101):
+                answer = await submit(client, home.url, tiff(range(pages)), "a.tiff")
+                job = await finish(client, home.url, answer.json()["id"])
+                redis.zadd(keyspace.CLEANUPS(), {f"events {job['id']}": 1})
+                while redis.exists(keyspace.EVENTS(job["id"])):
+                    await asyncio.sleep(0.1)
+                names = [name for name in redis.scan_iter() if job["id"].encode() in name]
+                sizes[pages] = sum(redis.memory_usage(name, samples=0) or 0 for name in names)
+    page = (sizes[101] - sizes[1]) / 100
+    print(f"room: {sizes[1] - page:.0f} bytes of Redis for a finished job and {page:.0f} for each of its pages")
+
+
+MEASUREMENTS = {
+    "throughput": throughput, "fairness": fairness, "overload": overload, "payloads": payloads, "room": room,
+}  # fmt: skip
 
 
 def main() -> None:

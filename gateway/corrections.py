@@ -22,7 +22,7 @@ class Corrections:
         """Keep ``text`` as the block's own, as long as the job's result is kept."""
         key = keyspace.CORRECTIONS(job_id)
         with store_errors():
-            left = await self._redis.pttl(keyspace.PAGES(job_id))
+            left = await self._redis.pttl(keyspace.PAGE_SUMMARIES(job_id))
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.hset(key, f"{page}/{block}", text)
                 if left > 0:

@@ -64,6 +64,7 @@ class ServiceSnapshot:
     oldest_queued: float = 0.0
     memory: tuple[int, int] = (0, 0)
     webhooks: tuple[int, float] = (0, 0.0)
+    payload_free: int | None = None
 
 
 class Metrics:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from gateway.auth.api_keys import given_keys
 from gateway.settings import GatewaySettings
+from shared.payloads.opening import check_payloads
 from shared.sniff import allowed_types
 from shared.ssrf_guard import Rules
 
@@ -13,6 +14,7 @@ CHECKS: dict[str, Callable[[GatewaySettings], object]] = {
     "allowed_extensions": lambda settings: allowed_types(settings.allowed_extensions),
     "api_keys": given_keys,
     "webhook_allow": Rules,
+    "payloads_url": lambda settings: check_payloads(settings.payloads_url),
 }
 
 

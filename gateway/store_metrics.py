@@ -101,6 +101,12 @@ def _queue(snapshot: ServiceSnapshot) -> Iterator[Metric]:
     used, limit = snapshot.memory
     yield _gauge("ocr_store_memory_bytes", "Memory that Redis uses", used)
     yield _gauge("ocr_store_memory_limit_bytes", "Redis's maxmemory; 0 without one", limit)
+    if snapshot.payload_free is not None:
+        yield _gauge("ocr_payloads_free_bytes", "Room in the payload folder's file system", snapshot.payload_free)
+    missing = counters.get(Counter.PAYLOADS_MISSING, 0)
+    yield CounterMetricFamily(
+        "ocr_payloads_missing_total", "Payloads that a record names and nobody finds", value=missing
+    )
 
 
 def _jobs(counters: Mapping[str, int]) -> Iterator[Metric]:

@@ -6,10 +6,11 @@ OCRError
 │   ├── TooManyPages  EncryptedPdf
 ├── OptionError              a form field or parameter cannot be accepted (400)
 │   ├── BadOption  BadPageRange  BadPrompt  PromptTooLong  BadWebhookUrl  BadDocumentUrl
+│   ├── RangeNotSatisfiable (416)
 ├── AccessError
 │   ├── Unauthorized (401)  Forbidden (403)  NotFound (404)
 ├── StateError               the job is not in the state the call needs
-│   ├── AlreadyFinished (409)  JobFailed (409)  ResultExpired (410)  IdempotencyMismatch (422)
+│   ├── AlreadyFinished (409)  JobFailed (409)  ResultExpired (410)  PayloadMissing (410)  IdempotencyMismatch (422)
 │   ├── NoText (422)
 ├── BodyTooLarge (413)  HeadTooLarge (431)  UrlTooLong (414)  BodyTimeout  HeadTimeout (408)
 ├── UnsupportedEncoding (415)
@@ -130,6 +131,12 @@ class PromptTooLong(OptionError):
     code = "prompt-too-long"
 
 
+class RangeNotSatisfiable(OptionError):
+    """The range lies beyond the end"""
+
+    code = "range-not-satisfiable"
+
+
 class BadWebhookUrl(OptionError):
     """The webhook URL cannot be accepted"""
 
@@ -200,6 +207,12 @@ class ResultExpired(StateError):
     """The result has expired and was deleted"""
 
     code = "result-expired"
+
+
+class PayloadMissing(StateError):
+    """What was stored has disappeared from the payload store"""
+
+    code = "payload-missing"
 
 
 class IdempotencyMismatch(StateError):

@@ -65,18 +65,27 @@ class JobSettings(SharedSettings):
     max_prompt_length: int = Field(2000, gt=0, description="characters of a prompt")
     render_memory: int = Field(1024 * MIB, gt=0, description="address space of a render process")
     requeue_after: float = Field(15.0, gt=0, description="seconds until an unclaimed job's message is resent; doubles")
+    payloads_url: str = Field(
+        "redis:", description="where large data lies: file:///folder, s3://bucket/prefix, gs://, az://; redis: in Redis"
+    )
 
 
 class StoreSettings(JobSettings):
     """Read by ``shared.store``: the limits of the queue, and how long records are kept."""
 
     result_ttl: int = Field(24 * 3600, gt=0, description="seconds a finished job and its result are kept")
+    picture_ttl: int | None = Field(
+        None, gt=0, description="seconds pictures of a finished job's pages are kept; default: as its result"
+    )
     max_job_age: int = Field(24 * 3600, gt=0, description="seconds a job may be unfinished before it is failed")
     idempotency_ttl: int = Field(24 * 3600, gt=0, description="seconds an Idempotency-Key is remembered")
     max_queue_jobs: int = Field(10_000, gt=0, description="unfinished jobs; beyond them 429 queue-full")
     max_queue_pages: int = Field(200_000, gt=0, description="unfinished pages; beyond them 429 queue-full")
     max_queue_bytes: int = Field(4096 * MIB, gt=0, description="bytes of uploads waiting; beyond them 429 queue-full")
-    max_redis_memory: float = Field(0.7, gt=0, le=1, description="share of maxmemory beyond which 429 queue-full")
+    max_redis_memory: float = Field(0.7, gt=0, le=1, description="share of maxmemory beyond which 503 store-full")
+    payloads_min_free: int = Field(
+        256 * MIB, ge=0, description="bytes that stay free where a payload folder lies; below them 503 store-full"
+    )
 
 
 class DeliverySettings(SharedSettings):

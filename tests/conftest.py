@@ -11,6 +11,7 @@ import pytest
 from shared.store.connect import connect
 from shared.store.jobs import Store
 from tests.settings import Settings
+from tools.payloads import payloads_url
 from tools.valkey import Valkey
 from worker.claims import Claims
 
@@ -36,7 +37,7 @@ def settings(valkey: Valkey) -> Settings:
 
 
 def make_settings(url: str, **more: Any) -> Settings:
-    return Settings(_env_file=None, **{"redis_url": url, "engine": "instant", **more})
+    return Settings(_env_file=None, **{"redis_url": url, "engine": "instant", "payloads_url": payloads_url(), **more})
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from shared.process import bound_to_parent
+from tools.payloads import payloads_url
 from tools.valkey import ROOT, free_port, wait_until
 
 KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH", "VLLM_", "CUDA_", "TRITON_", "OMP_")
@@ -84,8 +85,9 @@ class Worker(Process):
 
     def __init__(self, folder: Path, redis_url: str, name: str = "worker", **settings: Any) -> None:
         super().__init__(
-            ["-m", "worker"], folder / f"{name}.log", redis_url=redis_url, **{"engine": "instant"} | settings
-        )
+            ["-m", "worker"], folder / f"{name}.log", redis_url=redis_url,
+            **{"engine": "instant", "payloads_url": payloads_url()} | settings,
+        )  # fmt: skip
 
     def wait_ready(self) -> Worker:
         self.wait_for(lambda: " ready." in self.text(), 60, "a ready worker")
@@ -110,7 +112,10 @@ class Gateway(Process):
     def __init__(self, folder: Path, redis_url: str, name: str = "gateway", **settings: Any) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        super().__init__(["-m", "gateway"], folder / f"{name}.log", redis_url=redis_url, port=self.port, **settings)
+        super().__init__(
+            ["-m", "gateway"], folder / f"{name}.log", redis_url=redis_url, port=self.port,
+            **{"payloads_url": payloads_url()} | settings,
+        )  # fmt: skip
 
     def wait_ready(self) -> Gateway:
         self.wait_for(self._answers, 30, "a gateway that answers")

@@ -7,6 +7,7 @@ import logging
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Final
 
 from shared import log
@@ -15,12 +16,20 @@ from shared.contract.events import JobEvent
 from shared.contract.job import JobFailure, PageSummary, StoredJob, read_job
 from shared.contract.states import TERMINAL_STATUSES
 from shared.contract.worker_status import WorkerStatus
+from shared.errors import PayloadMissing
+from shared.payloads.names import PICTURE, RESULT, PagePayloads, page_name
+from shared.payloads.opening import open_payloads
 from shared.store import keyspace
 from shared.store.connect import Client, store_errors
 from shared.store.message import MESSAGE_FIELDS, Described, celery_message
+from shared.store.results import count_missing, side_by_side
 from shared.store.scripts import Scripts, pairs
+from shared.store.upload import name_in, parted
+from worker.patience import until_served
 from worker.settings import WorkerSettings
 
+RESULT_IN_RECORD = 512
+"""Bytes of the largest result that lies in Redis although there is a payload store: of a blank or a failed page."""
 logger = logging.getLogger(__name__)
 
 TELL_AGAIN_SECONDS = 60
@@ -100,6 +109,7 @@ class Claims:
         self.settings = settings
         self.worker = worker
         self.scripts = Scripts(redis)
+        self.payloads = open_payloads(settings.payloads_url)
 
     async def claim(self, job_id: str, token: str) -> Claim | None:
         """Take the job, or None: it is gone, done, or another's. Its message is then of no use."""
@@ -119,10 +129,29 @@ class Claims:
         with store_errors():
             return Standing.of(await self.redis.hmget(keyspace.JOB(job_id), STANDING))
 
-    async def upload(self, job_id: str) -> bytes | None:
+    async def upload(self, job_id: str) -> tuple[memoryview, str | None] | None:
+        """The upload's bytes, and the password of a PDF that needs one; None: the job is over.
+
+        Waits for a payload store that is away. Raises ``PayloadMissing``.
+        """
         with store_errors():
             found: bytes | None = await self.redis.get(keyspace.UPLOAD(job_id))
-        return found
+        if found is None:
+            return None
+        if (place := name_in(found)) is None:
+            return parted(found)
+        name, password = place
+        return memoryview(await self._payload(job_id, name)), password
+
+    async def _payload(self, job_id: str, name: str) -> bytes:
+        payloads = self.payloads
+        try:
+            if payloads is None:
+                raise PayloadMissing("This worker has no payload store: PAYLOADS_URL is not the gateway's")
+            return await until_served(lambda: payloads.get(name), f"job {job_id}")
+        except PayloadMissing:
+            await count_missing(self.redis)
+            raise
 
     async def start(self, claim: Claim, engine: str) -> int:
         """The attempt's number, from 1; 0 when the claim is lost."""
@@ -146,16 +175,44 @@ class Claims:
     async def page_end(
         self, claim: Claim, page: Page, picture: bytes | None = None, figures: Sequence[tuple[str, bytes]] = ()
     ) -> bool:
-        """Store a page's result and its event; a second result for the same page is dropped. False: claim lost."""
+        """Store a page's result and its event; a second result for the same page is dropped. False: claim lost.
+
+        Payloads first: should this worker die before the record names them, they are orphans and nothing is missing.
+        """
+        result: str = page.model_dump_json()
+        its = await self._put(claim, page.number, result.encode(), picture, figures)
+        if its is not None:
+            result, picture, figures = "" if its.result else result, None, ()
         summary = PageSummary(**page.model_dump(include=set(PageSummary.model_fields)))
         usage = page.usage
         reply = await self.scripts.run(
             "page_end", claim.job.id, claim.token, page.number, next(claim.steps), page.status.value,
-            page.model_dump_json(), summary.model_dump_json(), picture or b"", usage.prompt_tokens,
+            result, summary.model_dump_json(), str(its or ""), picture or b"", usage.prompt_tokens,
             usage.completion_tokens, usage.engine_seconds,
             *(part for figure in figures for part in figure),
         )  # fmt: skip
         return bool(reply)
+
+    async def _put(
+        self, claim: Claim, number: int, result: bytes, picture: bytes | None, figures: Sequence[tuple[str, bytes]]
+    ) -> PagePayloads | None:
+        """Store what is large of a page, and wait for the payload store. None: everything goes into the record."""
+        payloads = self.payloads
+        if payloads is None or (len(result) <= RESULT_IN_RECORD and picture is None and not figures):
+            return None
+        its = PagePayloads(claim.token, len(result) > RESULT_IN_RECORD, picture is not None)
+        parts = dict(figures) | ({RESULT: result} if its.result else {}) | ({PICTURE: picture} if picture else {})
+
+        async def put(part: str) -> None:
+            name = page_name(claim.job.id, claim.token, number, part)
+            await until_served(lambda: payloads.put(name, parts[part]), f"page {number} of {claim.job.id}")
+
+        while True:
+            began = monotonic()
+            await side_by_side(put, parts)
+            # Parts that waited long for the last of them may have been swept up as orphans: then all of them again.
+            if monotonic() - began < self.settings.payload_orphan_age / 2:
+                return its
 
     async def stream(self, claim: Claim, events: Sequence[JobEvent]) -> bool:
         """Append events to the job's stream. False: the claim is lost."""

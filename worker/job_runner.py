@@ -17,9 +17,8 @@ from shared.boxes import page_picture
 from shared.contract.document import Figure, Page, PageStatus
 from shared.contract.options import TextLayer
 from shared.contract.page_range import parse
-from shared.errors import EngineDead, InferenceError, OptionError, PreprocessingError
+from shared.errors import EngineDead, InferenceError, OptionError, PayloadMissing, PreprocessingError
 from shared.sandbox import Blob
-from shared.store.upload import parted
 from worker.claims import Claim, Claims
 from worker.engines import parts
 from worker.engines.base import Engine, PageImage, PageRead, Restarted
@@ -104,13 +103,17 @@ class JobRunner:
 
     async def run(self) -> None:
         """Until every page has ended (finish), or the worker drains (release). Raises ``ClaimLost``, ``EngineDead``."""
-        data = await self._context.claims.upload(self._job.id)
-        if data is None:
+        try:
+            found = await self._context.claims.upload(self._job.id)
+        except PayloadMissing as error:
+            await self._context.claims.fail(self._claim, error.code, f"The upload cannot be read: {error.detail}")
+            return
+        if found is None:
             raise ClaimLost
         # The gateway has checked the upload and counted its pages; the renderer opens it again for every page.
-        content, password = parted(data)
+        content, password = found
         upload = Upload(Blob(content), self._job.input.media_type, self._job.input.pages, password)
-        del content, data
+        del content, found
         with closing(upload), tracing.span("job", self._job.traceparent, job=self._job.id):
             await self._read_pages(upload)
             await self._end()

@@ -28,6 +28,7 @@ from worker.event_buffer import EventBuffer
 from worker.fair_queue import FairQueue
 from worker.job_runner import ClaimLost, JobRunner, WorkerContext
 from worker.outcome import TaskOutcome
+from worker.payload_sweeper import PayloadSweeper
 from worker.render import Renderer
 from worker.settings import WorkerSettings
 
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 REPORT_SECONDS = 2.0
 REAP_SECONDS = 1.0
+SWEEP_SECONDS = 1.0
 EVENTS_SECONDS = 2.0  # within which Celery sends what it buffers
 AUDIT_PAUSE_SECONDS = 10.0  # between two looks at whether it is this worker's turn
 LOOP_CONNECTIONS = 4
@@ -56,6 +58,7 @@ class WorkerService:
         log.name_process(worker=self.name)
         self.claims = Claims(redis, settings, self.name)
         self._loop_claims = Claims(quick, settings, self.name)
+        self.sweeper = PayloadSweeper(quick, self.claims.payloads, self.name, settings.payload_orphan_age)
         slots = settings.pages_in_flight or engine.describe().slots
         event_buffer = EventBuffer(self.claims)
         ahead = settings.render_ahead
@@ -91,6 +94,7 @@ class WorkerService:
         service._loops.start("leases", service._renew_leases, settings.heartbeat)
         service._loops.start("report", service._report, REPORT_SECONDS)
         service._loops.start("reaper", service._reap, REAP_SECONDS)
+        service._loops.start("payloads", service.sweeper.step, SWEEP_SECONDS)
         service._loops.start("audit", CounterAudit(service._quick, service.name).run, AUDIT_PAUSE_SECONDS)
         log.event(logger, "engine.ready", engine=engine.describe().name, slots=engine.describe().slots)
         return service

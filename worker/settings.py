@@ -34,6 +34,10 @@ class WorkerSettings(JobSettings, HeartbeatSettings):
     page_timeout: float = Field(300.0, gt=0, description="seconds one page may be read before it is failed")
     drain_seconds: float = Field(90.0, ge=0, description="seconds running pages get after TERM")
 
+    payload_orphan_age: float = Field(
+        3600.0, ge=300, description="seconds after which a payload that no record names is deleted"
+    )
+
     render_dpi: int = Field(144, ge=36, le=600, description="least resolution of PDF pages; scans get their own")
     render_max_side: int = Field(4000, ge=64, description="longest side of a page's picture; more where it is cut up")
     render_max_pixels: int = Field(48_000_000, ge=4096, description="largest area of a page's picture, in pixels")

@@ -1,4 +1,4 @@
-"""A run's folder: configuration, logs and Valkey's append-only file. One run at a time holds it."""
+"""A run's folder: configuration, logs, Valkey's append-only file and payloads. One run at a time holds it."""
 
 from __future__ import annotations
 
@@ -64,6 +64,11 @@ class Folder:
     @property
     def valkey(self) -> Path:
         return self.path / "valkey"
+
+    @property
+    def payloads(self) -> Path:
+        """Uploads, results and pictures, unless ``PAYLOADS_URL`` names another place."""
+        return self.path / "payloads"
 
     @property
     def config(self) -> Path:

@@ -83,6 +83,8 @@ def make_plan(
     redis_url = f"redis://{LOOPBACK}:{valkey_port}/0"
     drain = worker.drain_seconds if "drain_seconds" in worker.model_fields_set else DRAIN_SECONDS
     ours = {"REDIS_URL": redis_url, "HOST": host, "PORT": str(port), "DRAIN_SECONDS": str(drain)}
+    if "payloads_url" not in gateway.model_fields_set:
+        ours["PAYLOADS_URL"] = folder.payloads.as_uri()
     flower_port = None if once else free_port(FLOWER_PORT)
     in_gateway = {} if flower_port is None else {"FLOWER_URL": f"http://{LOOPBACK}:{flower_port}"}
     in_worker = NO_TELEMETRY | {"PYTHONPATH": _path()}

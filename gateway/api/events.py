@@ -15,14 +15,14 @@ from gateway.api.problems import answers
 from gateway.api.responses import NoStoreResponse
 from gateway.dependencies import BaseUrlDep, CallerDep, HubDep, StoreDep
 from gateway.streaming import sse
-from gateway.streaming.event_hub import EventReader, Hub, moment
+from gateway.streaming.event_hub import EventReader, Hub
 from gateway.streaming.owner_feed import OwnerFeed
 from shared.contract import view
 from shared.contract.events import EventName, JobDone, StatusChanged
 from shared.contract.job import Queue, StoredJob
 from shared.contract.states import JobStatus
 from shared.errors import BadOption, NotFound, ResultExpired, StoreUnavailable
-from shared.store.jobs import Store, StoredEvent
+from shared.store.jobs import Store, StoredEvent, moment
 
 router = APIRouter(prefix="/api/v1", tags=["jobs"])
 

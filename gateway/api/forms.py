@@ -95,6 +95,10 @@ FIELDS: Final[Mapping[str, Field]] = {
         {"type": "number", "exclusiveMinimum": 0, "description": "seconds from now, time in the queue counted"},
         {"maximum": "max_job_age"},
     ),
+    "ttl": Field(
+        {"type": "integer", "minimum": 1, "description": "seconds after its end when the result is deleted"},
+        {"maximum": "result_ttl"},
+    ),
     "metadata": Field(_text("a JSON object, echoed back", example='{"order": 17}'), {"maxLength": "max_metadata_size"}),
 }
 # The fields of the original API.
@@ -122,7 +126,10 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class SubmitOptions:
-    """The checked fields of a submission. ``deadline``: seconds from now. ``password``: a PDF's."""
+    """The checked fields of a submission. ``deadline``: seconds from now. ``password``: a PDF's.
+
+    ``ttl``: seconds the result is kept, None: as long as the service keeps any.
+    """
 
     options: Options
     pages: str | None = None
@@ -130,11 +137,14 @@ class SubmitOptions:
     metadata: Mapping[str, JsonValue] | None = None
     webhook: WebhookTarget | None = None
     password: str | None = field(default=None, repr=False)
+    ttl: int | None = None
 
     def fingerprint(self) -> str:
         """Equal for equal options, different for different ones. Leaves out the password: it only opens the file."""
         webhook = [self.webhook.url, *self.webhook.events] if self.webhook else None
         facts = [self.options.model_dump(mode="json"), self.pages, self.deadline, self.metadata, webhook]
+        if self.ttl is not None:  # left out otherwise: a key of the version before stands for the same
+            facts.append(self.ttl)
         return json.dumps(facts, sort_keys=True)
 
 
@@ -239,6 +249,7 @@ def parse_options(fields: Mapping[str, str], settings: GatewaySettings) -> Submi
         read_metadata(fields.get("metadata", "{}"), settings.max_metadata_size),
         read_webhook(fields.get("webhook_url"), fields.get("webhook_events")),
         read_password(fields.get("password")),
+        read_ttl(fields.get("ttl"), settings.result_ttl),
     )
 
 
@@ -289,6 +300,15 @@ def read_deadline(text: str | None, longest: int) -> float | None:
     if not 0 < seconds <= longest:
         raise BadOption(f"deadline must be a number of seconds, at most {longest}")
     return seconds
+
+
+def read_ttl(text: str | None, longest: int) -> int | None:
+    """Seconds that the result is kept; earlier than the service deletes results, never later."""
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= longest:
+        raise BadOption(f"ttl must be a whole number of seconds, 1 to {longest}")
+    return int(text)
 
 
 def read_metadata(text: str, largest: int) -> dict[str, JsonValue]:

@@ -11,7 +11,7 @@ from gateway.api.problems import answers, problem, request_id
 from gateway.api.workers import ready_workers
 from gateway.dependencies import MetricsDep, SettingsDep, StoreDep
 from gateway.metrics import Limits, ServiceSnapshot
-from shared.errors import EngineNotReady, QueueFull, StoreUnavailable
+from shared.errors import EngineNotReady, StoreUnavailable
 from shared.sniff import readable
 from shared.store.jobs import Store
 
@@ -91,11 +91,10 @@ async def livez() -> Alive:
 
 @router.get("/readyz", response_model=Alive, responses=answers(), summary="Readiness")
 async def readyz(request: Request, store: StoreDep) -> Alive | Response:
-    """503 when the store cannot be reached or the queue has reached a limit."""
+    """503 when a store cannot be reached or has no room, or the queue has reached a limit; the code says which."""
     await store.ping()
-    if (what := await store.stats.full()) is not None:
-        full = QueueFull(f"Too many {what} are waiting", retry_after=await store.stats.retry_after())
-        return problem(full, request_id(request), 503)
+    if (refusal := await store.admission.refusal()) is not None:
+        return problem(refusal, request_id(request), 503)
     return Alive(status="ok")
 
 
@@ -124,4 +123,5 @@ async def _snapshot(store: Store) -> ServiceSnapshot:
         oldest_queued=await store.stats.oldest_queued(),
         memory=await store.stats.memory(),
         webhooks=await store.stats.webhooks_due(),
+        payload_free=await store.admission.payload_free(),
     )

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from gateway.api.filenames import content_disposition
 from gateway.api.openapi import FORMATS_HERE, RETRY_AFTER, Responses, content
 from gateway.api.outcomes import find_page, refuse_without_result
+from gateway.api.parts import part_response
 from gateway.api.problems import answers
 from gateway.api.responses import NoStoreResponse
 from gateway.dependencies import CallerDep, CorrectionsDep, DrawingDep, JobAnswerDep, StoreDep
@@ -35,6 +36,10 @@ WHOLE: Final[Responses] = {200: {"model": Document}}
 ONE_PAGE: Final[Responses] = {200: {"model": Page}}
 PICTURE: Final[Responses] = {200: {"description": "the picture", "content": content("image/webp")}}
 FIGURE: Final[Responses] = {200: {"description": "the figure", "content": content("image/jpeg")}}
+PARTS: Final[Responses] = {
+    206: {"description": "the range that `Range` names"},
+    304: {"description": "not changed since the ETag in If-None-Match"},
+}
 DRAWING: Final = Failures(
     timed_out=lambda: PreprocessingError("drawing took too long"),
     crashed=lambda: PreprocessingError("drawing crashed"),
@@ -155,11 +160,12 @@ async def get_page(
     "/{job_id}/pages/{number}/image",
     response_class=Response,
     summary="Page image",
-    responses=PICTURE | LATER | answers(400, 404, 409, 410),
+    responses=PICTURE | LATER | PARTS | answers(400, 404, 409, 410, 416),
 )
 async def get_page_image(
     job_id: str,
     number: int,
+    request: Request,
     caller: CallerDep,
     store: StoreDep,
     drawing: DrawingDep,
@@ -167,11 +173,19 @@ async def get_page_image(
     boxes: Annotated[bool, Query(description="draw the page's blocks on it")] = False,
     width: Annotated[int | None, Query(ge=16, le=2000, description="pixels; never wider than it is")] = None,
 ) -> Response:
-    """The page as the engine saw it (WebP). 404 where the service keeps no pictures."""
+    """The page as the engine saw it (WebP). 404 where the service keeps no pictures.
+
+    `Range` and `If-None-Match` work for the picture as it is, without `boxes` and `width`.
+    """
     job = await store.job(job_id, caller.owner)
     page = await find_page(store, job, number)
     if page is None:
         return answer.not_yet(job)
+    if not boxes and width is None:
+        part = await store.picture_part(job.id, number)
+        if part is None:
+            raise NotFound("No image of this page is kept")
+        return part_response(request, part, "image/webp")
     image = await store.page_image(job.id, number)
     if image is None:
         raise NotFound("No image of this page is kept")
@@ -183,17 +197,20 @@ async def get_page_image(
 
 
 @router.get(
-    "/{job_id}/images/{name}", response_class=Response, summary="Get a figure", responses=FIGURE | answers(404, 410)
+    "/{job_id}/images/{name}",
+    response_class=Response,
+    summary="Get a figure",
+    responses=FIGURE | PARTS | answers(404, 410, 416),
 )
-async def get_figure(job_id: str, name: str, caller: CallerDep, store: StoreDep) -> Response:
-    """A figure by the name it has in the Markdown: ``images/<page>_<i>.jpg``."""
+async def get_figure(job_id: str, name: str, request: Request, caller: CallerDep, store: StoreDep) -> Response:
+    """A figure by the name it has in the Markdown: ``images/<page>_<i>.jpg``. `Range` and `If-None-Match` work."""
     job = await store.job(job_id, caller.owner, pages=False)
     if job.expired:
         raise ResultExpired()
-    figure = await store.figure(job.id, name)
-    if figure is None:
+    part = await store.figure_part(job.id, name)
+    if part is None:
         raise NotFound("No such figure")
-    return NoStoreResponse(figure, media_type="image/jpeg")
+    return part_response(request, part, "image/jpeg")
 
 
 def with_html(page: Page, job_id: str) -> str:
@@ -212,7 +229,7 @@ async def rendered(
         Document(job_id=job.id, engine=job.engine or "", pages=tuple(pages)),
         layout,
         images="images/" if whole else "../images/",
-        figures=await _figures(store, job.id, None if whole else pages) if Need.FIGURES in result_format.needs else {},
+        figures=await store.figures(job.id, pages) if Need.FIGURES in result_format.needs else {},
         pages=await _page_images(store, job.id, pages) if Need.PAGES in result_format.needs else {},
     )
     headers = {**result_format.headers, "Vary": "Accept"}
@@ -221,15 +238,6 @@ async def rendered(
         headers["Content-Disposition"] = content_disposition(name, result_format.disposition)
     body = await asyncio.to_thread(result_format.render, source)
     return NoStoreResponse(body, headers=headers, media_type=result_format.content_type)
-
-
-async def _figures(store: Store, job_id: str, pages: list[Page] | None) -> dict[str, bytes]:
-    """The figures of these pages; None: every figure of the job."""
-    if pages is None:
-        return await store.figures(job_id)
-    names = [figure.name for page in pages for figure in page.figures]
-    found = {name: await store.figure(job_id, name) for name in names}
-    return {name: jpeg for name, jpeg in found.items() if jpeg is not None}
 
 
 async def _page_images(store: Store, job_id: str, pages: list[Page]) -> dict[int, bytes]:

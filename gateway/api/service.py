@@ -50,7 +50,7 @@ class QueueState(BaseModel):
 
 
 class StoreRoom(BaseModel):
-    """Shares of Redis's ``maxmemory``, null without one; ``payload_free``: bytes, null where results lie in Redis."""
+    """Shares of Redis's ``maxmemory``, null without one; ``payload_free``: bytes, null where nobody can say."""
 
     memory_share: float | None
     memory_limit: float
@@ -89,7 +89,7 @@ async def service_state(_: AdminDep, store: StoreDep, webhooks: WebhookStoreDep,
     workers, counters, speed, share = await asyncio.gather(
         store.workers(), store.stats.counters(), store.stats.speed(), store.stats.memory_share()
     )
-    ended = await store.ended_jobs(RECENT_JOBS)
+    ended, free = await store.ended_jobs(RECENT_JOBS), await store.admission.payload_free()
     return ServiceState(
         queue=QueueState(
             jobs=counters.get(Counter.JOBS, 0),
@@ -99,7 +99,7 @@ async def service_state(_: AdminDep, store: StoreDep, webhooks: WebhookStoreDep,
             pages_per_second=round(speed, 3) or None,
         ),
         workers=[_worker(worker) for worker in workers],
-        store=StoreRoom(memory_share=share or None, memory_limit=settings.max_redis_memory, payload_free=None),
+        store=StoreRoom(memory_share=share or None, memory_limit=settings.max_redis_memory, payload_free=free),
         failures=_failures(ended),
         webhooks=await _webhooks(webhooks, ended),
         links={"Metrics": "/metrics", "API": "/docs"}

@@ -19,10 +19,9 @@ from shared import log, tracing
 from shared.contract import page_range
 from shared.contract.job import Input, NewJob
 from shared.contract.options import Options
-from shared.errors import BadOption, BadWebhookUrl, FileMissing, FileTooLarge, PromptTooLong, QueueFull
+from shared.errors import BadOption, BadWebhookUrl, FileMissing, FileTooLarge, PromptTooLong
 from shared.ssrf_guard import Blocked, SsrfGuard, Unresolved
 from shared.store.jobs import Store, Submitted
-from shared.store.upload import with_password
 from shared.upload_check import Asked, UploadInfo
 
 logger = logging.getLogger(__name__)
@@ -78,8 +77,10 @@ class Submissions:
 
     async def refuse_when_full(self, request: Request) -> None:
         """Before the body is read. A repeated submission is let through: the store knows whether it is one."""
-        if "idempotency-key" not in request.headers and (what := await self.store.stats.full()) is not None:
-            raise QueueFull(f"Too many {what} are waiting", retry_after=await self.store.stats.retry_after())
+        if "idempotency-key" in request.headers:
+            return
+        if (refusal := await self.store.admission.refusal()) is not None:
+            raise refusal
 
     async def check_form(self, form: Form) -> SubmitOptions:
         """The form's options, checked against the settings and against the engines that are running."""
@@ -136,13 +137,14 @@ class Submissions:
             batch=submitter.batch,
             webhook=submit_options.webhook,
             page_quota=submitter.page_quota,
+            ttl=submit_options.ttl,
             request_id=log.bound("request_id"),
             traceparent=tracing.traceparent(),
         )
         payload = f"{upload.sha256}\n{submit_options.fingerprint()}".encode()
-        stored = with_password(upload.data, upload.password)
         with tracing.span("store.submit"):
-            submitted = await self.store.submit(new, stored, hashlib.sha256(payload).hexdigest())
+            digest = hashlib.sha256(payload).hexdigest()
+            submitted = await self.store.submit(new, upload.data, digest, upload.password)
         self._log(new, submitted)
         return submitted
 

@@ -77,7 +77,7 @@ async def upload_file(
     request: Request, caller: CallerDep, files: FilesDep, settings: SettingsDep, store: StoreDep
 ) -> UploadedFile:
     """The file is kept for `FILE_TTL` seconds and checked when it is read."""
-    await store.stats.refuse_when_full()
+    await store.admission.refuse_without_room()
     form = await read_parts(request, 1)
     try:
         file = form.get(FILE)

@@ -19,19 +19,13 @@ from shared.contract.events import StatusChanged
 from shared.contract.states import JobStatus
 from shared.store import keyspace
 from shared.store.connect import Client, store_errors
-from shared.store.jobs import Store, StoredEvent, read_event
+from shared.store.jobs import Store, StoredEvent, moment, read_event
 
 BLOCK_MS: Final = 1_000
 READ_PAUSE_SECONDS: Final = 0.01  # between two shared reads, so that one read collects the events of many streams
 MAX_QUEUED_EVENTS: Final = 256  # events a reader may be behind before it has to read from Redis
 EVENTS_PER_READ: Final = 500
 MAX_KEPT_TEXTS: Final = 1024  # events as they are sent, of all jobs together
-
-
-def moment(event_id: str) -> tuple[int, int]:
-    """A stream id in comparable form: ``"5-1"`` -> ``(5, 1)``."""
-    ms, _, seq = event_id.partition("-")
-    return int(ms), int(seq or 0)
 
 
 def first_of_all(event: StoredEvent) -> bool:

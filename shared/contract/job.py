@@ -114,6 +114,7 @@ class NewJob:
     """A submission that passed every check. ``pages``: the numbers to be read, ascending. ``deadline``: seconds.
 
     ``page_quota``: pages the owner may submit in a day. ``request_id``, ``traceparent``: of the request (W3C).
+    ``ttl``: seconds its result is kept, if not as long as any.
     """
 
     input: Input
@@ -126,6 +127,7 @@ class NewJob:
     batch: str | None = None
     webhook: WebhookTarget | None = None
     page_quota: int | None = None
+    ttl: int | None = None
     request_id: str | None = None
     traceparent: str | None = None
 

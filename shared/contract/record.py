@@ -51,7 +51,9 @@ class JobRecord(Frozen):
     rank: str = Field(description="of its queue, by priority: 0, 3 or 6; low is first")
     deadline: Moment = Field(None, description="when it fails, done or not")
     max_age: float = Field(description="seconds after its submission when it fails in any case")
+    has_payloads: str = Field("", alias="payloads", description="1: something of it lies in the payload store")
     result_ttl: int = Field(description="seconds its result is kept after its end; the record twice as long")
+    picture_ttl: Text = Field(None, description="seconds its pages' pictures are kept, if not as long")
     created_at: float = Field(alias="created", description="when it was submitted")
     pages_total: Natural = Field(description="pages to be read")
     pages_submitted_before: int = Field(
@@ -91,6 +93,7 @@ class JobRecord(Frozen):
 
     # -- how it ended
     completed_at: Moment = Field(None, alias="completed", description="when it ended")
+    done_event: Text = Field(None, description="id of its last event, which stands for all once they are deleted")
     expires_at: Moment = Field(None, alias="expires", description="when its result goes")
     error: Text = Field(None, description="`{code, detail}` as JSON, of a job that failed")
 

@@ -13,31 +13,46 @@ import math
 import re
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ulid import ULID
 
 from shared import log
-from shared.contract.document import Page
-from shared.contract.events import JobEvent, parse_event
-from shared.contract.job import NewJob, Queue, StoredJob, read_job, record_fields
+from shared.contract.events import JobDone, JobEvent, parse_event
+from shared.contract.job import JobFailure, NewJob, Queue, StoredJob, read_job, record_fields
 from shared.contract.states import TERMINAL_STATUSES, JobStatus
 from shared.contract.worker_status import WorkerStatus
-from shared.errors import AlreadyFinished, IdempotencyMismatch, NotFound, QueueFull, RateLimited
+from shared.errors import (
+    AlreadyFinished,
+    IdempotencyMismatch,
+    NotFound,
+    RateLimited,
+    StoreFull,
+    StoreUnavailable,
+)
+from shared.payloads.base import PayloadStore
+from shared.payloads.names import upload_name
+from shared.payloads.opening import open_payloads
 from shared.settings import StoreSettings
 from shared.store import keyspace
+from shared.store.admission import Admission
 from shared.store.batches import BatchStore, StoredBatch
 from shared.store.connect import Client, store_errors
 from shared.store.keyspace import RANKS
 from shared.store.message import Described, celery_message
 from shared.store.queue_stats import QueueStats, per_second
+from shared.store.results import ResultReader
 from shared.store.scripts import Scripts, pairs
+from shared.store.upload import named, with_password
 
 logger = logging.getLogger(__name__)
 
 LIST_CHUNK = 500
 """Ids of a list that are looked at in one step."""
+UPLOAD_IN_RECORD = 64 * 1024
+"""Bytes of the largest upload that lies in Redis although there is a payload store."""
 CURSOR = re.compile(r"([0-9]{1,12}\.[0-9]{1,9})-([0-9A-HJKMNP-TV-Z]{26})")
 MAX_SCAN = 2000
 """Jobs that one page of a filtered list looks at."""
@@ -80,30 +95,43 @@ class ListPosition(NamedTuple):
         return cls(float(found[1]), found[2])
 
 
-class Store:
-    """What the gateway asks of Redis. ``owner`` is the caller's key id, ``anonymous`` without keys."""
+class Store(ResultReader):
+    """What the gateway asks of Redis and the payload store. ``owner`` is the caller's key id, else ``anonymous``."""
 
     def __init__(self, redis: Client, settings: StoreSettings) -> None:
-        self.redis = redis
+        super().__init__(redis, open_payloads(settings.payloads_url))
         self.settings = settings
         self.scripts = Scripts(redis)
         self.batches = BatchStore(redis, settings)
         self.stats = QueueStats(redis, settings)
+        self.admission = Admission(redis, self.payloads, settings, self.stats)
 
     # -- jobs
 
-    async def submit(self, new: NewJob, upload: bytes, fingerprint: str = "") -> Submitted:
-        """Store upload, record, queue entry and first event in one step, or nothing.
+    async def submit(self, new: NewJob, upload: bytes, fingerprint: str = "", password: str | None = None) -> Submitted:
+        """Store upload, record, queue entry and first event in one step, or nothing. ``password``: a PDF's.
 
+        A large upload is a payload, stored first.
         Raises ``QueueFull`` and ``RateLimited`` (with ``retry_after``) beyond a limit, and ``IdempotencyMismatch``.
         """
-        await self.stats.refuse_when_full()
+        await self.admission.refuse_without_room()
         job_id, limits = str(ULID()), self.settings
+        payload = upload_name(job_id) if self.payloads is not None and len(upload) > UPLOAD_IN_RECORD else ""
+        if self.payloads is not None and payload:
+            await self._put_upload(self.payloads, payload, upload)
+        stored = named(payload, password) if payload else with_password(upload, password)
         horizon = limits.max_job_age + 2 * limits.result_ttl
-        fields = {**record_fields(new), "result_ttl": limits.result_ttl, "max_age": limits.max_job_age}
+        ttl = limits.result_ttl if new.ttl is None else new.ttl
+        fields = {
+            **record_fields(new),
+            "result_ttl": ttl,
+            "picture_ttl": limits.picture_ttl or "",
+            "max_age": limits.max_job_age,
+        }
+        fields["payloads"] = "1" if payload else ""
         described = Described.new(new, filename=limits.log_filenames)
-        reply = await self.scripts.run(
-            "submit", job_id, upload, celery_message(job_id, described), new.pages, new.input.bytes,
+        reply = await self._run_submit(
+            job_id, stored, celery_message(job_id, described), new.pages, new.input.bytes,
             RANKS[new.options.priority], new.owner, new.idempotency_key or "", fingerprint, limits.idempotency_ttl,
             new.batch or "", limits.max_queue_jobs, limits.max_queue_pages, limits.max_queue_bytes,
             limits.requeue_after, "" if new.deadline is None else new.deadline, horizon,
@@ -111,13 +139,32 @@ class Store:
             *(part for item in fields.items() for part in item),
         )  # fmt: skip
         verdict, value = reply[0].decode(), reply[1].decode()
+        if self.payloads is not None and payload and verdict != "ok":
+            await self._drop_upload(self.payloads, payload)
         if verdict == "full":
-            raise QueueFull(f"Too many {value} are waiting", retry_after=await self.stats.retry_after())
+            raise await self.admission.queue_full(value)
         if verdict == "quota":
             raise RateLimited("The pages of this key for today are used up", retry_after=float(value))
         if verdict == "mismatch":
             raise IdempotencyMismatch()
         return Submitted(value, verdict == "replay")
+
+    async def _drop_upload(self, payloads: PayloadStore, name: str) -> None:
+        with suppress(StoreUnavailable):  # the sweeper does it then
+            await payloads.delete([name])
+
+    async def _run_submit(self, *args: str | bytes | int | float) -> Any:
+        try:
+            return await self.scripts.run("submit", *args)
+        except StoreFull as error:
+            raise await self.admission.store_full("Redis has") from error
+
+    async def _put_upload(self, payloads: PayloadStore, name: str, upload: bytes) -> None:
+        try:
+            await payloads.put(name, upload)
+        except StoreFull as error:
+            self.admission.payloads_refused()
+            raise await self.admission.store_full("The payload store has") from error
 
     async def job(self, job_id: str, owner: str | None = None, *, pages: bool = True) -> StoredJob:
         """The job with its place in the queue. Raises ``NotFound`` also for another owner's job (None: any).
@@ -217,44 +264,21 @@ class Store:
         jobs = (self.job(name.decode().rpartition(" ")[2]) for name in found)
         return [job for job in await asyncio.gather(*jobs, return_exceptions=True) if isinstance(job, StoredJob)]
 
-    # -- results
-
-    async def pages(self, job_id: str) -> list[Page]:
-        """The pages that have ended, by number."""
-        with store_errors():
-            found = await self.redis.hvals(keyspace.PAGES(job_id))
-        return sorted((Page.model_validate_json(page) for page in found), key=lambda page: page.number)
-
-    async def page(self, job_id: str, number: int) -> Page | None:
-        with store_errors():
-            found = await self.redis.hget(keyspace.PAGES(job_id), str(number))
-        return Page.model_validate_json(found) if found else None
-
-    async def page_image(self, job_id: str, number: int) -> bytes | None:
-        """The page's picture as the engine saw it (WebP), or None where none was kept."""
-        with store_errors():
-            found: bytes | None = await self.redis.hget(keyspace.PAGE_IMAGES(job_id), str(number))
-        return found
-
-    async def figures(self, job_id: str) -> dict[str, bytes]:
-        """Every figure of the job: name -> JPEG."""
-        with store_errors():
-            found = await self.redis.hgetall(keyspace.FIGURES(job_id))
-        return {name.decode(): jpeg for name, jpeg in found.items()}
-
-    async def figure(self, job_id: str, name: str) -> bytes | None:
-        with store_errors():
-            found: bytes | None = await self.redis.hget(keyspace.FIGURES(job_id), name)
-        return found
-
     # -- events
 
     async def events(self, job_id: str, after: str = "0", count: int = 1000) -> list[StoredEvent]:
-        """The stored events later than ``after``, oldest first, at most ``count``."""
+        """The stored events later than ``after``, oldest first, at most ``count``.
+
+        Of a job that ended a while ago only ``done`` is left, in its record.
+        """
         with store_errors():
             first = f"({after}" if after != "0" else "-"
             entries = await self.redis.xrange(keyspace.EVENTS(job_id), min=first, count=count)
-        return [read_event(entry_id, fields) for entry_id, fields in entries]
+            if entries or await self.redis.exists(keyspace.EVENTS(job_id)):
+                return [read_event(entry_id, fields) for entry_id, fields in entries]
+            end = await self.redis.hmget(keyspace.JOB(job_id), "done_event", "status", "error")
+        done = _done(*(field.decode() if field else "" for field in end))
+        return [done] if done is not None and moment(done.id) > moment(after) else []
 
     # -- the server and the workers
 
@@ -275,6 +299,20 @@ class Store:
 def read_event(entry_id: bytes, fields: Mapping[bytes, bytes]) -> StoredEvent:
     name = fields[b"event"].decode()
     return StoredEvent(entry_id.decode(), name, parse_event(name, fields[b"data"]))
+
+
+def moment(event_id: str) -> tuple[int, int]:
+    """A stream id in comparable form: ``"5-1"`` -> ``(5, 1)``."""
+    ms, _, seq = event_id.partition("-")
+    return int(ms), int(seq or 0)
+
+
+def _done(event_id: str, status: str, error: str) -> StoredEvent | None:
+    """A job's last event, by its record; None for a job that has not ended, or of a version before."""
+    if not event_id:
+        return None
+    failure = JobFailure.model_validate_json(error) if error else None
+    return StoredEvent(event_id, JobDone.name, JobDone.model_validate({"status": status, "error": failure}))
 
 
 def _viewed(reply: Sequence[Any]) -> StoredJob:

@@ -56,13 +56,16 @@ _job_end = "the job's end"
 # -- a job
 JOB = Key("job:{ID}", "the record (hash; `shared/contract/record.py`)", "twice `result_ttl` after its end",
           gateway=BOTH, worker=BOTH, webhooks=READ)  # fmt: skip
-UPLOAD = Key(
-    "in:{ID}", "the upload's bytes, and the password of a PDF that needs one", _job_end, gateway=BOTH, worker=BOTH
-)
-PAGES = Key("pages:{ID}", "page number -> result (JSON)", _result_ttl, gateway=BOTH, worker=BOTH)
+UPLOAD = Key("in:{ID}", "the upload's bytes or its payload's name, and the password of a PDF that needs one", _job_end,
+             gateway=BOTH, worker=BOTH)  # fmt: skip
+PAGES = Key("pages:{ID}", "page number -> result (JSON), where it is no payload", _result_ttl, gateway=BOTH,
+            worker=BOTH)  # fmt: skip
+PAGE_PAYLOADS = Key("stored:{ID}", "page number -> token of the claim whose payloads count, and which there are",
+                    _result_ttl, gateway=BOTH, worker=BOTH)  # fmt: skip
 PAGE_SUMMARIES = Key("marks:{ID}", "page number -> summary (JSON)", _result_ttl, gateway=BOTH, worker=BOTH)
-PAGE_IMAGES = Key("img:{ID}", "page number -> picture (WebP)", _result_ttl, gateway=BOTH, worker=BOTH)
-FIGURES = Key("fig:{ID}", "figure's name -> JPEG", _result_ttl, gateway=BOTH, worker=BOTH)
+PAGE_IMAGES = Key("img:{ID}", "page number -> picture (WebP), where it is no payload", _result_ttl, gateway=BOTH,
+                  worker=BOTH)  # fmt: skip
+FIGURES = Key("fig:{ID}", "figure's name -> JPEG, where it is no payload", _result_ttl, gateway=BOTH, worker=BOTH)
 EVENTS = Key("ev:{ID}", "stream of events, about 2,000 entries", _result_ttl, gateway=BOTH, worker=BOTH)
 PAGE_STARTS = Key("starts:{ID}", "page number -> times begun", _job_end, gateway=BOTH, worker=BOTH)
 PAGES_IN_FLIGHT = Key("flight:{ID}", "page number -> being read since", _job_end, gateway=BOTH, worker=BOTH)
@@ -81,6 +84,8 @@ JOBS_OF_OWNER = Key("jobs:{OWNER}", "ids of the owner's jobs, by their submissio
                     gateway=BOTH, worker=WRITE)  # fmt: skip
 ENDED_JOBS = Key("jobs:/ended", "`OWNER ID` of ended and deleted jobs -> when their records are gone", "swept",
                  gateway=BOTH, worker=BOTH)  # fmt: skip
+CLEANUPS = Key("cleanups", "`WHAT ID`: what of an ended job has to go -> when", "it is done",
+               gateway=WRITE, worker=BOTH)  # fmt: skip
 BATCH = Key("batch:{ID}", "a batch (hash)", "as long as its jobs can be", gateway=BOTH)
 BATCH_JOBS = Key("batch:{ID}:jobs", "ids of its jobs", "as the batch", gateway=BOTH)
 IDEMPOTENCY = Key("idem:{OWNER}:{KEY}", "the job and fingerprint of an Idempotency-Key", "`idempotency_ttl`",
@@ -93,6 +98,7 @@ LAST_PAGE_END = Key("rate:last", "when a page last ended", "90 seconds", gateway
 WORKER = Key("worker:{NAME}", "the worker's report of itself (JSON; `WorkerStatus`)", "ten seconds",
              gateway=BOTH, worker=BOTH)  # fmt: skip
 WORKERS = Key("workers", "names of the workers", gateway=BOTH, worker=BOTH)
+SWEEPER = Key("worker:/sweeper", "the worker that deletes payloads", "`SWEEPER_SECONDS`", worker=BOTH)
 WORKER_STARTED = Key("worker:/started:{NAME}", "that this worker's start was counted", "an hour", worker=BOTH)
 AUDIT = Key("worker:/audit", "the worker that audits the counters", "`AUDIT_SECONDS`", worker=BOTH)
 
@@ -169,6 +175,7 @@ class Counter:
     RUNNING: Final = "running"  #: jobs being read
     SUBMITTED: Final = "submitted"  #: jobs accepted
     LEASES_LOST: Final = "leases_lost"  #: jobs taken from silent workers
+    PAYLOADS_MISSING: Final = "payloads_missing"  #: times a payload was not there although a record names it
     ENGINE_STARTS: Final = "engine_starts"  #: engines that became ready
     AUDITS: Final = "audits"  #: audits that came to an end
     WAITING: Final = "waiting"  #: for drift alone: jobs that were listed where they did not belong

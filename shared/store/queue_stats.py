@@ -1,4 +1,4 @@
-"""How full and how fast the queue is: counters, pages per second, the limits that are reached.
+"""How full and how fast the queue is: counters, pages per second, Redis's memory.
 
 Every method raises ``StoreUnavailable`` when Redis cannot serve.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 
-from shared.errors import QueueFull
 from shared.settings import StoreSettings
 from shared.store import keyspace
 from shared.store.connect import Client, store_errors
@@ -72,18 +71,6 @@ class QueueStats:
                 first = [float(found[0][1]) for found in await pipe.execute() if found]
         return max(0.0, time.time() - min(first)) if first else 0.0
 
-    async def full(self) -> str | None:
-        """Which limit the queue has reached (jobs, pages, bytes, memory), or None."""
-        counters, limits = await self.counters(), self._settings
-        for name, limit in (
-            (Counter.JOBS, limits.max_queue_jobs),
-            (Counter.PAGES, limits.max_queue_pages),
-            (Counter.BYTES, limits.max_queue_bytes),
-        ):
-            if counters.get(name, 0) >= limit:
-                return name
-        return "memory" if await self.memory_share() > limits.max_redis_memory else None
-
     async def memory_share(self) -> float:
         """used_memory / maxmemory, looked up once a second; 0 where Redis has no limit."""
         looked, share = self._memory
@@ -92,11 +79,6 @@ class QueueStats:
             share = used / limit if limit else 0.0
             self._memory = (time.monotonic(), share)
         return share
-
-    async def refuse_when_full(self) -> None:
-        """Raises ``QueueFull`` where Redis has used up the memory that submissions may take."""
-        if await self.memory_share() > self._settings.max_redis_memory:
-            raise QueueFull("The store is short of memory", retry_after=await self.retry_after())
 
 
 def per_second(count: int, seconds: float) -> float:

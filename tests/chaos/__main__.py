@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import random
 import shutil
 import sys
@@ -12,14 +13,18 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from shared.errors import StoreUnavailable
+from redis import exceptions as redis_errors
+
+from shared.errors import PayloadMissing, StoreUnavailable
+from shared.store import keyspace
 from shared.store.connect import connect
 from shared.store.jobs import Store
 from tests.chaos.checker import verdict
 from tests.chaos.clients import Clients
-from tests.chaos.faults import Breaker
+from tests.chaos.faults import HOUR, Breaker
 from tests.chaos.plan import Planned, learn, plan
 from tests.chaos.stack import ChaosStack
+from worker.payload_sweeper import PayloadSweeper
 
 CALLERS = 6
 FOLLOWERS = 40
@@ -73,6 +78,36 @@ async def dead_loops(stack: ChaosStack, clients: Clients) -> list[str]:
     return found
 
 
+async def keep_events(store: Store) -> None:
+    """The checker reads the events of every job at the end; the service would have deleted them by then."""
+    while True:
+        with contextlib.suppress(redis_errors.RedisError, OSError):
+            due = await store.redis.zrange(keyspace.CLEANUPS(), 0, -1)
+            later = {entry: time.time() + 2 * HOUR for entry in due if entry.startswith(b"events ")}
+            if later:
+                await store.redis.zadd(keyspace.CLEANUPS(), later)
+        await asyncio.sleep(1)
+
+
+async def holes(store: Store, planned: list[Planned]) -> list[str]:
+    """Pictures that a record names and nobody finds, once everything that no record names is swept up."""
+    if store.payloads is None:
+        return []
+    sweeper = PayloadSweeper(store.redis, store.payloads, "chaos", orphan_age=0)
+    await sweeper.clean_up()
+    later = await store.payloads.now() + 1
+    swept = sum([await sweeper.sweep(store.payloads, folder, later) for folder in await store.payloads.folders()])
+    print(f"  payloads that no record named: {swept}")
+    found = []
+    for job in [await store.job(job_id) for one in planned for job_id in one.ids]:
+        for page in (page for page in job.pages if page.status == "ok"):
+            try:
+                assert await store.page_image(job.id, page.number), "a page without a picture"
+            except PayloadMissing as error:
+                found.append(f"{job.id}: {error}")
+    return found
+
+
 def webhooks_lost(stack: ChaosStack, planned: list[Planned]) -> list[str]:
     return [
         f"{job.name} {job.ids[0]}"
@@ -108,13 +143,15 @@ async def end_streams(following: list[asyncio.Task[None]], clients: Clients) -> 
 async def run(seed: int, jobs: int, poison: int, faults: int, folder: Path, before: Path | None = None) -> bool:
     rng = random.Random(seed)
     planned = plan(rng, jobs, poison)
-    stack = await ChaosStack.start(folder, rng, before)
+    given = {"payloads_url": "redis:"} if before else {}  # the version before knows no other
+    stack = await ChaosStack.start(folder, rng, before, **given)
     redis = connect(stack.valkey.url, patient=True)
     store = Store(redis, stack.settings)
     clients = Clients(stack, random.Random(seed + 2))
     began = time.monotonic()
     await stack.ready()
     keeper = asyncio.create_task(stack.keep_running())
+    events_keeper = asyncio.create_task(keep_events(store))
     try:
         following = await submit_all(planned, random.Random(seed + 1), stack, clients, faults)
         recovery = await settle(stack, store)
@@ -124,12 +161,14 @@ async def run(seed: int, jobs: int, poison: int, faults: int, folder: Path, befo
         dead = await dead_loops(stack, clients)
         for kind, found in (
             ("wrong answer", clients.wrong), ("dead loop", dead), ("webhook lost", webhooks_lost(stack, planned)),
+            ("hole", await holes(store, planned)),
         ):  # fmt: skip
             counts[kind] += len(found)
             findings += [f"{kind}: {one}" for one in found]
         counters = await redis.hgetall("counters")
     finally:
         keeper.cancel()
+        events_keeper.cancel()
         await stack.stop()
         await redis.aclose()
         await clients.http.aclose()

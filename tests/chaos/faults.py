@@ -307,6 +307,36 @@ async def lookups_fail(stack: ChaosStack) -> None:
         await asyncio.sleep(stack.rng.uniform(0.1, 0.5))
 
 
+# -- the payload folder
+
+
+async def payloads_refuse(stack: ChaosStack) -> None:
+    """No room, errors, or slow writes: workers keep what they have read."""
+    for state in stack.rng.sample(("full", "refused", "slow"), 2):
+        stack.writes.write_text(state)
+        await asyncio.sleep(stack.rng.uniform(1, 5))
+    stack.writes.write_text("ok")
+
+
+async def payloads_away(stack: ChaosStack) -> None:
+    """Its disk is not mounted for a while."""
+    if not stack.payloads.is_dir():
+        return  # nothing is kept there in this run
+    elsewhere = stack.payloads.with_name("unmounted")
+    await asyncio.to_thread(stack.payloads.rename, elsewhere)
+    try:
+        await asyncio.sleep(stack.rng.choice((2, 5, 20)))
+    finally:
+        await asyncio.to_thread(elsewhere.rename, stack.payloads)
+
+
+async def worker_killed_between_payload_and_record(stack: ChaosStack) -> None:
+    stack.writes.write_text("slow")
+    await asyncio.sleep(stack.rng.uniform(0.5, 2))
+    await worker_killed(stack)
+    stack.writes.write_text("ok")
+
+
 FAULTS: Final[dict[str, Fault]] = {
     "worker kill -9": worker_killed,
     "worker frozen, then kill -9": worker_frozen_then_killed,
@@ -337,6 +367,9 @@ FAULTS: Final[dict[str, Fault]] = {
     "one process refused": one_process_refused,
     "one process cut off": one_process_cut_off,
     "lookups fail": lookups_fail,
+    "payloads refuse": payloads_refuse,
+    "payloads away": payloads_away,
+    "worker kill -9 between payload and record": worker_killed_between_payload_and_record,
 }
 
 

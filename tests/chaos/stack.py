@@ -53,8 +53,8 @@ class ChaosStack:
         data = folder / "valkey"
         data.mkdir()
         self.valkey = Valkey(data)
-        self.settings: Settings = make_settings(self.valkey.url, **settings)
-        self._given = settings
+        self._given = {"payloads_url": self.payloads.as_uri(), **settings}
+        self.settings: Settings = make_settings(self.valkey.url, **self._given)
         self.workers: list[Process] = []
         self.gateways: list[Gateway] = []
         self.senders: list[Process] = []
@@ -66,6 +66,13 @@ class ChaosStack:
         self.receiver_url = f"http://{RECEIVER_HOST}:{self.receiver.port}"
         self.lookups = folder / "lookups"
         self.lookups.write_text("ok")
+        self.writes = folder / "writes"
+        self.writes.write_text("ok")
+
+    @property
+    def payloads(self) -> Path:
+        """The payload folder; it may be away."""
+        return self.folder / "payloads"
 
     @classmethod
     async def start(cls, folder: Path, rng: random.Random, before: Path | None = None, **settings: Any) -> ChaosStack:
@@ -83,7 +90,7 @@ class ChaosStack:
         clock.write_text("0")
         steady = self.folder / "steady-lookups"
         steady.write_text("ok")
-        own = {"chaos_clock": clock, "chaos_dns": steady, "pythonpath": SITE}
+        own = {"chaos_clock": clock, "chaos_dns": steady, "chaos_payloads": self.writes, "pythonpath": SITE}
         if make is not Gateway:
             own["heartbeat_file"] = self.folder / f"{name}.alive"
         process = make(self.folder, proxy.url, name, **(own | settings | self._given))
@@ -124,6 +131,7 @@ class ChaosStack:
 
     def mend(self) -> None:
         """Nothing is broken any more."""
+        self.writes.write_text("ok")
         self.lookups.write_text("ok")
         for process, proxy in self.proxies.items():
             proxy.rule = pass_all

@@ -12,12 +12,13 @@ import pytest
 
 from gateway.app import create_app
 from gateway.inspector import Inspector
-from shared.contract.document import Block, Page, PageStatus, Usage
+from shared.contract.document import Block, Figure, Page, PageStatus, Usage
 from shared.contract.events import PageText
 from shared.contract.worker_status import EngineStatus, WorkerStatus
 from tests.conftest import make_settings
 from tests.settings import Settings
 from tools.processes import Gateway
+from tools.s3_server import S3Server
 from tools.valkey import Valkey
 from worker.claims import Claim, Claims
 
@@ -50,8 +51,10 @@ class Script:
         picture, figures = more.pop("picture", None), more.pop("figures", ())
         if (listed := more.pop("page_figures", None)) is not None:
             more["figures"] = listed
+        named = tuple(Figure(name=name, bbox=(1, 1, 9, 9)) for name, _ in figures)
         blocks = (Block(type="text", bbox=(1, 1, 9, 9), text=markdown),)
-        fields: dict[str, Any] = {"status": PageStatus.OK, "width": 200, "height": 120, "blocks": blocks}
+        size = {"width": 200, "height": 120}
+        fields: dict[str, Any] = {"status": PageStatus.OK, "blocks": blocks, "figures": named, **size}
         page = Page(number=number, markdown=markdown, usage=Usage(completion_tokens=3), **{**fields, **more})
         assert await self.claims.page_end(claim, page, picture, figures)
 
@@ -112,6 +115,16 @@ class client_of:  # noqa: N801 - used like a function
     async def __aexit__(self, *error: object) -> None:
         await self._client.aclose()
         await self._life.__aexit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A server that speaks S3, with a bucket."""
+    server = S3Server(tmp_path_factory.mktemp("s3"))
+    try:
+        yield server.wait_ready()
+    finally:
+        server.kill()
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared.contract.events import PageCompleted
-from shared.errors import QueueFull
+from shared.errors import StoreFull
 from shared.store.connect import connect
 from shared.store.jobs import Store
 from tests.conftest import make_settings
@@ -125,16 +125,16 @@ async def test_at_maxmemory_accepted_jobs_finish_and_the_worker_lives(
     folder.mkdir()
     valkey = Valkey(folder)
     client = connect(valkey.url, patient=True)
-    store = Store(client, make_settings(valkey.url))
+    store = Store(client, make_settings(valkey.url, payloads_url="redis:"))
     try:
         valkey.client.config_set("maxmemory", 40 * 2**20)
         ids = []
-        with pytest.raises(QueueFull):
+        with pytest.raises(StoreFull):
             for seed in range(200):
                 store.stats._memory = (0.0, 0.0)  # look now, not once a second
                 ids.append(await submit(store, png(seed) + b"\0" * 2**19, "image/png"))
         assert len(ids) > 5
-        worker = start_worker(redis_url=valkey.url)
+        worker = start_worker(redis_url=valkey.url, payloads_url="redis:")
         for job_id in ids:
             assert (await ended(store, job_id)).status == "succeeded"
         assert worker.alive

@@ -68,6 +68,14 @@ async def test_readyz_is_503_when_the_queue_is_full(valkey: Valkey) -> None:
         assert (answer.status_code, answer.json()["code"]) == (503, "queue-full")
 
 
+async def test_readyz_says_which_store_has_no_room(valkey: Valkey) -> None:
+    async with client_of(make_settings(valkey.url, payloads_min_free=2**62)) as api:
+        for answer in (await api.get("/readyz"), await api.post(JOBS)):
+            assert (answer.status_code, answer.json()["code"]) == (503, "store-full")
+            assert answer.json()["detail"] == "The payload store has no room for more"
+            assert int(answer.headers["retry-after"]) == 3600
+
+
 def key_of(sample: Any) -> tuple[str, ...]:
     """Its name, with the status (or state, or priority), the route and the worker."""
     its = sample.labels

@@ -12,6 +12,8 @@ from PIL import Image
 
 from shared.boxes import page_picture
 from shared.contract.document import Figure, PageStatus
+from shared.payloads.names import PICTURE, page_name
+from shared.store.jobs import Store
 from tests.conftest import make_settings
 from tests.integration.conftest import Script, client_of
 from tests.integration.test_gateway_jobs import JOBS, job_of, problem
@@ -164,3 +166,36 @@ async def test_a_result_is_laid_out_as_the_job_or_the_query_says(api: httpx.Asyn
     with zipfile.ZipFile(io.BytesIO((await api.get(f"{path}?format=zip")).content)) as opened:
         assert opened.read("result.md").decode() == marked
     problem(await api.get(f"{path}?page_marks=perhaps"), 400, "bad-option")
+
+
+@pytest.mark.parametrize("path", ["images/1_0.jpg", "pages/1/image"])
+async def test_pictures_are_sent_in_parts_and_not_again_when_known(
+    api: httpx.AsyncClient, done: str, path: str
+) -> None:
+    whole = await api.get(f"{done}/{path}")
+    size, tag = len(whole.content), whole.headers["etag"]
+    assert (whole.status_code, whole.headers["accept-ranges"]) == (200, "bytes")
+    assert whole.headers["content-length"] == str(size)
+    for wanted, part in (("bytes=2-4", slice(2, 5)), ("bytes=3-", slice(3, None)), ("bytes=-2", slice(-2, None))):
+        some = await api.get(f"{done}/{path}", headers={"Range": wanted, "If-Range": tag})
+        assert (some.status_code, some.content) == (206, whole.content[part])
+        assert some.headers["content-range"] == f"bytes {part.indices(size)[0]}-{part.indices(size)[1] - 1}/{size}"
+    for headers in ({"Range": "bytes=0-1,3-4"}, {"Range": "lines=1-2"}, {"Range": "bytes=1-", "If-Range": '"other"'}):
+        assert (await api.get(f"{done}/{path}", headers=headers)).content == whole.content
+    beyond = await api.get(f"{done}/{path}", headers={"Range": f"bytes={size}-"})
+    assert (beyond.status_code, beyond.json()["code"]) == (416, "range-not-satisfiable")
+    known = await api.get(f"{done}/{path}", headers={"If-None-Match": tag})
+    assert (known.status_code, known.content, known.headers["etag"]) == (304, b"", tag)
+
+
+async def test_a_missing_payload_is_410_for_what_needs_it_and_counted(
+    api: httpx.AsyncClient, done: str, store: Store
+) -> None:
+    job_id = done.rpartition("/")[2]
+    assert store.payloads is not None
+    await store.payloads.delete([page_name(job_id, "attempt-1", 1, part) for part in (PICTURE, "1_0.jpg")])
+    for path in ("pages/1/image", "pages/1/image?width=20", "images/1_0.jpg", "result?format=zip"):
+        answer = await api.get(f"{done}/{path}")
+        assert (answer.status_code, answer.json()["code"]) == (410, "payload-missing")
+    assert (await api.get(f"{done}/result")).status_code == 200
+    assert "ocr_payloads_missing_total 4.0" in (await api.get("/metrics")).text

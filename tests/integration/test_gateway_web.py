@@ -175,7 +175,7 @@ async def test_a_page_is_retried_with_other_options_as_a_job_of_its_own(
     assert {name: job["options"][name] for name in wanted} == wanted
     claim = await claims.claim(job["id"], "token-2")
     assert claim is not None
-    assert await claims.upload(job["id"]) == await store.page_image(job_id, 1)
+    assert await claims.upload(job["id"]) == (memoryview(await store.page_image(job_id, 1) or b""), None)
     assert (await api.get(f"{JOBS}/{job_id}")).json() == before
     found = (await api.get(JOBS, params={"metadata.retry_of": job_id})).json()["items"]
     assert [one["id"] for one in found] == [job["id"]]

@@ -76,14 +76,14 @@ async def test_uploads_that_overshoot_maxmemory_are_503(inspector: Kept, valkey:
     life = client_of(make_settings(valkey.url))
     life.app.state.services.inspector = inspector
     async with life as api:
-        life.app.state.services.store._memory = (time.monotonic() + 60, 0.0)
+        life.app.state.services.store.stats._memory = (time.monotonic() + 60, 0.0)
         valkey.client.config_set("maxmemory", "1mb")
         try:
             answers = await asyncio.gather(*(api.post(JOBS, files=FILE) for _ in range(10)))
         finally:
             valkey.client.config_set("maxmemory", "0")
         found = {(answer.status_code, answer.json()["code"], answer.headers["retry-after"]) for answer in answers}
-        assert found == {(503, "store-full", "10")}
+        assert found == {(503, "store-full", "3600")}
         assert await job_of(api)
 
 

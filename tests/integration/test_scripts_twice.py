@@ -119,7 +119,19 @@ class Run:
             "webhook_events",
             "job.started,job.succeeded,job.cancelled",
         )
-        fields = ("options", "{}", "metadata", "{}", "result_ttl", 86400, "max_age", 100_000, *webhook)
+        fields = (
+            "options",
+            "{}",
+            "metadata",
+            "{}",
+            "result_ttl",
+            86400,
+            "picture_ttl",
+            ("", 600)[more % 2],
+            "max_age",
+            100_000,
+            *webhook,
+        )
         said = ("filename", "a", "media_type", "image/png", "sha256", "0", "document_pages", pages, "page_range", "1")
         batch = "B" if more == 5 else ""
         return "submit", (
@@ -138,8 +150,9 @@ def _page_end(claim: HistoryClaim, number: int, more: int) -> tuple[Any, ...]:
         page,
         claim.step(),
         status,
-        f"result {number}",
+        f"result {number}" if more % 3 else "",
         summary,
+        f"{claim.token} rp" if more % 2 else "",
         b"webp",
         1,
         2,
@@ -159,6 +172,7 @@ OF_JOBS: dict[str, Callable[[str, int, int], tuple[Any, ...]]] = {
     "view": lambda job, _number, more: (job, more % 2),
     "cancel": lambda job, number, _more: (job, f"cancel-{number}"),
     "delete": lambda job, _number, _more: (job,),
+    "forget_pictures": lambda job, _number, _more: (job,),
     "claim": lambda job, number, _more: (job, f"token-{number}", "worker", LEASE),
     "tell_again": lambda job, _number, _more: (job, "message", 60),
     "reprioritise": lambda job, _number, more: (job, list(RANKS.values())[more % 3], "low", "message"),
@@ -214,6 +228,7 @@ def pairs(flat: list[Any]) -> dict[bytes, Any]:
 
 
 def _record(fields: dict[bytes, Any]) -> dict[bytes, Any]:
+    fields.pop(b"done_event", None)  # ids of streams are Redis's own time
     if b"record" in fields:
         flat = json.loads(fields[b"record"])
         fields[b"record"] = dict(zip(flat[::2], flat[1::2], strict=True))

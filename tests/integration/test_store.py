@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from redis.exceptions import NoScriptError
 
-from shared.contract.document import Page, PageStatus, Usage
+from shared.contract.document import Figure, Page, PageStatus, Usage
 from shared.contract.events import JobDone, PageText
 from shared.contract.job import Input, NewJob, WebhookTarget
 from shared.contract.options import Options
 from shared.contract.record import StoredRejection
 from shared.contract.states import JobStatus
 from shared.contract.worker_status import EngineStatus, WorkerStatus
-from shared.errors import AlreadyFinished, IdempotencyMismatch, NotFound, QueueFull, StoreUnavailable
+from shared.errors import AlreadyFinished, IdempotencyMismatch, NotFound, QueueFull, StoreFull, StoreUnavailable
 from shared.store.jobs import Store
 from tests.conftest import make_settings
 from tests.integration.waiting import left_of
@@ -40,6 +40,9 @@ async def claimed(store: Store, claims: Claims, pages: int = 1, **more: Any) -> 
     claim = await claims.claim(await submit(store, pages, **more), "t1")
     assert claim is not None
     return claim
+
+
+FIGURES = (Figure(name="1_0.jpg", bbox=(0, 0, 5, 5)),)
 
 
 def page(number: int, status: PageStatus = PageStatus.OK, **more: Any) -> Page:
@@ -92,8 +95,9 @@ async def test_beyond_a_limit_nothing_is_stored(store: Store, valkey: Valkey, li
 async def test_submit_is_refused_when_redis_is_short_of_memory(store: Store, valkey: Valkey) -> None:
     valkey.client.config_set("maxmemory", valkey.client.info("memory")["used_memory"] + 1024)
     try:
-        with pytest.raises(QueueFull):
+        with pytest.raises(StoreFull) as refused:
             await submit(store)
+        assert refused.value.retry_after == 3600  # nothing is kept that would expire
     finally:
         valkey.client.config_set("maxmemory", 0)
     assert valkey.client.keys("job:*") == []
@@ -137,7 +141,7 @@ async def test_finish_needs_every_page_and_cleans_up(store: Store, claims: Claim
     await claims.start(claim, "instant")
     await claims.page_start(claim, 1)
     usage = Usage(prompt_tokens=5, completion_tokens=7, engine_seconds=0.5)
-    assert await claims.page_end(claim, page(1, usage=usage), b"webp", [("1_0.jpg", b"jpeg")])
+    assert await claims.page_end(claim, page(1, usage=usage, figures=FIGURES), b"webp", [("1_0.jpg", b"jpeg")])
     assert await claims.finish(claim) == "incomplete"
     await claims.page_start(claim, 2)
     assert await claims.page_end(claim, page(2))
@@ -151,7 +155,7 @@ async def test_finish_needs_every_page_and_cleans_up(store: Store, claims: Claim
     assert not valkey.client.exists(f"in:{job.id}", f"starts:{job.id}", f"flight:{job.id}")
     counters = await store.stats.counters()
     assert (counters["jobs"], counters["pages"], counters["bytes"], counters["running"]) == (0, 0, 0, 0)
-    for kind in ("job", "pages", "marks", "img", "fig", "ev"):
+    for kind in ("job", "pages", "marks", "stored", "ev"):
         assert valkey.client.ttl(f"{kind}:{job.id}") > 0, kind
     assert valkey.client.zcard("open") == valkey.client.zcard("waiting:3") == 0
     assert await names(store, job.id) == [
@@ -284,7 +288,7 @@ async def test_a_job_whose_upload_is_gone_fails_with_a_reason(store: Store, clai
 
 async def test_delete_forgets_everything(store: Store, claims: Claims, valkey: Valkey) -> None:
     claim = await claimed(store, claims)
-    await claims.page_end(claim, page(1), b"webp", [("1_0.jpg", b"jpeg")])
+    await claims.page_end(claim, page(1, figures=FIGURES), b"webp", [("1_0.jpg", b"jpeg")])
     await store.delete(claim.job.id)
     await store.delete(claim.job.id)
     with pytest.raises(NotFound):

@@ -43,7 +43,7 @@ async def test_a_record_outlives_its_result_so_that_a_late_caller_hears_of_the_e
     await claims.page_end(claim, Page(number=1, status=PageStatus.OK), b"webp", [("1_0.jpg", b"jpeg")])
     await claims.finish(claim)
     ttl = store.settings.result_ttl
-    for kind in ("pages", "marks", "img", "fig", "ev"):
+    for kind in ("pages", "marks", "stored", "ev"):
         assert ttl - 5 <= valkey.client.ttl(f"{kind}:{claim.job.id}") <= ttl, kind
     assert 2 * ttl - 5 <= valkey.client.ttl(f"job:{claim.job.id}") <= 2 * ttl
 

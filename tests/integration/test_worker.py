@@ -22,7 +22,6 @@ from shared.errors import NotFound
 from shared.store.connect import connect
 from shared.store.jobs import Store
 from shared.store.message import celery_message
-from shared.store.upload import with_password
 from tests.conftest import make_settings
 from tests.hostile.make import pdf_of
 from tests.integration.waiting import FIXTURES, ended, left_of, names, until, until_counter, until_event
@@ -292,7 +291,7 @@ async def test_a_locked_pdf_is_read_with_its_password_which_is_kept_nowhere_else
     worker = start_worker()
     upload = {"filename": "a", "media_type": "application/pdf", "bytes": len(LOCKED_PDF), "sha256": "0" * 64}
     new = NewJob(input=Input(**upload, pages=1, page_range="1"), pages=1, options=Options())
-    job = await ended(store, (await store.submit(new, with_password(LOCKED_PDF, "open sesame"))).job_id)
+    job = await ended(store, (await store.submit(new, LOCKED_PDF, password="open sesame")).job_id)
     assert (job.status, job.pages[0].reason) == ("succeeded", "blank")
     for key in valkey.client.scan_iter():
         assert b"sesame" not in (valkey.client.dump(key) or b"")

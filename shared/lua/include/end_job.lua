@@ -1,16 +1,18 @@
+--- @include clean_up
 --- @include count
 --- @include emit
 --- @include fields
 --- @include observe
 --- @include outbox
 
+local FOLLOWED_SECONDS = 60 -- who follows a job has read its events by then; who comes later is told how it ended
 local TOLD_SECONDS = 15 -- within which whoever ended it has told of it
 
 -- The only way a job ends: record, counters, upload, event, webhook and expiry in one step.
 local function end_job(id, status, failure, now)
   local key = keys.job(id)
   local job = fields(key, 'pages_total', 'pages_done', 'pages_failed', 'bytes', 'rank', 'result_ttl', 'status', 'owner',
-    'created')
+    'payloads', 'picture_ttl', 'created')
   local left = tonumber(job.pages_total) - tonumber(job.pages_done) - tonumber(job.pages_failed)
   local ttl = tonumber(job.result_ttl)
   if job.status == 'processing' then count('running', -1) end
@@ -30,10 +32,21 @@ local function end_job(id, status, failure, now)
   redis.call('ZREM', keys.waiting(job.rank), id)
   local event = { status = status, error = cjson.null }
   if failure ~= '' then event.error = cjson.decode(failure) end
-  emit(id, 'done', event)
+  local done = emit(id, 'done', event)
   outbox(id, 'job.' .. status, now)
-  for _, kind in ipairs({ keys.pages, keys.page_summaries, keys.page_images, keys.figures, keys.events }) do
+  redis.call('HSET', key, 'done_event', done)
+  for _, kind in ipairs({ keys.pages, keys.page_summaries, keys.page_images, keys.figures, keys.page_payloads,
+    keys.events }) do
     redis.call('EXPIRE', kind(id), ttl)
+  end
+  clean_up(id, 'events', now + FOLLOWED_SECONDS)
+  if job.payloads == '1' then
+    clean_up(id, 'upload', now)
+    clean_up(id, 'payloads', now + ttl)
+  end
+  if (job.picture_ttl or '') ~= '' and tonumber(job.picture_ttl) < ttl then
+    redis.call('EXPIRE', keys.page_images(id), job.picture_ttl)
+    if job.payloads == '1' then clean_up(id, 'pictures', now + job.picture_ttl) end
   end
   -- The record outlives its result, so that a late caller is told 410 and not 404.
   redis.call('EXPIRE', key, 2 * ttl)

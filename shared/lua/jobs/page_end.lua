@@ -5,8 +5,9 @@
     id, token, page
     step             as for page_start
     status           ok, degraded, failed or skipped
-    result           JSON
+    result           JSON, or '' where it is a payload
     summary          JSON
+    payloads         token and parts of what lies in the payload store (`PagePayloads`), or ''
     picture          WebP, or ''
     prompt_tokens, completion_tokens, engine_seconds
     name, JPEG, ...  figures
@@ -26,10 +27,10 @@
 --- @include page_step
 --- @include use
 
-local FIRST_FIGURE = 12
+local FIRST_FIGURE = 13
 
-local id, token, page, step, status, result, summary, picture = unpack(ARGV, 1, 8)
-local prompt_tokens, completion_tokens, engine_seconds = unpack(ARGV, 9, 11)
+local id, token, page, step, status, result, summary, payloads, picture = unpack(ARGV, 1, 9)
+local prompt_tokens, completion_tokens, engine_seconds = unpack(ARGV, 10, 12)
 local now, key = clock(), keys.job(id)
 
 if not holds(id, token) then
@@ -37,7 +38,11 @@ if not holds(id, token) then
 end
 if redis.call('HSETNX', keys.page_summaries(id), page, summary) == 0 then return 1 end
 is_new_step(id, page, step)
-redis.call('HSET', keys.pages(id), page, result)
+if result ~= '' then redis.call('HSET', keys.pages(id), page, result) end
+if payloads ~= '' then
+  redis.call('HSET', keys.page_payloads(id), page, payloads)
+  redis.call('HSET', key, 'payloads', 1)
+end
 if picture ~= '' then redis.call('HSET', keys.page_images(id), page, picture) end
 for i = FIRST_FIGURE, #ARGV, 2 do redis.call('HSET', keys.figures(id), ARGV[i], ARGV[i + 1]) end
 local begun = tonumber(redis.call('HGET', keys.pages_in_flight(id), page) or now)

@@ -2,8 +2,10 @@
 
 ``CHAOS_CLOCK``: file of the seconds that ``time.time`` is off. ``CHAOS_DNS``: file with what becomes of a lookup of a
 name under ``.chaos.test``: ``ok``, ``again`` (nobody can say just now), ``none`` (no such name) or ``slow``.
+``CHAOS_PAYLOADS``: file with what becomes of a write to the payload folder: ``ok``, ``full``, ``refused`` or ``slow``.
 """
 
+import errno
 import os
 import socket
 import time
@@ -51,7 +53,26 @@ def break_lookups(path: str) -> None:
     socket.getaddrinfo = getaddrinfo  # type: ignore[assignment]
 
 
+def break_payloads(path: str) -> None:
+    """The payload folder is what flushes files, and nothing else in these processes does."""
+    state, real = Watched(path, "ok"), os.fsync
+
+    def fsync(descriptor: int) -> None:
+        match state().strip():
+            case "full":
+                raise OSError(errno.ENOSPC, "No space left on device")
+            case "refused":
+                raise OSError(errno.EIO, "Input/output error")
+            case "slow":
+                time.sleep(0.5)
+        real(descriptor)
+
+    os.fsync = fsync  # type: ignore[assignment]
+
+
 if "CHAOS_CLOCK" in os.environ:
     break_clock(os.environ["CHAOS_CLOCK"])
 if "CHAOS_DNS" in os.environ:
     break_lookups(os.environ["CHAOS_DNS"])
+if "CHAOS_PAYLOADS" in os.environ:
+    break_payloads(os.environ["CHAOS_PAYLOADS"])

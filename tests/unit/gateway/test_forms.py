@@ -95,6 +95,13 @@ def test_unknown_webhook_events_are_refused(events: str) -> None:
         read_webhook("https://a.example/x", events)
 
 
+@pytest.mark.parametrize("ttl", ["0", "-1", "1.5", "soon", "86401", "1e3", "\u0663"])
+def test_a_ttl_must_be_whole_seconds_within_what_the_service_keeps(ttl: str) -> None:
+    with pytest.raises(BadOption, match="ttl must be a whole number of seconds, 1 to 86400"):
+        parse_options({"ttl": ttl}, SETTINGS)
+    assert parse_options({"ttl": "86400"}, SETTINGS).ttl == 86400
+
+
 @pytest.mark.parametrize("deadline", ["0", "-1", "inf", "nan", "soon", "86401", "1e9", ""])
 def test_a_deadline_must_be_seconds_within_a_jobs_greatest_age(deadline: str) -> None:
     with pytest.raises(BadOption):
@@ -104,7 +111,7 @@ def test_a_deadline_must_be_seconds_within_a_jobs_greatest_age(deadline: str) ->
 def test_fingerprints_differ_by_every_option() -> None:
     different = [
         {}, {"type": "image"}, {"mode": "base"}, {"prompt": "x"}, {"priority": "high"}, {"text_layer": "prefer"},
-        {"pages": "1"}, {"deadline": "5"}, {"metadata": '{"a": 1}'}, {"webhook_url": "http://a.example"},
+        {"pages": "1"}, {"deadline": "5"}, {"ttl": "5"}, {"metadata": '{"a": 1}'}, {"webhook_url": "http://a.example"},
         {"webhook_url": "http://a.example", "webhook_events": "job.failed"}, {"table": "html"}, {"math": "brackets"},
         {"clean": "false"}, {"furniture": "false"}, {"page_marks": "true"}, {"join_pages": "1"},
     ]  # fmt: skip

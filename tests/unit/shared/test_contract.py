@@ -40,6 +40,7 @@ LIBRARIES = {
     "the body of a webhook, made two lines above": {"data"},
     "a page's JSON, made of its record two lines above": {"body", "block"},
     "a regular expression's match": {"match"},
+    "what obstore says of an object": {"meta", "listing"},
     "an entry of a stream, in read_event alone": {"fields"},
     "the OpenAPI document's schemas": {
         "openapi_field", "openapi_schema", "openapi_schemas", "openapi_schemas['ProblemDetails']",

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shared.contract.document import Page, PageStatus, Usage
+from shared.contract.document import Figure, Page, PageStatus, Usage
 from shared.contract.events import JobEvent, PageCompleted, PageRestarted, PageText
 from shared.contract.job import JobProgress
 from shared.contract.worker_status import EngineStatus, WorkerStatus
@@ -87,7 +87,7 @@ async def test_what_cannot_be_claimed_is_none(store: Store, claims: Claims, stat
 
 async def test_the_upload_is_the_callers_bytes_until_the_job_ends(store: Store, claims: Claims) -> None:
     claim = await claimed(store, claims)
-    assert await claims.upload(claim.job.id) == b"the upload"
+    assert await claims.upload(claim.job.id) == (memoryview(b"the upload"), None)
     await store.cancel(claim.job.id)
     assert await claims.upload(claim.job.id) is None
 
@@ -129,7 +129,10 @@ async def test_a_page_that_goes_back_counts_unless_it_is_forgiven(
 async def test_a_pages_end_stores_all_of_it_and_says_so(store: Store, claims: Claims) -> None:
     claim = await claimed(store, claims, 2)
     usage = Usage(prompt_tokens=3, completion_tokens=5, engine_seconds=0.25)
-    page = Page(number=2, status=PageStatus.DEGRADED, reason="length", attempts=3, markdown="text", usage=usage)
+    figures = tuple(Figure(name=f"2_{i}.jpg", bbox=(0, 0, 5, 5)) for i in range(2))
+    page = Page(
+        number=2, status=PageStatus.DEGRADED, reason="length", attempts=3, markdown="text", usage=usage, figures=figures
+    )
     assert await claims.page_end(claim, page, b"webp", [("2_0.jpg", b"a"), ("2_1.jpg", b"b")]) is True
     assert await store.page(claim.job.id, 2) == page
     assert await store.page_image(claim.job.id, 2) == b"webp"
