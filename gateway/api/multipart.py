@@ -37,6 +37,8 @@ async def read_parts(request: Request, files: int) -> FormData:
 
     Raises ``FileMissing`` for a body that is no multipart form, ``BadOption`` and ``PromptTooLong`` for its fields.
     """
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        raise FileMissing("The body is not multipart/form-data")
     parser = FormParser(
         request.headers, request.stream(), max_files=files, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES
     )

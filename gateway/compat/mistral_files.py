@@ -100,7 +100,10 @@ async def look_at_file(file_id: str, caller: CallerDep, files: FilesDep) -> Uplo
     return _shown(await files.find(file_id, caller.owner))
 
 
-@router.get("/v1/files/{file_id}/url", summary="A URL for /v1/ocr (Mistral's interface)", responses=MISSING)
+@router.get(
+    "/v1/files/{file_id}/url", summary="A URL for /v1/ocr (Mistral's interface)",
+    responses=refused(MistralError, 400, 404),
+)  # fmt: skip
 @router.get("/files/{file_id}/url", include_in_schema=False)
 async def file_url(
     file_id: str,

@@ -137,8 +137,8 @@ def test_the_webhook_came_signed(run: dict[str, Any], receiver: Receiver) -> Non
 
 def test_no_log_of_the_whole_run_holds_a_secret(run: dict[str, Any], target: AttackTarget) -> None:
     logs = target.logs()
-    assert f"GET {JOBS}" in logs  # requests are logged at all
-    assert "/events?token=***" in logs
+    assert f" method=POST route={JOBS} " in logs  # requests are logged at all, without their queries
+    assert "?token=" not in logs
     secrets = {
         "key": KEY, "store": REDIS_PASSWORD, "webhooks": target.webhook_secret, "own webhooks": run["secret"],
         "token": run["token"], "receiver": HOOK_PATH,

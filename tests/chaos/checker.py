@@ -163,6 +163,8 @@ async def left_behind(store: Store) -> list[Finding]:
         named = ID.search(key)
         if named is None or named[0] in batches:
             continue
+        if key.startswith(b"ev:") and named[0] not in status and await redis.ttl(key) != -1:
+            continue  # the end of a deleted job, for those who follow it
         if named[0] not in status and not key.startswith((b"hook", b"dlv:", b"webhook", b"op")):
             found.append(("left behind", f"{key.decode()} of no job"))
         elif status.get(named[0]) in TERMINAL and await redis.ttl(key) == -1:

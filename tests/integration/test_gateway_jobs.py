@@ -389,7 +389,7 @@ async def test_a_bug_is_a_500_that_says_nothing(api: httpx.AsyncClient, valkey: 
 
 
 async def test_a_form_that_is_none_is_a_problem(api: httpx.AsyncClient) -> None:
-    problem(await api.post(JOBS, content=b"x", headers={"Content-Type": "application/json"}), 400, "file-missing")
+    problem(await api.post(JOBS, content=b"x", headers={"Content-Type": "application/json"}), 400, "bad-option")
     broken = {"Content-Type": "multipart/form-data; boundary=b"}
     problem(await api.post(JOBS, content=b"--b\r\nno", headers=broken), 400, "file-missing")
     no_boundary = {"Content-Type": "multipart/form-data"}

@@ -64,7 +64,9 @@ def small(valkey_server: Valkey, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def test_a_body_beyond_the_cap_is_413_before_it_is_read(small: Gateway, valkey: Valkey) -> None:
-    answer = httpx.post(f"{small.url}{JOBS}", files={"file": ("a.png", b"\0" * (MIB + BODY_SLACK_BYTES))}, timeout=30)
+    answer = httpx.post(
+        f"{small.url}{JOBS}", files={"file": ("a.png", b"\0" * (2 * MIB + BODY_SLACK_BYTES))}, timeout=30
+    )
     problem(answer, 413, "body-too-large")
     assert stored(valkey) == set()
 

@@ -247,16 +247,17 @@ def test_jobs_from_last_time_are_named_and_a_key_is_made_beside_the_run(
     assert run.wait() == 130
     assert run.err.endswith("stopping …\nstopped\nstopped by SIGINT\n")
 
-    launches.append(again := Launch(tmp_path / "second", "--port", str(port)))
-    again.wait_for("Ctrl-C stops it")
-    assert "1 job goes on from last time:\n  sample.pdf: 0 of 2 pages\n" in again.err
+    launches.append(again := Launch(tmp_path / "second", "--port", str(port), instant_seconds=600, drain_seconds=0.1))
+    again.wait_for("1 job goes on from last time:\n  sample.pdf: 0 of 2 pages\n")
+    progress = "sample.pdf: 0 of 2 pages"
+    wait_until(lambda: again.err.count(progress) == 2, SECONDS, "a new job beside the one from last time")
     launches.append(key := Launch(tmp_path / "third", command=_make(tmp_path, "key", "NAME=alice", f"PORT={port}")))
     assert key.wait() == 0, key.err
     jobs = f"http://127.0.0.1:{port}/api/v1/jobs"
     assert httpx.get(jobs).status_code == 401
     assert httpx.get(jobs, headers={"Authorization": f"Bearer {key.out.strip()}"}).status_code == 200
-    again.popen.send_signal(signal.SIGTERM)
-    assert again.wait() == 0
+    os.killpg(again.popen.pid, signal.SIGINT)
+    assert again.wait() == 130
 
 
 def test_a_key_needs_a_running_service(launches: list[Launch], tmp_path: Path) -> None:
