@@ -56,7 +56,7 @@ $(MUTANTS_READY): requirements-mutants.lock | $(DEV_READY)
 $(CLIENTS_READY): requirements-clients.lock client/pyproject.toml | $(DEV_READY)
 	@echo "installing the clients of other people into $(CLIENTS_VENV) (once, a minute)" >&2
 	@$(PYTHON) -m venv $(CLIENTS_VENV)
-	@$(CLIENTS_VENV)/bin/python $(INSTALL) --require-hashes -r $< >&2
+	@$(INSTALL) $(CLIENTS_VENV) --require-hashes -r $<
 	@touch $@
 
 # As it was typed: a file's name may hold anything.

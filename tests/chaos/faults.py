@@ -7,8 +7,10 @@ import contextlib
 import json
 import random
 import resource
+import shutil
 import signal
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Final
 
 import redis
@@ -327,7 +329,18 @@ async def payloads_away(stack: ChaosStack) -> None:
     try:
         await asyncio.sleep(stack.rng.choice((2, 5, 20)))
     finally:
-        await asyncio.to_thread(elsewhere.rename, stack.payloads)
+        await asyncio.to_thread(bring_back, elsewhere, stack.payloads)
+
+
+def bring_back(elsewhere: Path, payloads: Path) -> None:
+    """A process that was started meanwhile has made the folder anew: what was written there is moved over."""
+    made_anew = payloads.with_name("made-anew")
+    with contextlib.suppress(FileNotFoundError):
+        payloads.rename(made_anew)
+    elsewhere.rename(payloads)
+    if made_anew.is_dir():
+        shutil.copytree(made_anew, payloads, dirs_exist_ok=True)
+        shutil.rmtree(made_anew)
 
 
 async def worker_killed_between_payload_and_record(stack: ChaosStack) -> None:
