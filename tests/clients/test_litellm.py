@@ -39,7 +39,7 @@ def test_sdk_error(service: ClientService) -> None:
     bad = {"type": "document_url", "document_url": "data:application/pdf;base64,bm9uZQ=="}
     with pytest.raises(litellm.exceptions.BadRequestError) as failure:
         litellm.ocr(model="mistral/any", document=bad, api_base=f"{service.url}/v1", api_key=service.key)
-    assert "accepted types" in str(failure.value)
+    assert "accepted type" in str(failure.value)
 
 
 def test_langchain_without_a_proxy(service: ClientService) -> None:
