@@ -101,7 +101,7 @@ def declare_vision_operators() -> None:
 
 def environment() -> dict[str, str]:
     """Of the tests: this checkout and the plugin are importable, and one thread does the arithmetic."""
-    paths = [ROOT, ROOT / "DeepSeek-OCR-master" / "src", HERE / "plugin"]
+    paths = [ROOT, ROOT / "DeepSeek-OCR-master" / "src", ROOT / "client" / "src", HERE / "plugin"]
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(map(str, paths)),
