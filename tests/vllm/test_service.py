@@ -52,7 +52,7 @@ class VllmService:
             preprocess_processes=1,
             vllm_args=json.dumps(TEST_ARGS),
         )
-        made.wait_for(lambda: "engine.ready engine=deepseek-ocr" in made.text(), 170, "a worker with a ready engine")
+        made.wait_for(lambda: " engine.ready " in made.text(), 170, "a worker with a ready engine")
         return made
 
     def submit(self, **fields: str) -> str:
