@@ -13,15 +13,13 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
-from pydantic import ValidationError
-
 from gateway import keys
+from gateway.command_errors import one_line_errors
 from gateway.local_store import with_store
 from gateway.settings import GatewaySettings
 from shared.contract.job import StoredJob
 from shared.contract.options import Priority
-from shared.errors import AlreadyFinished, NotFound, OCRError, RateLimited
-from shared.settings import explain
+from shared.errors import AlreadyFinished, NotFound, RateLimited
 from shared.store.administration import Administration, QueueFilter
 from shared.store.connect import connect
 from shared.store.jobs import Store
@@ -218,18 +216,12 @@ async def run(settings: GatewaySettings, wanted: argparse.Namespace) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     given: Iterable[str] = sys.argv[1:] if arguments is None else arguments
     first, *rest = [*given] or [""]
-    try:
+    with one_line_errors():
         settings = with_store(GatewaySettings())
         if first == "keys":
             print(asyncio.run(keys.run(settings, keys.parse(rest))))
         else:
             print(asyncio.run(run(settings, parse([first, *rest] if first else []))))
-    except ValidationError as error:
-        sys.exit(explain(error))
-    except OCRError as error:
-        sys.exit(error.detail)
-    except ValueError as error:
-        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -8,14 +8,11 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 
-from pydantic import ValidationError
-
 from gateway.auth.api_keys import ApiKeys, Scope, given_keys
+from gateway.command_errors import one_line_errors
 from gateway.local_store import with_store
 from gateway.settings import GatewaySettings
 from shared.contract.view import timestamp
-from shared.errors import OCRError
-from shared.settings import explain
 from shared.store.connect import connect
 
 
@@ -111,16 +108,10 @@ async def run(settings: GatewaySettings, wanted: argparse.Namespace) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     wanted = parse(arguments)
-    try:
+    with one_line_errors():
         settings = with_store(GatewaySettings())
         given_keys(settings)  # says what is wrong with them before the store is asked
         print(asyncio.run(run(settings, wanted)))
-    except ValidationError as error:
-        sys.exit(explain(error))
-    except OCRError as error:
-        sys.exit(error.detail)
-    except ValueError as error:
-        sys.exit(str(error))
 
 
 if __name__ == "__main__":
