@@ -99,8 +99,9 @@ def _live(stack: LocalStack, path: Path, console: Console, *, once: bool) -> int
     wait_ready(stack.plan, watch, console, lambda: None if once else _say_open(stack, console))
     if once:
         return _read_once(stack, path, watch, console)
-    console.say(_welcome(stack, _read_first(stack, path, watch, console)))
+    welcome = _welcome(stack, _read_first(stack, path, watch, console))
     try:
+        console.say(welcome)
         while True:
             watch.poll()
             time.sleep(POLL_SECONDS)

@@ -11,7 +11,7 @@ from deploy.local.watch import ProcessWatch
 from ocr_client import Client, ClientError, Job, Problem
 
 PATIENCE_SECONDS = 60.0
-NEEDS_KEY = "not processed: the service needs an API key, and the setting API_KEYS has none"
+NEEDS_KEY = "cannot be read or shown here: the service needs an API key, and the setting API_KEYS has none"
 
 
 def read(plan: Plan, path: Path, watch: ProcessWatch, console: Console) -> tuple[Job, str]:
