@@ -88,7 +88,7 @@ def loaded_service() -> Iterator[LoadedService]:
             service.close()
 
 
-class Clients:
+class SteadyLoad:
     """Submits ``per_second`` jobs, evenly, and follows each to its end."""
 
     def __init__(self, service: LoadedService, per_second: float) -> None:
@@ -208,7 +208,7 @@ def report(title: str, rows: Iterable[tuple[str, float, float]], most: float) ->
 
 async def load(service: LoadedService, minutes: float, per_second: float) -> tuple[Counted, float]:
     """Run the load, with a worker killed in the middle; what was counted, and when the window ended."""
-    clients, seconds = Clients(service, per_second), WARM_SECONDS + minutes * 60
+    clients, seconds = SteadyLoad(service, per_second), WARM_SECONDS + minutes * 60
     running = asyncio.create_task(clients.run(seconds + 5))
     await asyncio.sleep(seconds / 2)
     service.workers[0].signal(signal.SIGKILL)
