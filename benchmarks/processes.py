@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 
 from tools.processes import Gateway, Process, Worker
@@ -45,7 +46,8 @@ def processes(**settings: Any) -> Iterator[ServiceProcesses]:
             processes.append(gateway := Gateway(folder, valkey.url, **settings))
             processes.append(worker := Worker(folder, valkey.url, **settings))
             gateway.wait_ready()
-            worker.wait_ready()
+            # Its log may be off.
+            worker.wait_for(lambda: httpx.get(f"{gateway.url}/health", timeout=5).is_success, 60, "a ready worker")
             yield ServiceProcesses(valkey, gateway, worker)
         finally:
             for process in processes:

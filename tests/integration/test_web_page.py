@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -201,6 +202,28 @@ def test_a_document_is_deleted(tab: BrowserTab, url: str, files: list[Path]) -> 
     expect(page.get_by_role("heading", name="Images and PDFs to Markdown")).to_be_visible()
     page.goto(address)
     expect(page.get_by_role("heading", name="no longer here")).to_be_visible()
+
+
+def test_a_document_that_is_being_read_is_cancelled(
+    tab: BrowserTab, url: str, service: PageService, tmp_path: Path
+) -> None:
+    page = tab.page
+    (path := tmp_path / "endless.tiff").write_bytes(tiff(range(2000, 2400)))
+    page.goto(url)
+    page.set_input_files("#files", path)
+    expect(page.locator("#page-1 .block").first).to_be_visible()
+    service.worker.signal(signal.SIGSTOP)  # far from its end, however busy the machine is
+    try:
+        expect(page.get_by_text("Reading: ")).to_be_visible()
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.get_by_text("Cancelled", exact=False).first).to_be_visible()
+        expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+        expect(page.get_by_text("Download")).to_be_visible()
+        expect(page.locator("#page-1 .block").first).to_be_visible()
+    finally:
+        service.worker.signal(signal.SIGCONT)
+    page.goto(url)
+    expect(page.locator(".job").filter(has_text="endless.tiff")).to_contain_text("cancelled")
 
 
 def test_words_in_a_document_are_found(tab: BrowserTab, url: str, files: list[Path]) -> None:
