@@ -22,12 +22,15 @@ $(PY):
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 to 3.14 is needed: apt-get install python3 python3-venv" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v <= (3, 14))' \
 		|| { echo "$$($(PYTHON) --version) is not supported: Python 3.11 to 3.14 is needed; say PYTHON=python3.12" >&2; exit 1; }
-	@if command -v uv >/dev/null; then uv venv --quiet --python "$$(command -v $(PYTHON))" $(VENV); else $(PYTHON) -m venv $(VENV); fi \
+	@echo "making the virtual environment $(VENV)" >&2
+	@if command -v uv >/dev/null; then uv venv --quiet --python "$$(command -v $(PYTHON))" $(VENV); \
+		else bash deploy/with_progress.sh "making $(VENV)" $(PYTHON) -m venv $(VENV); fi \
 		|| { echo "the venv could not be made: apt-get install python3-venv" >&2; rm -rf $(VENV); exit 1; }
 
 $(RUN_READY): requirements.lock requirements-models.lock pyproject.toml | $(PY)
-	@echo "installing dependencies into $(VENV), about 530 MB (once; some seconds with uv, a minute or two with pip)" >&2
+	@echo "installing dependencies into $(VENV), about 580 MB (once; some seconds with uv, a minute or two with pip)" >&2
 	@$(INSTALL) $(VENV) -r requirements.lock && $(INSTALL) $(VENV) -r requirements-models.lock && $(THIS)
+	@echo "installed; starting" >&2
 	@touch $@
 
 $(DEV_READY): requirements-dev.lock requirements-models.lock pyproject.toml | $(PY)

@@ -64,7 +64,7 @@ class Drill:
             folder, url, webhook_schedule="0", webhook_breaker_seconds=0.5, webhook_breaker_failures=1000, **common
         )
         self.flower = ShownTasks(folder, url)
-        self.flower.wait_for(self.flower.listens, 30, "Flower")
+        self.flower.wait_ready()
         self.flower.wait_for(lambda: self.store.client.pubsub_numpat() > 0, 30, "Flower to hear events")
         self.workers: list[Process] = [Worker(folder, url, f"worker-{i}", **WORKER) for i in (1, 2)]
         self.restarting = True

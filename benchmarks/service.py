@@ -4,7 +4,7 @@ throughput: pages/s through HTTP and queue, as a share of the same engine's in t
 fairness:   a one-page job's time while a document of 500 pages is read, against its time on an idle service.
 overload:   ten times more submissions than the engine can read; which answers they get, and how soon.
 payloads:   a submission's median time and jobs/s with a payload folder, against everything in Redis, in turns.
-telemetry:  one-page jobs/s with JSON logs, scraped metrics and traces, against none of them, in turns (goal: 0.97).
+telemetry:  jobs/s with JSON logs, scraped metrics and traces, against none of them, in turns (goal: 0.97).
 room:       bytes in Redis, and in the payload folder, for a finished page and a finished job.
 """
 
@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from statistics import median
 from typing import Any
 
@@ -169,8 +170,8 @@ async def payloads(rounds: int = 3, jobs: int = 300) -> None:
           f"{rate['folder'] / rate['redis']:.2f}")  # fmt: skip
 
 
-async def burst(client: httpx.AsyncClient, home: ServiceProcesses, jobs: int, *, scraped: bool) -> tuple[float, float]:
-    """One-page jobs/s with eight callers at once, and the seconds of CPU that gateway and worker took for each."""
+async def one_page_jobs(client: httpx.AsyncClient, home: ServiceProcesses, jobs: int) -> None:
+    """Eight callers at once."""
     todo = iter(range(jobs))
 
     async def caller() -> None:
@@ -178,32 +179,49 @@ async def burst(client: httpx.AsyncClient, home: ServiceProcesses, jobs: int, *,
             answer = await submit(client, home.url, png(seed), "one.png", wait=60)
             assert answer.json()["status"] == "succeeded", answer.text
 
-    cpu, began = home.cpu_seconds(), time.perf_counter()
-    if scraped:
-        (await client.get(f"{home.url}/metrics")).raise_for_status()
     await asyncio.gather(*(caller() for _ in range(8)))
-    return jobs / (time.perf_counter() - began), (home.cpu_seconds() - cpu) / jobs
 
 
-async def telemetry(rounds: int = 40, jobs: int = 100) -> None:
+async def documents(client: httpx.AsyncClient, home: ServiceProcesses, jobs: int) -> None:
+    """Of twenty pages each, all at once, as in ``throughput``."""
+    answers = [await submit(client, home.url, tiff(range(i * 100, i * 100 + 20)), "a.tiff") for i in range(jobs)]
+    ends = await asyncio.gather(*(finish(client, home.url, answer.json()["id"]) for answer in answers))
+    assert all(job["status"] == "succeeded" for job in ends)
+
+
+Load = Callable[[httpx.AsyncClient, ServiceProcesses, int], Awaitable[None]]
+
+
+async def in_turns(load: Load, jobs: int, rounds: int, **settings: Any) -> str:
     """Both services live all the time and get their bursts in turns: what disturbs the machine disturbs both."""
     collector = Receiver(lambda _call, _number: (200, {}))
-    quiet = {"instant_seconds": 0, "log_level": "error"}
-    telling = {"instant_seconds": 0, "log_format": "json", "otel_exporter_otlp_endpoint": collector.url}
+    telling = {"log_format": "json", "otel_exporter_otlp_endpoint": collector.url}
     found: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
-    with processes(**quiet) as off, processes(**telling) as on:
+    with processes(log_level="error", **settings) as off, processes(**telling, **settings) as on:
         async with httpx.AsyncClient(timeout=120) as client:
             for number in range(2 * (rounds + 1)):
                 tells = number % 4 in (1, 2)  # off, on, on, off: neither is always the first
-                result = await burst(client, on if tells else off, jobs, scraped=tells)
+                home = on if tells else off
+                cpu, began = home.cpu_seconds(), time.perf_counter()
+                if tells:
+                    (await client.get(f"{home.url}/metrics")).raise_for_status()
+                await load(client, home, jobs)
+                rate = jobs / (time.perf_counter() - began)
                 if number > 1:
-                    found[tells].append(result)
+                    found[tells].append((rate, (home.cpu_seconds() - cpu) / jobs))
     collector.close()
     assert collector.calls, "no trace was sent"
     rate, cpu = ({tells: median(one[at] for one in runs) for tells, runs in found.items()} for at in (0, 1))
-    print(f"telemetry: {rate[False]:.1f} jobs/s without, {rate[True]:.1f} with logs, metrics and traces: "
-          f"{rate[True] / rate[False]:.3f}; CPU a job {cpu[False] * 1000:.1f} and {cpu[True] * 1000:.1f} ms: "
-          f"{cpu[True] / cpu[False]:.3f} (medians of {rounds} bursts of {jobs} jobs each)")  # fmt: skip
+    cpus = f"CPU a job {cpu[False] * 1000:.1f} and {cpu[True] * 1000:.1f} ms"
+    rates = f"{rate[False]:.2f} and {rate[True]:.2f} jobs/s: {rate[True] / rate[False]:.3f}"
+    return f"{rates}; {cpus} (medians of {rounds} bursts of {jobs} jobs)"
+
+
+async def telemetry() -> None:
+    full = await in_turns(documents, 4, 15, instant_seconds=0.5, pages_in_flight=16)
+    print(f"telemetry: documents of 20 pages at an engine that is full, without and with: {full}")
+    idle = await in_turns(one_page_jobs, 100, 30, instant_seconds=0)
+    print(f"telemetry: one-page jobs at an engine that takes no time, so that CPU is all there is: {idle}")
 
 
 async def room() -> None:

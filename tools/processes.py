@@ -106,6 +106,33 @@ class WebhookSenderProcess(Process):
         return self
 
 
+class FlowerProcess(Process):
+    """Celery's Flower, read-only as in the compose file."""
+
+    LOGIN = ("operator", "a-password")
+
+    def __init__(self, folder: Path, broker: str) -> None:
+        self.url = f"http://127.0.0.1:{(port := free_port())}"
+        super().__init__(
+            ["-m", "celery", "flower"], folder / "flower.log", broker_url=broker,
+            flower_basic_auth=":".join(self.LOGIN), flower_read_only="true", flower_port=port,
+            flower_address="127.0.0.1", pythonpath=ROOT / "deploy" / "flower",
+        )  # fmt: skip
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"{self.url}{path}", auth=self.LOGIN, timeout=10).raise_for_status()
+
+    def wait_ready(self) -> FlowerProcess:
+        self.wait_for(self._answers, 60, "Flower")
+        return self
+
+    def _answers(self) -> bool:
+        try:
+            return self.get("/healthcheck").is_success
+        except httpx.TransportError:
+            return False
+
+
 class Gateway(Process):
     """``python -m gateway`` on a free port."""
 

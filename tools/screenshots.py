@@ -1,7 +1,7 @@
 """The pictures of the web page in the docs: every state of it, from a real service in a real browser.
 
-``python -m tools.screenshots [FOLDER]`` starts a store, a gateway and workers of its own and writes one picture for
-each state. Look at them: nothing may overlap or be cut off.
+``python -m tools.screenshots [FOLDER] [--only GROUP ...]`` starts a store, a gateway and workers of its own and writes
+one picture for each state, and two of Flower. Look at them: nothing may overlap or be cut off.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tools.browser import launched
-from tools.processes import Gateway, Worker
-from tools.uploads import png, written_book
+from tools.processes import FlowerProcess, Gateway, Worker
+from tools.uploads import png, tiff, written_book
 from tools.valkey import ROOT, Valkey
 
 FOLDER = ROOT / "docs" / "images"
@@ -29,6 +30,7 @@ SAMPLE = ROOT / "docs" / "sample.pdf"
 WIDE, PHONE = (1440, 900), (390, 844)
 MILLISECONDS = 120_000
 MOST_COLOURS = 256  # a screenshot with a palette is a third of the size
+FAILING = "tests.engines.fixtures.raises_on_page:load"
 MANY_JOBS, MANY_PAGES = 500, 2000
 
 
@@ -39,9 +41,9 @@ class Camera:
         self._browser, self.url, self._folder = browser, url, folder
 
     @contextmanager
-    def page(self, size: tuple[int, int] = WIDE, scheme: str = "light") -> Iterator[Page]:
+    def page(self, size: tuple[int, int] = WIDE, scheme: str = "light", **more: Any) -> Iterator[Page]:
         viewport = {"width": size[0], "height": size[1]}
-        context = self._browser.new_context(viewport=viewport, color_scheme=scheme)  # type: ignore[arg-type]
+        context = self._browser.new_context(viewport=viewport, color_scheme=scheme, **more)  # type: ignore[arg-type]
         context.set_default_timeout(MILLISECONDS)
         yield context.new_page()
         context.close()
@@ -123,16 +125,36 @@ def of_states(camera: Camera, job: str) -> None:
         camera.take(page, "refused")
 
 
-def of_many(camera: Camera, valkey: Valkey, folder: Path) -> None:
+def of_many(camera: Camera, valkey: Valkey) -> None:
+    with ThreadPoolExecutor() as thread:  # this one has Playwright's event loop
+        job = thread.submit(asyncio.run, written_book(valkey.url, MANY_PAGES)).result()
+    camera.of("2000-pages", f"/?job={job}#page=1000", "#page-1000 .frame img")
     for number in range(MANY_JOBS):
         submitted(camera.url, f"scan-{number:03}.png", png(number))
     camera.of("500-jobs", "/", ".job")
-    with ThreadPoolExecutor() as thread:  # this one has Playwright's event loop
-        job = thread.submit(asyncio.run, written_book(valkey.url, MANY_PAGES)).result()
-    worker = Worker(folder, valkey.url, "fast").wait_ready()
-    camera.of("2000-pages", f"/?job={job}#page=1000", "#page-1000 .frame img")
+
+
+def of_operators(camera: Camera, valkey: Valkey, folder: Path) -> None:
+    """The service's own view and Flower's, after jobs that ended in every way."""
+    flower = FlowerProcess(folder, valkey.url).wait_ready()
+    flower.wait_for(lambda: valkey.client.pubsub_numpat() > 0, 60, "Flower to hear events")
+    worker = Worker(folder, valkey.url, "mixed", engine=FAILING, instant_seconds=0.5).wait_ready()
+    jobs = [submitted(camera.url, f"scan-{number}.png", png(7000 + number)) for number in range(6)]
+    jobs.append(submitted(camera.url, "half.tiff", tiff([7100, 7101], {7100})))
+    jobs.append(submitted(camera.url, "not.tiff", tiff([7102], {7102})))
+    httpx.post(f"{camera.url}/api/v1/jobs/{jobs[0]}/cancel", timeout=60)
+    for job in jobs:
+        ended(camera.url, job)
+    submitted(camera.url, "book.tiff", tiff(range(7200, 7400)))
     camera.of("service", "/#service", ".cards")
-    worker.stop()
+    login = {"username": flower.LOGIN[0], "password": flower.LOGIN[1]}
+    for name, path, shown in (("flower-tasks", "/tasks", "#tasks-table"), ("flower-workers", "/", "#workers-table")):
+        with camera.page(http_credentials=login) as page:
+            page.goto(flower.url + path)
+            expect(page.locator(f"{shown} tbody tr").first).to_be_visible()
+            camera.take(page, name)
+    worker.kill()
+    flower.kill()
 
 
 def main() -> None:
@@ -140,7 +162,10 @@ def main() -> None:
         "python -m tools.screenshots", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", nargs="?", type=Path, default=FOLDER)
-    target = parser.parse_args().folder
+    groups = ("document", "many", "operators")
+    parser.add_argument("--only", nargs="+", choices=groups, default=groups, help="some of the pictures")
+    wanted = parser.parse_args()
+    target = wanted.folder
     target.mkdir(parents=True, exist_ok=True)
     expect.set_options(timeout=MILLISECONDS)
     folder = Path(tempfile.mkdtemp())
@@ -149,12 +174,16 @@ def main() -> None:
     try:
         with sync_playwright() as playwright, launched(playwright) as browser:
             camera = Camera(browser, gateway.url, target)
-            camera.of("empty", "/", "main h1")
-            worker = Worker(folder, valkey.url, engine="cpu").wait_ready()
-            job = of_a_document(camera)
-            worker.stop()
-            of_states(camera, job)
-            of_many(camera, valkey, folder)
+            if "document" in wanted.only:
+                camera.of("empty", "/", "main h1")
+                worker = Worker(folder, valkey.url, engine="cpu").wait_ready()
+                job = of_a_document(camera)
+                worker.stop()
+                of_states(camera, job)
+            if "operators" in wanted.only:
+                of_operators(camera, valkey, folder)
+            if "many" in wanted.only:
+                of_many(camera, valkey)
     finally:
         gateway.stop()
         valkey.stop()

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from gateway import admin
@@ -18,30 +17,18 @@ from shared.store.message import celery_message
 from tests.conftest import make_settings
 from tests.integration.waiting import FIXTURES, ended, until
 from tests.settings import settings_of
-from tools.processes import Process
+from tools.processes import FlowerProcess
 from tools.uploads import png, submit, tiff
-from tools.valkey import ROOT, Valkey, free_port, wait_until
+from tools.valkey import Valkey, wait_until
 
-LOGIN = ("operator", "a-password")
 ENGINE = f"{FIXTURES}.raises_on_page:load"
 SHOWN = {
     "succeeded": "SUCCESS", "partial": "SUCCESS", "failed": "FAILURE", "cancelled": "REVOKED", "queued": "RETRY",
 }  # fmt: skip
 
 
-class ShownTasks(Process):
-    """Flower, and what it shows."""
-
-    def __init__(self, folder: Path, broker: str) -> None:
-        self.url = f"http://127.0.0.1:{(port := free_port())}"
-        super().__init__(
-            ["-m", "celery", "flower"], folder / "flower.log", broker_url=broker, flower_basic_auth=":".join(LOGIN),
-            flower_read_only="true", flower_port=port, flower_address="127.0.0.1",
-            pythonpath=ROOT / "deploy" / "flower",
-        )  # fmt: skip
-
-    def get(self, path: str) -> httpx.Response:
-        return httpx.get(f"{self.url}{path}", auth=LOGIN, timeout=10).raise_for_status()
+class ShownTasks(FlowerProcess):
+    """Flower, and what it shows of single tasks."""
 
     def task(self, job_id: str) -> dict[str, Any]:
         found: dict[str, Any] = self.get("/api/tasks?limit=1000").json().get(job_id, {})
@@ -57,17 +44,11 @@ class ShownTasks(Process):
         except AssertionError:
             raise AssertionError(f"{job_id} is {self.task(job_id)}, not {state}") from None
 
-    def listens(self) -> bool:
-        try:
-            return self.get("/healthcheck").is_success
-        except httpx.TransportError:
-            return False
-
 
 @pytest.fixture
 def flower(tmp_path: Path, valkey: Valkey) -> Iterator[ShownTasks]:
     made = ShownTasks(tmp_path, valkey.url)
-    made.wait_for(made.listens, 30, "Flower")
+    made.wait_ready()
     made.wait_for(lambda: valkey.client.pubsub_numpat() > 0, 30, "Flower to hear events")
     yield made
     made.kill()

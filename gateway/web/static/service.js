@@ -1,7 +1,7 @@
 // The operators' view, refreshed every few seconds.
 
 import * as api from "./api.js";
-import { dim, duration, h } from "./dom.js";
+import { dim, duration, h, plural } from "./dom.js";
 
 const REFRESH_MS = 3000;
 
@@ -39,12 +39,12 @@ function draw(box, service) {
 		h("div", { class: "cards" },
 			card("Workers ready", String(workers.filter((worker) => worker.ready).length), `of ${workers.length}`),
 			card("Pages per second", queue.pages_per_second === null ? "idle" : queue.pages_per_second.toFixed(2), "in the last minute"),
-			card("Waiting", `${queue.jobs} jobs`, `${queue.pages} pages${queue.oldest_seconds ? `, the oldest for ${duration(queue.oldest_seconds)}` : ""}`),
+			card("Waiting", plural(queue.jobs, "job"), `${queue.pages} pages${queue.oldest_seconds ? `, oldest ${duration(queue.oldest_seconds)}` : ""}`),
 			card("Store memory", share(store.memory_share), `limit ${share(store.memory_limit)}`),
 			card("Payload room", store.payload_free === null ? "in the store" : bytes(store.payload_free), "free")),
 		table("Workers", ["Name", "State", "Engine", "Jobs", "Pages reading", "Slots", "GPU memory", "Since"], workers.map((worker) =>
 			[worker.name, worker.state, worker.engine, worker.jobs, worker.pages_reading, worker.slots, worker.gpu_memory === null ? "-" : bytes(worker.gpu_memory), new Date(worker.started_at).toLocaleString()]), "No worker reports."),
 		table("Failures of the last jobs", ["Reason", "Jobs and pages"], failures.map((one) => [one.reason, one.count]), "None."),
-		table("Last webhooks", ["Time", "Event", "Receiver", "State", "Attempts"], webhooks.map((one) => [new Date(one.at).toLocaleString(), one.event, one.host, one.status, one.attempts]), "None yet."),
+		table("Last webhooks", ["Time", "Event", "Receiver", "State", "Attempts"], webhooks.map((one) => [new Date(one.at).toLocaleString(), one.event, one.host, one.status, one.attempts]), "None."),
 		h("p", {}, Object.entries(links).flatMap(([name, url]) => [h("a", { href: url, target: "_blank", rel: "noopener" }, name), " "])));
 }
