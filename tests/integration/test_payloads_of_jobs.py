@@ -198,7 +198,7 @@ async def test_a_missing_page_is_an_error_of_its_own_and_counted(in_folder: Sett
         assert (await store.stats.counters())[keyspace.Counter.PAYLOADS_MISSING] == 3
         await store.redis.delete(keyspace.PAGE_PAYLOADS(claim.job.id))
         with pytest.raises(NotFound):  # deleted while it was looked for
-            await store._missing(claim.job.id, 1)
+            await store._is_missing(claim.job.id, 1, RESULT)
 
 
 async def test_a_worker_waits_for_an_upload_and_says_which_is_missing(
