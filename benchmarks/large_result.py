@@ -1,20 +1,23 @@
-"""The gateway's memory while a long document is fetched: ``python -m benchmarks.large_result [--pages N]``.
+"""The gateway's memory while something large passes through: ``python -m benchmarks.large_result [--pages N]``.
 
 A job of so many pages with a picture and a figure each is written into the store as a worker would. Then one real
 gateway, warmed up with a small document, hands it out in every format, three times each, and its peak resident memory
-(``VmHWM``) is read before and after: by how much it grows is printed, and how much was sent.
+(``VmHWM``) is read before and after: by how much it grows is printed, and how much was sent. The same for a PDF of
+``--upload`` MB that is submitted three times.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import random
 import tempfile
 import time
 from pathlib import Path
 
 import httpx
+import pypdfium2
 
 from shared.contract.document import Block, Figure, Page, PageStatus, figure_name
 from shared.settings import StoreSettings
@@ -117,14 +120,51 @@ async def measure_one(folder: Path, redis_url: str, store_url: str, small: str, 
           f"with 3 pages and then {after / MIB:.1f} MiB: +{(after - before) / MIB:.1f} MiB", flush=True)  # fmt: skip
 
 
+def pdf(size: int) -> bytes:
+    """One empty page, and an attachment of so many bytes."""
+    document = pypdfium2.PdfDocument.new()
+    document.new_page(200, 200)
+    document.new_attachment("large").set_data(random.Random(size).randbytes(size))
+    out = io.BytesIO()
+    document.save(out)
+    return out.getvalue()
+
+
+async def measure_upload(size: int, store_url: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
+        valkey = Valkey(Path(name))
+        gateway = Gateway(Path(name), valkey.url, payloads_url=store_url)
+        try:
+            gateway.wait_ready()
+            async with httpx.AsyncClient(base_url=gateway.url, timeout=300) as client:
+
+                async def submitted(data: bytes) -> None:
+                    answer = await client.post("/api/v1/jobs", files={"file": ("a.pdf", data)})
+                    assert answer.status_code == 202, answer.text
+
+                for _ in range(TIMES):
+                    await submitted(pdf(1000))
+                before, data = peak(gateway.pid), pdf(size)
+                for _ in range(TIMES):
+                    await submitted(data)
+                grown = (peak(gateway.pid) - before) / MIB
+        finally:
+            gateway.stop()
+            valkey.stop()
+    print(f"a PDF of {len(data) / MIB:.1f} MiB, {TIMES} times: the gateway's peak grew by {grown:.1f} MiB")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.large_result")
     parser.add_argument("--pages", type=int, default=2000)
     parser.add_argument("--figure", type=int, default=100, help="KB of each figure")
+    parser.add_argument("--upload", type=int, default=95, help="MB of the PDF")
     parser.add_argument("--redis", action="store_true", help="everything in Redis, without a payload store")
     args = parser.parse_args()
+    store_url = "redis:" if args.redis else payloads_url()
+    asyncio.run(measure_upload(args.upload * 1_000_000, store_url))
     print(f"{args.pages} pages with a figure of {args.figure} KB each, {TIMES} times in every format")
-    asyncio.run(measure(args.pages, args.figure * 1000, "redis:" if args.redis else payloads_url()))
+    asyncio.run(measure(args.pages, args.figure * 1000, store_url))
 
 
 if __name__ == "__main__":

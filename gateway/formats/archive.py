@@ -28,7 +28,7 @@ async def archive(source: Source) -> AsyncIterator[bytes]:
     The pages are gone through three times rather than held. Raises ``ValueError`` for a name that is no figure's.
     """
     sent = _Sent()
-    with ZipFile(sent, "w") as out:  # type: ignore[call-overload]  # typeshed asks for more than is needed to write
+    with ZipFile(sent, "w") as out:
         texts = MarkdownWriter(source.layout), JsonWriter(source.job_id, source.engine)
         for name, writer in zip(("result.md", "result.json"), texts, strict=True):
             with out.open(_entry(name), "w") as entry:

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from ulid import ULID
 
@@ -108,18 +108,21 @@ class Store(ResultReader):
 
     # -- jobs
 
-    async def submit(self, new: NewJob, upload: bytes, fingerprint: str = "", password: str | None = None) -> Submitted:
+    async def submit(
+        self, new: NewJob, upload: bytes | BinaryIO, fingerprint: str = "", password: str | None = None
+    ) -> Submitted:
         """Store upload, record, queue entry and first event in one step, or nothing. ``password``: a PDF's.
 
-        A large upload is a payload, stored first.
+        A large upload is a payload, stored first, in pieces where it is given as a file.
         Raises ``QueueFull`` and ``RateLimited`` (with ``retry_after``) beyond a limit, and ``IdempotencyMismatch``.
         """
         await self.admission.refuse_without_room()
         job_id, limits = str(ULID()), self.settings
-        payload = upload_name(job_id) if self.payloads is not None and len(upload) > UPLOAD_IN_RECORD else ""
+        size = len(upload) if isinstance(upload, bytes) else new.input.bytes
+        payload = upload_name(job_id) if self.payloads is not None and size > UPLOAD_IN_RECORD else ""
         if self.payloads is not None and payload:
             await self._put_upload(self.payloads, payload, upload)
-        stored = named(payload, password) if payload else with_password(upload, password)
+        stored = named(payload, password) if payload else with_password(await _whole(upload), password)
         horizon = limits.max_job_age + 2 * limits.result_ttl
         ttl = limits.result_ttl if new.ttl is None else new.ttl
         fields = {
@@ -159,7 +162,9 @@ class Store(ResultReader):
         except StoreFull as error:
             raise await self.admission.store_full("Redis has") from error
 
-    async def _put_upload(self, payloads: PayloadStore, name: str, upload: bytes) -> None:
+    async def _put_upload(self, payloads: PayloadStore, name: str, upload: bytes | BinaryIO) -> None:
+        if not isinstance(upload, bytes):
+            await asyncio.to_thread(upload.seek, 0)
         try:
             await payloads.put(name, upload)
         except StoreFull as error:
@@ -294,6 +299,13 @@ class Store(ResultReader):
             if silent := [name for name, report in zip(names, found, strict=True) if report is None]:
                 await self.redis.srem(keyspace.WORKERS(), *silent)
         return [WorkerStatus.model_validate_json(report) for report in found if report]
+
+
+async def _whole(upload: bytes | BinaryIO) -> bytes:
+    if isinstance(upload, bytes):
+        return upload
+    await asyncio.to_thread(upload.seek, 0)
+    return await asyncio.to_thread(upload.read)
 
 
 def read_event(entry_id: bytes, fields: Mapping[bytes, bytes]) -> StoredEvent:
