@@ -67,7 +67,7 @@ async def retry_page(
     await submissions.refuse_when_full(request)
     form = await submissions.check_form(Form(asked.fields(), ()))
     options = with_fields(job.options, form.options, asked.fields())
-    submit_options = replace(form, options=options, metadata={"retry_of": job_id, "page": number})
+    submit_options = replace(form, options=options, metadata={"retry_of": job_id, "page": number}, cache=False)
     submitter = Submitter(caller.owner, key, page_quota=caller.page_quota)
     submitted = await submissions.submit(await upload_of(job, number, image), submit_options, submitter)
     return answer.show(await store.job(submitted.job_id, caller.owner), 202)

@@ -17,7 +17,6 @@ from gateway.dependencies import CallerDep, CorrectionsDep, DrawingDep, JobAnswe
 from gateway.formats.html import fragment
 from gateway.formats.layout import Layout
 from gateway.formats.negotiation import negotiate
-from gateway.formats.registry import FORMATS
 from shared.boxes import draw, shrink
 from shared.contract import view
 from shared.contract.document import Block, Document, Page
@@ -120,7 +119,7 @@ async def get_document(job_id: str, caller: CallerDep, store: StoreDep, correcti
     if not job.finished:
         raise StateError("The job has not finished yet")
     source = document_source(store, job, await corrections.of(job.id), Layout())
-    return await rendered(store, job, source, FORMATS["json"])
+    return await rendered(store, job, source, negotiate(None, "json"))
 
 
 @router.get(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import logging
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final
@@ -18,7 +19,9 @@ from gateway.settings import GatewaySettings
 from shared import log, tracing
 from shared.contract import page_range
 from shared.contract.job import Input, NewJob
-from shared.contract.options import Options
+from shared.contract.options import DECIDED_LATER, Options
+from shared.contract.states import JobStatus
+from shared.contract.worker_status import DIGEST_CHARACTERS
 from shared.errors import BadOption, BadWebhookUrl, FileMissing, FileTooLarge, PromptTooLong
 from shared.ssrf_guard import Blocked, SsrfGuard, Unresolved
 from shared.store.jobs import Store, Submitted
@@ -143,13 +146,16 @@ class Submissions:
             webhook=submit_options.webhook,
             page_quota=submitter.page_quota,
             ttl=submit_options.ttl,
+            content=content_digest(upload, submit_options.options) if self.settings.result_cache else "",
             request_id=log.bound("request_id"),
             traceparent=tracing.traceparent(),
         )
         payload = f"{upload.sha256}\n{submit_options.fingerprint()}".encode()
         with tracing.span("store.submit"):
             fingerprint = hashlib.sha256(payload).hexdigest()
-            submitted = await self.store.submit(new, upload.content, fingerprint, upload.password)
+            submitted = await self.store.submit(
+                new, upload.content, fingerprint, upload.password, cache=submit_options.cache
+            )
         self._log(new, submitted)
         return submitted
 
@@ -158,8 +164,10 @@ class Submissions:
         log.event(
             logger, "job.replayed" if submitted.replayed else "job.accepted", pages=new.pages, bytes=new.input.bytes,
             media_type=new.input.media_type, priority=new.options.priority.value, batch=new.batch,
-            filename=new.input.filename if self.settings.log_filenames else None,
+            filename=new.input.filename if self.settings.log_filenames else None, cached=submitted.cached or None,
         )  # fmt: skip
+        if submitted.cached:
+            log.event(logger, "job.ended", status=JobStatus.SUCCEEDED.value)
 
 
 async def content_of(file: UploadFile) -> tuple[int, bytes | BinaryIO]:
@@ -177,6 +185,13 @@ def digest(content: bytes | BinaryIO) -> str:
     content.seek(0)
     # Starlette's spooled file can readinto, which its declared type does not say.
     return hashlib.file_digest(content, "sha256").hexdigest()  # type: ignore[arg-type]
+
+
+def content_digest(upload: ReceivedUpload, options: Options) -> str:
+    """What is to be read, and how: equal for uploads whose results are the same if the same engine reads them."""
+    how = options.model_dump(mode="json", exclude=set(DECIDED_LATER))
+    facts = [upload.sha256, page_range.compact(upload.numbers), how]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:DIGEST_CHARACTERS]
 
 
 def check_mode(mode: str, modes: set[str]) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
-from io import RawIOBase
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from gateway.formats.archive_tables import csv_tables
@@ -14,9 +13,6 @@ from gateway.formats.document_json import JsonWriter
 from gateway.formats.markdown import MarkdownWriter
 from gateway.formats.source import Source, text_pieces
 from shared.contract.document import Page
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 _FIGURE: Final = re.compile(r"\d{1,7}_\d{1,7}\.jpg", re.ASCII)
 _AS_IT_IS: Final = 0  # level of deflate: a JPEG gets no smaller
@@ -62,18 +58,21 @@ def _entry(name: str) -> ZipInfo:
     return entry
 
 
-class _Sent(RawIOBase):
+class _Sent:
     """What was written since it was last taken. It cannot be gone back in: that much of the zip may be sent already."""
 
     def __init__(self) -> None:
         self._written = bytearray()
 
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: ReadableBuffer, /) -> int:
+    def write(self, data: bytes, /) -> int:
         self._written += data
-        return memoryview(data).nbytes
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        """It holds nothing."""
 
     def taken(self) -> bytes:
         taken = bytes(self._written)

@@ -12,7 +12,7 @@ from typing import Final, NoReturn, TypeVar
 from shared.contract.document import Page
 from shared.errors import NotFound, PayloadMissing
 from shared.payloads.base import PayloadStore
-from shared.payloads.names import PICTURE, RESULT, PagePayloads, job_folder, page_name
+from shared.payloads.names import PICTURE, RESULT, PagePayloads
 from shared.store import keyspace
 from shared.store.connect import Client, store_errors
 from shared.store.keyspace import Counter
@@ -121,15 +121,16 @@ class ResultReader:
             return
         with store_errors():
             stored = _page_payloads(await self.redis.hgetall(keyspace.PAGE_PAYLOADS(job_id)))
-        there = {payload.name async for payload in self.payloads.under(job_folder(job_id))}
+        folders = {its.folder(job_id) for its in stored.values()}
+        there = {payload.name for folder in folders async for payload in self.payloads.under(folder)}
         for number, its in stored.items():
-            if its.result and page_name(job_id, its.token, number, RESULT) not in there:
+            if its.result and its.name(job_id, number, RESULT) not in there:
                 await self._is_missing(job_id, number, RESULT)
         if not figures:
             return
         async for pages in self.pages_in_turn(job_id):
             for number, name in ((page.number, figure.name) for page in pages for figure in page.figures):
-                if number in stored and page_name(job_id, stored[number].token, number, name) not in there:
+                if number in stored and stored[number].name(job_id, number, name) not in there:
                     await self._is_missing(job_id, number, name)
 
     async def figure(self, job_id: str, name: str) -> bytes | None:
@@ -163,7 +164,7 @@ class ResultReader:
         return await self._part(job_id, page.number, its, name)
 
     async def _part(self, job_id: str, number: int, its: PagePayloads, part: str) -> StoredPart:
-        name, payloads = page_name(job_id, its.token, number, part), self.payloads
+        name, payloads = its.name(job_id, number, part), self.payloads
         try:
             if payloads is None:
                 raise PayloadMissing
@@ -199,7 +200,7 @@ class ResultReader:
         return await self._payload(job_id, number, its, part)
 
     async def _payload(self, job_id: str, number: int, its: PagePayloads, part: str) -> bytes:
-        name = page_name(job_id, its.token, number, part)
+        name = its.name(job_id, number, part)
         try:
             if self.payloads is None:
                 raise PayloadMissing
