@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -39,7 +40,7 @@ NEW = NewJob(input=UPLOAD, pages=1, options=Options(), content="content-1", owne
 
 
 @pytest.fixture(params=["folder", "bucket", "redis"])
-def settings(
+def anywhere(
     request: pytest.FixtureRequest, valkey: Valkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Settings:
     urls = {"folder": f"file://{tmp_path}/payloads", "bucket": f"s3://{BUCKET}/{tmp_path.name}", "redis": "redis:"}
@@ -96,8 +97,8 @@ async def is_whole(store: Store, job_id: str) -> bool:
     return (pages, figures, picture, part.size) == ([READ], dict(JPEGS), b"webp", len(JPEGS[0][1]))
 
 
-async def test_the_same_again_has_succeeded_at_once(settings: Settings) -> None:
-    async with with_a_result(settings) as (store, claims, _, first):
+async def test_the_same_again_has_succeeded_at_once(anywhere: Settings) -> None:
+    async with with_a_result(anywhere) as (store, claims, _, first):
         second = await again(store, metadata={"order": 2}, options=Options(furniture=False))
         assert second != first
         job = await store.job(second, "me")
@@ -119,9 +120,9 @@ async def test_the_same_again_has_succeeded_at_once(settings: Settings) -> None:
 @pytest.mark.parametrize("order", ["first goes first", "second goes first"])
 @pytest.mark.parametrize("how", ["deleted", "expired"])
 async def test_neither_loses_its_result_when_the_other_goes(
-    settings: Settings, valkey: Valkey, order: str, how: str
+    anywhere: Settings, valkey: Valkey, order: str, how: str
 ) -> None:
-    async with with_a_result(settings) as (store, _, sweeper, first):
+    async with with_a_result(anywhere) as (store, _, sweeper, first):
         second = await again(store)
         third = await again(store)
         going, staying = (first, second) if order.startswith("first") else (second, first)
@@ -355,6 +356,20 @@ async def test_a_page_that_is_retried_is_read_again(api: httpx.AsyncClient, scri
         retry = (await api.post(f"{JOBS}/{first}/pages/1/retry")).json()
         assert (retry["status"], retry["cached"]) == ("queued", False)
         await read_by(script_reports, retry["id"])
+
+
+@pytest.mark.parametrize("stream", ["true", "false"])
+async def test_the_original_api_gives_the_text_that_is_kept(
+    api: httpx.AsyncClient, script_reports: Script, stream: str
+) -> None:
+    await read_by(script_reports, await job_of(api, data=png(1)))
+    answer = await api.post("/api/v1/ocr", files={"file": ("a.png", png(1))}, data={"stream": stream})
+    assert answer.status_code == 200
+    if stream == "false":
+        assert answer.json()["text"] == "hello\n"
+    else:
+        told = [json.loads(line.removeprefix("data: ")) for line in answer.text.splitlines() if line.startswith("data")]
+        assert ("".join(piece.get("text", "") for piece in told), told[-1]) == ("hello\n", {"done": True})
 
 
 async def test_it_can_be_turned_off(valkey: Valkey, script: Script) -> None:

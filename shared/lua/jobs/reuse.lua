@@ -74,6 +74,11 @@ redis.call('HSET', key, 'id', id, 'owner', owner, 'status', 'succeeded', 'create
   'pages_failed', 0, 'pages_degraded', 0, 'attempt', 0, 'requeues', 0, 'token', '', 'lease', 0, 'error', '',
   'done_event', string.format('%d-0', now * 1000))
 keep_result(id, now)
+if source ~= '' then
+  -- As long as a record of those that hold them: in all that time nobody may have been there to clean up.
+  local seconds = redis.call('TTL', key)
+  if redis.call('TTL', keys.holders(source)) < seconds then redis.call('EXPIRE', keys.holders(source), seconds) end
+end
 outbox(id, 'job.succeeded', now)
 enlist(id, owner, batch, now, horizon)
 count('submitted', 1)
