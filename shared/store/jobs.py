@@ -200,7 +200,7 @@ class Store(ResultReader):
             await payloads.put(name, upload)
         except StoreFull as error:
             self.admission.payloads_refused()
-            raise await self.admission.store_full("The payload store has") from error
+            raise await self.admission.store_full("The payload store has", uploads=1) from error
 
     async def job(self, job_id: str, owner: str | None = None, *, pages: bool = True) -> StoredJob:
         """The job with its place in the queue. Raises ``NotFound`` also for another owner's job (None: any).
