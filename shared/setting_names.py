@@ -92,6 +92,7 @@ NAMES = frozenset(
         "webhook_schedule",
         "webhook_secret",
         "webhook_timeout",
+        "webhook_ttl",
         "workers",
     }
 )

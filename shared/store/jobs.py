@@ -178,6 +178,7 @@ class Store(ResultReader):
         return {
             **record_fields(new),
             "result_ttl": limits.result_ttl if new.ttl is None else new.ttl,
+            "webhook_ttl": limits.webhook_ttl,
             "picture_ttl": limits.picture_ttl or "",
             "max_age": limits.max_job_age,
         }

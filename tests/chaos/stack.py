@@ -62,6 +62,7 @@ class ChaosStack:
         self.senders: list[Process] = []
         self.proxies: dict[Process, StoreProxy] = {}
         self.busy: set[Process] = set()  # down on purpose
+        self.mixed = False  # two versions
         self.counts: Counter[str] = Counter()
         self.exits: list[str] = []  # processes that ended by themselves
         self.receiver = Receiver(self._answer)
@@ -95,6 +96,7 @@ class ChaosStack:
             stack.bucket = bucket
             stack._given |= {name.lower(): value for name, value in s3.environment.items()}
             stack._given["aws_endpoint_url"] = bucket.url
+        stack.mixed = before is not None
         for number in (1, 2):
             await stack._add(stack.gateways, Gateway, f"gateway-{number}", WEBHOOKS)
             own = {**WORKER, "engine": ENGINES[number - 1], "checkout": (before or ROOT) if number == 2 else ROOT}
