@@ -107,7 +107,7 @@ def print_memory(stack: ChaosStack, series: dict[Process, list[float]], pids: di
 
 
 async def soak(minutes: float, folder: Path) -> bool:
-    stack = await ChaosStack.start(folder, random.Random(1), **TTLS)
+    stack = await ChaosStack.start(folder, random.Random(1), None, None, **TTLS)
     redis = connect(stack.valkey.url, patient=True)
     store, clients = Store(redis, stack.settings), Clients(stack, random.Random(2))
     try:

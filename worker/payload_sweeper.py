@@ -11,11 +11,13 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from shared.errors import StoreUnavailable
 from shared.payloads.base import PayloadStore, StoredPayload
+from shared.payloads.folder import FolderPayloads
 from shared.payloads.names import PICTURE, TEMPORARY, PagePayloads, job_folder, job_of, upload_name
 from shared.store import keyspace
 from shared.store.connect import Client, store_errors
@@ -47,6 +49,7 @@ class PayloadSweeper:
         try:
             async with asyncio.timeout(STEP_SECONDS):
                 if await self._is_mine():
+                    await self._note_folder()
                     await self.clean_up()
                     await self._look_at_next_folder()
         except (StoreUnavailable, TimeoutError) as error:
@@ -63,6 +66,17 @@ class PayloadSweeper:
                     return False
                 await self._redis.expire(keyspace.SWEEPER(), SWEEPER_SECONDS)
         return True
+
+    async def _note_folder(self) -> None:
+        """That there is a folder of payloads. A new one is made here only where Redis came after every process."""
+        if not isinstance(self._payloads, FolderPayloads):
+            return
+        with store_errors():
+            if self._payloads.is_there:
+                await self._redis.set(keyspace.PAYLOAD_FOLDER(), 1, nx=True)
+            elif not await self._redis.exists(keyspace.PAYLOAD_FOLDER()):
+                with suppress(OSError):  # whoever writes there is told
+                    await asyncio.to_thread(self._payloads.make)
 
     # -- what is due
 

@@ -103,6 +103,8 @@ WORKER = Key("worker:{NAME}", "the worker's report of itself (JSON; `WorkerStatu
              gateway=BOTH, worker=BOTH)  # fmt: skip
 WORKERS = Key("workers", "names of the workers", gateway=BOTH, worker=BOTH)
 SWEEPER = Key("worker:/sweeper", "the worker that deletes payloads", "`SWEEPER_SECONDS`", worker=BOTH)
+PAYLOAD_FOLDER = Key("worker:/payload-folder", "that payloads are kept in a folder: where none is, its disk is away",
+                     gateway=READ, worker=BOTH)  # fmt: skip
 WORKER_STARTED = Key("worker:/started:{NAME}", "that this worker's start was counted", "an hour", worker=BOTH)
 AUDIT = Key("worker:/audit", "the worker that audits the counters", "`AUDIT_SECONDS`", worker=BOTH)
 

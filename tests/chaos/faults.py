@@ -338,7 +338,7 @@ async def payloads_away(stack: ChaosStack) -> None:
 
 
 def bring_back(elsewhere: Path, payloads: Path) -> None:
-    """A process that was started meanwhile has made the folder anew: what was written there is moved over."""
+    """In the first second, before Redis knows of the folder, a process may have made it anew: that is moved over."""
     made_anew = payloads.with_name("made-anew")
     with contextlib.suppress(FileNotFoundError):
         payloads.rename(made_anew)
