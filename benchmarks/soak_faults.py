@@ -118,7 +118,7 @@ async def come_to_rest(stack: ChaosStack, store: Store, clients: Clients) -> lis
 
 
 async def soak(minutes: float, folder: Path) -> bool:
-    stack = await ChaosStack.start(folder, random.Random(1), **TTLS)
+    stack = await ChaosStack.start(folder, random.Random(1), None, None, **TTLS)
     redis = connect(stack.valkey.url, patient=True)
     store, clients = Store(redis, stack.settings), Clients(stack, random.Random(2))
     try:

@@ -7,6 +7,8 @@ from typing import Final
 
 from shared.contract.document import Frozen
 
+DIGEST_CHARACTERS: Final = 32
+"""Of a digest in a record, in hexadecimal: 128 bits."""
 ENGINE_STATES_THAT_READ: Final = frozenset({"ready", "busy"})
 
 
@@ -39,7 +41,8 @@ class WorkerStatus(Frozen):
     """One worker, as it last reported. ``started_at``: seconds since the epoch.
 
     ``jobs``: jobs it holds. ``pages_rendered``: pages that have a render slot, ``pages_reading``: an engine slot, of
-    ``slots``. Missing fields have a default, for workers of the version before report as well.
+    ``slots``. ``reader``: digest of what decides what this worker reads in a page. Missing fields have a default, for
+    workers of the version before report as well.
     """
 
     name: str
@@ -48,6 +51,7 @@ class WorkerStatus(Frozen):
     pages_rendered: int = 0
     pages_reading: int = 0
     slots: int = 0
+    reader: str = ""
     engine: EngineStatus
 
     @property

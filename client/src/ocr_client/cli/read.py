@@ -29,6 +29,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--mode", choices=MODES)
     parser.add_argument("--prompt", help="in place of --type")
     parser.add_argument("--priority", choices=PRIORITIES)
+    parser.add_argument("--no-cache", action="store_true", help="read again what the service has read before")
     parser.add_argument("--follow", action="store_true", help="print each page as soon as it has been read")
 
 
@@ -37,7 +38,7 @@ def run(client: Client, given: Namespace) -> int:
     if (wrong := conflict(given)) is not None:
         say(f"ocr: {wrong}")
         return BAD_USAGE
-    options = {name: getattr(given, name) for name in OPTIONS}
+    options = {name: getattr(given, name) for name in OPTIONS} | ({"cache": False} if given.no_cache else {})
     contents = [(path.name, path.read_bytes()) for path in given.files]
     jobs: list[Job] = []
     worst = DONE
