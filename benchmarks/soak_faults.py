@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -38,7 +39,7 @@ JOB_SECONDS = 1.0
 SAMPLE_SECONDS = 5
 KEPT_SECONDS = 5  # a finished job; twice that its record
 RATE_SECONDS = 100  # the counts of pages per ten seconds are kept for 90
-TTLS = {"result_ttl": KEPT_SECONDS, "idempotency_ttl": KEPT_SECONDS, "webhook_ttl": KEPT_SECONDS}
+TTLS: dict[str, Any] = {"result_ttl": KEPT_SECONDS, "idempotency_ttl": KEPT_SECONDS, "webhook_ttl": KEPT_SECONDS}
 RESTORED_WITHIN = 330.0  # kombu looks every 10 s for messages to give back; a lock of one that died lasts 300
 # Deaths are for the chaos runs: here every process is to live to the end, so that its memory can be followed.
 PASSING = [name for name in FAULTS if "kill -9" not in name and "TERM" not in name and "paused" not in name]

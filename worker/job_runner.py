@@ -60,6 +60,11 @@ class WorkerContext:
         self.render_slots.close()
         self.engine_slots.close()
 
+    def open(self) -> None:
+        """Pages are begun again."""
+        self.render_slots.open()
+        self.engine_slots.open()
+
 
 class PageOrder:
     """Lets the pages of one job queue for the engine in the order in which they were added.
