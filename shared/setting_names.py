@@ -91,6 +91,7 @@ NAMES = frozenset(
         "webhook_schedule",
         "webhook_secret",
         "webhook_timeout",
+        "webhook_ttl",
         "workers",
     }
 )

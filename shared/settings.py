@@ -77,6 +77,9 @@ class StoreSettings(JobSettings):
     picture_ttl: int | None = Field(
         None, gt=0, description="seconds pictures of a finished job's pages are kept; default: as its result"
     )
+    webhook_ttl: int = Field(
+        24 * 3600, gt=0, description="seconds webhooks can be looked at and sent again after the record of their job"
+    )
     max_job_age: int = Field(24 * 3600, gt=0, description="seconds a job may be unfinished before it is failed")
     idempotency_ttl: int = Field(24 * 3600, gt=0, description="seconds an Idempotency-Key is remembered")
     max_queue_jobs: int = Field(10_000, gt=0, description="unfinished jobs; beyond them 429 queue-full")

@@ -53,6 +53,7 @@ class JobRecord(Frozen):
     max_age: float = Field(description="seconds after its submission when it fails in any case")
     has_payloads: str = Field("", alias="payloads", description="1: something of it lies in the payload store")
     result_ttl: int = Field(description="seconds its result is kept after its end; the record twice as long")
+    webhook_ttl: int = Field(24 * 3600, description="seconds its webhooks are kept after its record")
     picture_ttl: Text = Field(None, description="seconds its pages' pictures are kept, if not as long")
     created_at: float = Field(alias="created", description="when it was submitted")
     pages_total: Natural = Field(description="pages to be read")

@@ -125,6 +125,7 @@ class Store(ResultReader):
         fields = {
             **record_fields(new),
             "result_ttl": ttl,
+            "webhook_ttl": limits.webhook_ttl,
             "picture_ttl": limits.picture_ttl or "",
             "max_age": limits.max_job_age,
         }

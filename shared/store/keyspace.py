@@ -103,7 +103,7 @@ WORKER_STARTED = Key("worker:/started:{NAME}", "that this worker's start was cou
 AUDIT = Key("worker:/audit", "the worker that audits the counters", "`AUDIT_SECONDS`", worker=BOTH)
 
 # -- webhooks
-WEBHOOK = Key("hook:{ID}", "a webhook (hash)", "as long as the record, and until the last try",
+WEBHOOK = Key("hook:{ID}", "a webhook (hash)", "`webhook_ttl` after the record, and the last try",
               gateway=BOTH, worker=BOTH, webhooks=BOTH)  # fmt: skip
 WEBHOOKS_OF_JOB = Key("hooks:{ID}", "ids of the job's webhooks", "the same", gateway=BOTH, worker=BOTH, webhooks=BOTH)
 DELIVERIES = Key("dlv:{ID}", "the job's deliveries, one JSON each", "the same", gateway=BOTH, webhooks=BOTH)

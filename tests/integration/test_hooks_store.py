@@ -304,6 +304,18 @@ async def test_every_key_of_a_webhook_expires_with_the_jobs_record(
         assert valkey.client.ttl(key) >= valkey.client.ttl(f"job:{job_id}") > 0
 
 
+@pytest.mark.parametrize("before", [False, True])  # a record of the version before has no `webhook_ttl`
+async def test_a_webhook_is_kept_for_its_time_after_the_record(store: Store, valkey: Valkey, before: bool) -> None:
+    store.settings = make_settings(valkey.url, result_ttl=100, webhook_ttl=7)
+    target = WebhookTarget(url=URL, events=("job.cancelled",))
+    job_id = await submit(store, b"x", "image/png", webhook=target)
+    if before:
+        valkey.client.hdel(f"job:{job_id}", "webhook_ttl")
+    await store.cancel(job_id)
+    kept = 24 * 3600 if before else 7
+    assert 200 + kept - 5 < valkey.client.ttl(f"hook:msg_{job_id}_cancelled") <= 200 + kept
+
+
 async def test_a_webhook_that_expired_is_dropped(store: Store, hooks: WebhookStore, valkey: Valkey) -> None:
     job_id = await cancelled(store)
     valkey.client.delete(f"hook:msg_{job_id}_cancelled")

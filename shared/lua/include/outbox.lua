@@ -4,11 +4,13 @@
 -- is made of both. It keeps the record as it is now, for its body; its endpoint is the receiver's origin, each owner's
 -- apart.
 local function outbox(id, event, now)
-  local job = fields(keys.job(id), 'webhook_url', 'webhook_events', 'owner', 'result_ttl', 'request_id', 'traceparent')
+  local job = fields(keys.job(id), 'webhook_url', 'webhook_events', 'owner', 'result_ttl', 'webhook_ttl', 'request_id',
+    'traceparent')
   if not job.webhook_url or job.webhook_url == '' then return end
   if not string.find(',' .. job.webhook_events .. ',', ',' .. event .. ',', 1, true) then return end
   local webhook_id = 'msg_' .. id .. '_' .. string.gsub(event, '^job%.', '')
-  local webhook, kept = keys.webhook(webhook_id), 2 * tonumber(job.result_ttl) + 86400
+  local webhook = keys.webhook(webhook_id)
+  local kept = 2 * tonumber(job.result_ttl) + tonumber(job.webhook_ttl or 86400) -- no record of the version before has it
   if redis.call('HSETNX', webhook, 'job', id) == 0 then return end
   local origin = string.lower(string.match(job.webhook_url, '^[^:]+://[^/?#]+') or '')
   redis.call('HSET', webhook, 'event', event, 'url', job.webhook_url, 'created', now, 'tries', 0, 'takes', 0,
