@@ -84,9 +84,12 @@ class Submissions:
     inspector: Inspector
     guard: SsrfGuard
 
-    async def refuse_when_full(self, request: Request) -> None:
-        """Before the body is read. A repeated submission is let through: the store knows whether it is one."""
-        if "idempotency-key" in request.headers:
+    async def refuse_when_full(self, request: Request, submitter: Submitter | None = None) -> None:
+        """Before the body is read. A repeated submission is let through; without a ``submitter`` whatever has a key."""
+        if submitter is not None and submitter.key is not None:
+            if await self.store.job_of_key(submitter.owner, submitter.key) is not None:
+                return
+        elif "idempotency-key" in request.headers:
             return
         if (refusal := await self.store.admission.refusal()) is not None:
             raise refusal
