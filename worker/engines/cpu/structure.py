@@ -16,8 +16,8 @@ from worker.engines.cpu import tables
 from worker.engines.cpu.joining import row_text, run_on, vocabulary
 from worker.engines.cpu.layout import Hint
 from worker.engines.cpu.lines import Line, Row, line_height, rows, union
-from worker.engines.cpu.order import Column, columns
 from worker.engines.cpu.paragraphs import ParagraphPart, is_page_number, parts
+from worker.engines.cpu.reading_order import Column, columns
 from worker.engines.cpu.regions import Region, find_regions, label_of, with_stand_ins
 from worker.engines.escape import escaped
 

@@ -13,9 +13,9 @@ from ocr_client.cli import output
 from ocr_client.cli.exit_codes import BAD_USAGE, DONE, FAILED
 from ocr_client.cli.output import say
 from ocr_client.client import Client
+from ocr_client.document_order import in_order
 from ocr_client.errors import ClientError, JobEnded
 from ocr_client.models import Job
-from ocr_client.page_order import in_order
 
 HELP = "read files and print or write their text"
 OPTIONS = ("pages", "type", "mode", "prompt", "priority")

@@ -1,4 +1,4 @@
-"""Yield the pages of a job in order, each as soon as it and all before it have ended."""
+"""The pages of a job in document order, by number: each as soon as it and all before it have ended."""
 
 from __future__ import annotations
 
