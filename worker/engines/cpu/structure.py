@@ -80,7 +80,7 @@ class Composer:
 
     def parts(self) -> list[ParagraphPart]:
         """The page in reading order: what heads it, its columns, what foots it."""
-        everything = with_stand_ins(self.scene.lines, self.regions)
+        everything = with_stand_ins(self.scene.lines, self.regions, self.scene.image.width)
         # Writing up or down the margin would stand in every gutter's way; it is read last.
         lines, on_end_lines = (
             [line for line in everything if not line.turned],
