@@ -58,12 +58,12 @@ def find_regions(lines: Sequence[Line], hints: Sequence[Hint], size: tuple[int, 
 def grown(own: Sequence[Line], lines: Sequence[Line]) -> list[Line]:
     """A table with what the hint left out: cells under or above its own, and rows whose cells stand like its own."""
     found = list(own)
-    for _ in range(MOST_GROWN):
+    for _ in range(MOST_GROWN if own else 0):
         inside_now = {id(line) for line in found}
         free = [line for line in lines if id(line) not in inside_now]
         more = [line for line in free if any(same_row(line, other) for other in found) and stands_like(line, found)]
         more = more or next_row(found, free)
-        if not found or not more:
+        if not more:
             break
         found.extend(more)
     return found

@@ -27,6 +27,8 @@ JPEG_QUALITY = 85
 OVERLAP = 0.6
 """Share of a line's height that another box may cover where both are lines of their own."""
 
+_SET_ASIDE = str.maketrans("[]", "\ufdd0\ufdd1", "\ufdd0\ufdd1")
+"""Brackets as two signs that Unicode says are no characters."""
 _SECTION = re.compile(r"^\d{1,3}(\.\d{1,3})*\.?\s(?=\S)")
 NAMES = {"title": "title", "figure_caption": "image_caption", "table_caption": "table_caption"}
 
@@ -228,5 +230,6 @@ def confidence(pieces: Sequence[Line]) -> float | None:
 
 
 def alternative(region: Region) -> str:
-    """The writing inside a picture, as the text that stands for it."""
-    return escaped(region.text).replace("[", "\\[").replace("]", "\\]")
+    """The writing inside a picture, as the text that stands for it. Brackets are entities: ``\\[`` opens a formula."""
+    shown = escaped(region.text.translate(_SET_ASIDE))
+    return shown.replace("\ufdd0", "&#91;").replace("\ufdd1", "&#93;")
