@@ -113,7 +113,7 @@ async def soak(minutes: float, folder: Path) -> bool:
     try:
         await stack.ready()
         pids = {process: process.pid for process in stack.processes}
-        await clients.serve(Planned("first", (1,), follow="call", webhook=True))  # makes its owner's secret
+        await clients.serve(Planned("first", (1,), webhook=True))  # makes its owner's secret
         await asyncio.sleep(3 * KEPT_SECONDS)
         before, lasted, until = await census(store), await lasting(store), time.monotonic() + 60 * minutes
         keeper = asyncio.create_task(stack.keep_running())

@@ -60,6 +60,7 @@ class ChaosStack:
         self.senders: list[Process] = []
         self.proxies: dict[Process, StoreProxy] = {}
         self.busy: set[Process] = set()  # down on purpose
+        self.mixed = False  # two versions
         self.counts: Counter[str] = Counter()
         self.exits: list[str] = []  # processes that ended by themselves
         self.receiver = Receiver(self._answer)
@@ -77,6 +78,7 @@ class ChaosStack:
     @classmethod
     async def start(cls, folder: Path, rng: random.Random, before: Path | None = None, **settings: Any) -> ChaosStack:
         stack = cls(folder, rng, **settings)
+        stack.mixed = before is not None
         for number in (1, 2):
             await stack._add(stack.gateways, Gateway, f"gateway-{number}", WEBHOOKS)
             own = {**WORKER, "engine": ENGINES[number - 1], "checkout": (before or ROOT) if number == 2 else ROOT}
