@@ -131,7 +131,7 @@ def test_the_command_prints_the_markdown_and_nothing_else_to_stdout(client: Clie
 
 
 def test_the_command_follows_page_by_page(client: Client, gateway: Gateway) -> None:
-    done = command("read", "--follow", "--no-cache", str(SAMPLE), url=gateway.url)
+    done = command("read", "--follow", "--force", str(SAMPLE), url=gateway.url)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == client.read(SAMPLE).markdown.split()
     assert "page 1 ok" in done.stderr
