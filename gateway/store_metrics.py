@@ -114,6 +114,8 @@ def _jobs(counters: Mapping[str, int]) -> Iterator[Metric]:
     yield _labelled(CounterMetricFamily, "ocr_jobs_submitted_total", "Jobs accepted", "priority", submitted)
     ended = {status.value: counters.get(Counter.ended(status), 0) for status in sorted(TERMINAL_STATUSES)}
     yield _labelled(CounterMetricFamily, "ocr_jobs_ended_total", "Jobs that ended", "status", ended)
+    cached = counters.get(Counter.CACHED, 0)
+    yield CounterMetricFamily("ocr_jobs_cached_total", "Jobs made of an earlier job's result", value=cached)
     lost = counters.get(Counter.LEASES_LOST, 0)
     yield CounterMetricFamily("ocr_lease_losses_total", "Jobs taken from workers that fell silent", value=lost)
 

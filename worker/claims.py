@@ -153,9 +153,9 @@ class Claims:
             await count_missing(self.redis)
             raise
 
-    async def start(self, claim: Claim, engine: str) -> int:
-        """The attempt's number, from 1; 0 when the claim is lost."""
-        return int(await self.scripts.run("start", claim.job.id, claim.token, engine))
+    async def start(self, claim: Claim, engine: str, reader: str = "") -> int:
+        """The attempt's number, from 1; 0 when the claim is lost. ``reader``: as in ``WorkerStatus``."""
+        return int(await self.scripts.run("start", claim.job.id, claim.token, engine, reader))
 
     async def renew(self, claims: Iterable[Claim]) -> set[str]:
         """Renew every lease at once; the ids of the jobs that are no longer ours."""

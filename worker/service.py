@@ -29,6 +29,7 @@ from worker.fair_queue import FairQueue
 from worker.job_runner import ClaimLost, JobRunner, WorkerContext
 from worker.outcome import TaskOutcome
 from worker.payload_sweeper import PayloadSweeper
+from worker.reader import reader_digest
 from worker.render import Renderer
 from worker.settings import WorkerSettings
 
@@ -72,6 +73,7 @@ class WorkerService:
             event_buffer=event_buffer,
             render_slots=FairQueue(slots + ahead, reserve=max(1, ahead // 2)),
             engine_slots=FairQueue(slots),
+            reader=reader_digest(engine.describe(), settings),
         )
         self._held: dict[str, tuple[Claim, asyncio.Task[None]]] = {}
         self._loops = Loops(self._loop_died, settings.heartbeat_file)
@@ -258,6 +260,7 @@ class WorkerService:
             pages_rendered=context.render_slots.capacity - context.render_slots.free,
             pages_reading=context.engine_slots.capacity - context.engine_slots.free,
             slots=context.engine_slots.capacity,
+            reader=context.reader,
             engine=self.engine.describe(),
         )
 

@@ -7,6 +7,8 @@ from typing import Final
 
 from shared.contract.document import Frozen
 
+DIGEST_CHARACTERS: Final = 32
+"""Of a digest in a record, in hexadecimal: 128 bits."""
 ENGINE_STATES_THAT_READ: Final = frozenset({"ready", "busy"})
 DRAINING: Final = "draining"
 
@@ -40,8 +42,8 @@ class WorkerStatus(Frozen):
     """One worker, as it last reported. ``started_at``: seconds since the epoch.
 
     ``draining``: an operator has it take nothing more (``Claims.report``). ``jobs``: jobs it holds. ``pages_rendered``:
-    pages that have a render slot, ``pages_reading``: an engine slot, of ``slots``.
-    Missing fields have a default, for workers of the version before report as well.
+    pages that have a render slot, ``pages_reading``: an engine slot, of ``slots``. ``reader``: digest of what decides
+    what this worker reads in a page. Missing fields have a default, for workers of the version before report as well.
     """
 
     name: str
@@ -51,6 +53,7 @@ class WorkerStatus(Frozen):
     pages_rendered: int = 0
     pages_reading: int = 0
     slots: int = 0
+    reader: str = ""
     engine: EngineStatus
 
     @property

@@ -73,7 +73,7 @@ CLIENT_RECORDS = {  # made from answers, once
     f"client/src/ocr_client/{name}.py" for name in ("models", "errors", "document", "calls", "async_client")
 }
 JSON_READERS = {
-    "client/src/ocr_client/client.py": "Event, whose members depend on its name",
+    "client/src/ocr_client/event_stream.py": "Event, whose members depend on its name",
     "client/src/ocr_client/webhooks.py": "the event, as it was signed",
     "gateway/api/bodies.py": "the caller's own body, whose members are fields of a form",
     "gateway/api/forms.py": "the caller's metadata",
