@@ -202,13 +202,13 @@ async def in_turns(load: Load, jobs: int, rounds: int, **settings: Any) -> str:
             for number in range(2 * (rounds + 1)):
                 tells = number % 4 in (1, 2)  # off, on, on, off: neither is always the first
                 home = on if tells else off
-                cpu, began = home.cpu_seconds(), time.perf_counter()
+                before, began = home.cpu_seconds(), time.perf_counter()
                 if tells:
                     (await client.get(f"{home.url}/metrics")).raise_for_status()
                 await load(client, home, jobs)
-                rate = jobs / (time.perf_counter() - began)
+                taken, worked = time.perf_counter() - began, home.cpu_seconds() - before
                 if number > 1:
-                    found[tells].append((rate, (home.cpu_seconds() - cpu) / jobs))
+                    found[tells].append((jobs / taken, worked / jobs))
     collector.close()
     assert collector.calls, "no trace was sent"
     rate, cpu = ({tells: median(one[at] for one in runs) for tells, runs in found.items()} for at in (0, 1))
