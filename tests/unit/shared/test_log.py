@@ -15,8 +15,9 @@ from tests.conftest import make_settings
 
 
 @pytest.fixture
-def written() -> Iterator[Any]:
+def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """``written(log_format=...)`` configures the logs; what is then written is in the buffer that it gives."""
+    monkeypatch.setattr(log, "_process", {})  # a worker of another test may have named this process
     root = logging.getLogger()
     before = root.handlers[:], root.level
 
