@@ -88,7 +88,7 @@ LayoutDep = Annotated[LayoutQuery, Depends()]
     "/{job_id}/result",
     response_class=Response,
     summary="Get the result",
-    responses=WHOLE | LATER | answers(400, 404, 409, 410),
+    responses=WHOLE | LATER | answers(400, 404, "job-failed", 410, "payload-missing"),
     openapi_extra=FORMATS_HERE,
 )
 async def get_result(
@@ -111,7 +111,11 @@ async def get_result(
     return await rendered(store, job, pages, result_format, layout.of(job), whole=True)
 
 
-@router.get("/{job_id}/document", summary="The document as JSON", responses=answers(404, 409, 410))
+@router.get(
+    "/{job_id}/document",
+    summary="The document as JSON",
+    responses=answers(404, "not-finished", "job-failed", 410, "payload-missing"),
+)
 async def get_document(job_id: str, caller: CallerDep, store: StoreDep, corrections: CorrectionsDep) -> Document:
     """What `/result?format=json` gives, under one type: 409 `not-finished` while there is more to come."""
     job = await store.job(job_id, caller.owner)
@@ -126,7 +130,7 @@ async def get_document(job_id: str, caller: CallerDep, store: StoreDep, correcti
     "/{job_id}/pages/{number}",
     response_class=Response,
     summary="Get a page",
-    responses=ONE_PAGE | LATER | answers(400, 404, 409, 410),
+    responses=ONE_PAGE | LATER | answers(400, 404, "job-failed", 410, "payload-missing"),
     openapi_extra=FORMATS_HERE,
 )
 async def get_page(
@@ -160,7 +164,7 @@ async def get_page(
     "/{job_id}/pages/{number}/image",
     response_class=Response,
     summary="Page image",
-    responses=PICTURE | LATER | PARTS | answers(400, 404, 409, 410, 416),
+    responses=PICTURE | LATER | PARTS | answers(400, 404, "job-failed", 410, "payload-missing", 416),
 )
 async def get_page_image(
     job_id: str,
@@ -200,7 +204,7 @@ async def get_page_image(
     "/{job_id}/images/{name}",
     response_class=Response,
     summary="Get a figure",
-    responses=FIGURE | PARTS | answers(404, 410, 416),
+    responses=FIGURE | PARTS | answers(404, 410, "payload-missing", 416),
 )
 async def get_figure(job_id: str, name: str, request: Request, caller: CallerDep, store: StoreDep) -> Response:
     """A figure by the name it has in the Markdown: ``images/<page>_<i>.jpg``. `Range` and `If-None-Match` work."""
