@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 from shared.contract.document import Frozen
 from shared.contract.states import DocumentedEnum
@@ -58,7 +59,8 @@ class Options(Frozen):
     """How the pages of one job are to be read, and how its Markdown is to be written. Stored with the job, echoed back.
 
     ``table``, ``math`` and ``clean`` are decided while a page is read, by the engines that know them (``clean``: take
-    out the space that a model writes after a hyphen). The last three can be decided anew for every result.
+    out the space that a model writes after a hyphen). ``languages``: ISO 639-1 codes of what is written on the pages,
+    where that is none that the engine reads anyway. The last three can be decided anew for every result.
     """
 
     type: ReadType = ReadType.DOCUMENT
@@ -69,6 +71,11 @@ class Options(Frozen):
     table: TableFormat = TableFormat.MARKDOWN
     math: MathFormat = MathFormat.DOLLARS
     clean: bool = True
+    languages: tuple[str, ...] = ()
     furniture: bool = True
     page_marks: bool = False
     join_pages: bool = False
+
+
+DECIDED_LATER: Final = frozenset({"priority", "furniture", "page_marks", "join_pages"})
+"""The options that change nothing of what is read and stored."""

@@ -83,7 +83,7 @@ def test_a_batch_has_a_verdict_for_every_file(client: Client) -> None:
 
 
 def test_a_cancelled_job_is_cancelled_and_a_deleted_one_is_gone(client: Client) -> None:
-    job = client.submit(SAMPLE)
+    job = client.submit(SAMPLE, cache=False)
     client.cancel(job)
     assert client.wait(job).status == "cancelled"
     client.delete(job)
@@ -91,12 +91,20 @@ def test_a_cancelled_job_is_cancelled_and_a_deleted_one_is_gone(client: Client) 
         client.job(job)
 
 
+def test_the_same_file_is_read_once_unless_it_is_to_be_read_again(client: Client) -> None:
+    first = client.wait(client.submit(SAMPLE))
+    again = client.submit(SAMPLE)
+    assert (again.status, again.cached, again.id != first.id) == ("succeeded", True, True)
+    assert client.result(again) == client.result(first)
+    assert not client.submit(SAMPLE, cache=False).cached
+
+
 def test_the_same_key_gives_the_same_job(client: Client) -> None:
     assert client.submit(SAMPLE, key="k").id == client.submit(SAMPLE, key="k").id
 
 
 def test_a_stream_outlives_its_gateway_without_a_gap_or_an_event_twice(client: Client, gateway: Gateway) -> None:
-    job = client.submit(SAMPLE)
+    job = client.submit(SAMPLE, cache=False)
     seen = list[Event]()
     for event in client.events(job):
         if not seen:
@@ -123,7 +131,7 @@ def test_the_command_prints_the_markdown_and_nothing_else_to_stdout(client: Clie
 
 
 def test_the_command_follows_page_by_page(client: Client, gateway: Gateway) -> None:
-    done = command("read", "--follow", str(SAMPLE), url=gateway.url)
+    done = command("read", "--follow", "--force", str(SAMPLE), url=gateway.url)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == client.read(SAMPLE).markdown.split()
     assert "page 1 ok" in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -11,7 +12,8 @@ import pytest
 
 from gateway import web
 from gateway.app import create_app
-from gateway.formats.registry import FORMATS, Disposition, Need, ResultFormat, Source
+from gateway.formats.registry import FORMATS, Disposition, ResultFormat
+from gateway.formats.source import Source
 from ocr_client.choices import FORMATS as CLIENT_FORMATS
 from ocr_client.choices import MODES, PRIORITIES, STATUSES, SUFFIXES, TEXT_LAYERS, TYPES
 from shared.contract.options import ModeName, Priority, ReadType, TextLayer
@@ -24,13 +26,16 @@ from tests.integration.test_gateway_jobs import JOBS, job_of
 WEB_PAGE = Path(web.__file__).parent / "static"
 
 
-def count(source: Source) -> str:
+async def count(source: Source) -> AsyncIterator[str]:
     """A tiny format: how many characters and pictures there are."""
-    characters = sum(len(page.markdown) for page in source.document.pages)
-    return f"{characters} characters, {len(source.figures)} figures, {len(source.pages)} pages"
+    async for pages in source.pages():
+        characters = sum(len(page.markdown) for page in pages)
+        figures = [name async for name, _ in source.figures(pages)]
+        pictures = [page.number for page in pages if await source.picture(page.number)]
+        yield f"{characters} characters, {len(figures)} figures, {len(pictures)} pages"
 
 
-TINY = ResultFormat("count", "text/x-count", count, needs=frozenset(Need), disposition=Disposition.ATTACHMENT)
+TINY = ResultFormat("count", "text/x-count", count, disposition=Disposition.ATTACHMENT)
 
 
 @pytest.fixture

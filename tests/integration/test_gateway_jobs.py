@@ -107,6 +107,7 @@ BAD_FIELDS = [
     ({"text_layer": "maybe"}, "bad-option"),
     ({"table": "csv"}, "bad-option"),
     ({"math": "latex"}, "bad-option"),
+    ({"languages": "russian"}, "bad-option"),
     ({"furniture": "some"}, "bad-option"),
     ({"pages": "2"}, "bad-page-range"),
     ({"pages": "one"}, "bad-page-range"),
@@ -142,13 +143,14 @@ async def test_every_option_comes_back(api: httpx.AsyncClient) -> None:
     answer = await submit(
         api, tiff([1, 2, 3]), type="image", prompt="Read it.", priority="high", text_layer="prefer", pages="3,1",
         deadline="60", mode="base", table="html", math="brackets", clean="false", furniture="0", page_marks="true",
-        join_pages="1", **hook,
+        join_pages="1", languages="ru,en", **hook,
     )  # fmt: skip
     job = answer.json()
     assert answer.status_code == 202, job
     assert job["options"] == {
         "type": "image", "mode": "base", "prompt": "Read it.", "priority": "high", "text_layer": "prefer",
         "table": "html", "math": "brackets", "clean": False, "furniture": False, "page_marks": True, "join_pages": True,
+        "languages": ["ru", "en"],
     }  # fmt: skip
     assert (job["input"]["pages"], job["input"]["page_range"], job["progress"]["pages_total"]) == (3, "1,3", 2)
     assert job["deadline"] > job["created_at"]

@@ -41,7 +41,10 @@ class JobError:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as it was when it was asked for. ``page_range``: the pages to be read, as ``1-3,7``."""
+    """A job as it was when it was asked for. ``page_range``: the pages to be read, as ``1-3,7``.
+
+    ``cached``: it was made of the result of the same file, without reading it again.
+    """
 
     id: str
     status: str
@@ -52,6 +55,7 @@ class Job:
     engine: str | None
     error: JobError | None
     urls: Mapping[str, str]
+    cached: bool = False
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Job:
@@ -67,6 +71,7 @@ class Job:
             engine=body["engine"],
             error=JobError(error["code"], error["detail"]) if error else None,
             urls=body["urls"],
+            cached=body.get("cached", False),
         )
 
     @property

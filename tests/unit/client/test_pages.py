@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from ocr_client.document_order import PageSequence, page_numbers
 from ocr_client.models import Event
-from ocr_client.page_order import PageSequence, page_numbers
 
 
 def ended(page: int, status: str = "ok") -> Event:

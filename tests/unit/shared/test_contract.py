@@ -198,7 +198,9 @@ def test_a_report_of_another_version_is_readable() -> None:
     text = '{"name": "w", "colour": "green", "engine": {"name": "x", "model": "y", "slots": 4, "speed": 9}}'
     status = WorkerStatus.model_validate_json(text)
     assert status.engine == EngineStatus("x", "y", 4)
-    assert status.reads_pages
+    assert (status.reads_pages, status.state) == (True, "ready")
+    draining = status.model_copy(update={"draining": True})
+    assert (draining.reads_pages, draining.state) == (False, "draining")
     assert WorkerStatus.model_validate_json(status.model_dump_json()) == status
 
 

@@ -70,6 +70,7 @@ def read(
     submitted = fields(
         pages=pages, type=type, mode=mode, prompt=prompt, text_layer=text_layer, priority=priority,
         deadline=seconds(deadline), metadata=metadata(metadata_pairs), webhook_url=webhook,
+        cache=False if force else None,
     )  # fmt: skip
     found = collect(sources, FolderRules(recursive, tuple(include or ()), tuple(exclude or ())))
     good = [one for one in found if isinstance(one, SourceFile)]

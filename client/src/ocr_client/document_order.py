@@ -1,4 +1,4 @@
-"""The pages of a job in the document's order, each as soon as it and all before it have ended."""
+"""The pages of a job in document order, by number: each as soon as it and all before it have ended."""
 
 from __future__ import annotations
 
