@@ -88,7 +88,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
         ],
         "complete": True,
     },
-    "Health": {"status": "healthy", "engine_ready": True, "gpu_memory_used": None},
+    "Health": {"status": "healthy", "engine_ready": True, "gpu_memory_used": None, "workers_draining": 0},
     "Alive": {"status": "ok"},
     "WebhookBody": {"type": "job.succeeded", "timestamp": "2026-01-31T12:00:09.300Z", "data": JOB},
 }
