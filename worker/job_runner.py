@@ -60,9 +60,14 @@ class WorkerContext:
         self.render_slots.close()
         self.engine_slots.close()
 
+    def open(self) -> None:
+        """Pages are begun again."""
+        self.render_slots.open()
+        self.engine_slots.open()
 
-class PageOrder:
-    """Lets the pages of one job queue for the engine in the order in which they were added.
+
+class StartOrder:
+    """The order in which the pages of one job are begun: they queue for the engine as they were added.
 
     A page that takes long to render is overtaken, so that the engine is never kept idle for it. A page that ends
     without having queued (it failed, or was given up) lets the next one go too. For one event loop.
@@ -71,15 +76,15 @@ class PageOrder:
     def __init__(self) -> None:
         self._last: asyncio.Event | None = None
 
-    def add(self) -> PageTurn:
-        turn = PageTurn(self._last, asyncio.Event())
+    def add(self) -> StartTurn:
+        turn = StartTurn(self._last, asyncio.Event())
         self._last = turn.gone
         return turn
 
 
 @dataclass(frozen=True, slots=True)
-class PageTurn:
-    """One page's place in a ``PageOrder``. ``gone``: this page has queued, or never will."""
+class StartTurn:
+    """One page's place in a ``StartOrder``. ``gone``: this page has queued, or never will."""
 
     before: asyncio.Event | None
     gone: asyncio.Event
@@ -103,7 +108,7 @@ class JobRunner:
         self._context, self._claim, self._job = context, claim, claim.job
         self._weight = WEIGHTS[claim.job.options.priority]
         self._started = False
-        self._order = PageOrder()
+        self._start_order = StartOrder()
 
     async def run(self) -> None:
         """Until every page has ended (finish), or the worker drains (release). Raises ``ClaimLost``, ``EngineDead``."""
@@ -124,16 +129,16 @@ class JobRunner:
 
     async def _read_pages(self, upload: Upload) -> None:
         async with asyncio.TaskGroup() as pages:
-            for number in self._pages_in_order():
+            for number in self._pages_to_read():
                 try:
                     await self._take_render_slot()
                 except FairQueueClosed:
                     return
                 # Suspects wait for each other, so other pages must not wait for them.
-                turn = (PageOrder() if number in self._claim.starts else self._order).add()
+                turn = (StartOrder() if number in self._claim.starts else self._start_order).add()
                 pages.create_task(self._page(upload, number, turn), name=f"{self._job.id}/{number}")
 
-    def _pages_in_order(self) -> list[int]:
+    def _pages_to_read(self) -> list[int]:
         """The pages to read; those that were part of a worker's death come first, for they are read one at a time."""
         numbers = [n for n in parse(self._job.input.page_range, self._job.input.pages) if n not in self._claim.ended]
         return sorted(numbers, key=lambda n: n not in self._claim.starts)
@@ -156,7 +161,7 @@ class JobRunner:
             filename=job.input.filename if context.settings.log_filenames else None,
         )  # fmt: skip
 
-    async def _page(self, upload: Upload, number: int, turn: PageTurn) -> None:
+    async def _page(self, upload: Upload, number: int, turn: StartTurn) -> None:
         log.bind(page=number)  # to this page's task
         try:
             deaths = self._claim.starts.get(number, 0)
@@ -170,7 +175,7 @@ class JobRunner:
             turn.pass_on()
             self._context.render_slots.leave(self._job.id)
 
-    async def _render_and_read(self, upload: Upload, number: int, turn: PageTurn) -> None:
+    async def _render_and_read(self, upload: Upload, number: int, turn: StartTurn) -> None:
         began = monotonic()
         try:
             text_layer = self._job.options.text_layer is TextLayer.PREFER

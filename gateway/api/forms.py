@@ -27,6 +27,8 @@ WEBHOOK_EVENTS: Final = ("job.started", "job.succeeded", "job.partial", "job.fai
 MAX_PASSWORD_BYTES: Final = 127  # the limit of the PDF standard (ISO 32000-2, 7.6.4)
 MAX_URL_CHARS: Final = 2048
 MAX_METADATA_DEPTH: Final = 32
+MAX_LANGUAGES_CHARS: Final = 64
+LANGUAGES: Final = re.compile(r"[A-Za-z]{2}(\s*,\s*[A-Za-z]{2})*")
 MAX_KEY_CHARS: Final = 255
 # <image>, <|ref|>, <|grounding|>, DeepSeek's <｜…｜>, </s>: anything a tokenizer may read as more than text.
 SPECIAL_TOKEN: Final = re.compile(r"<image>|<\s*/?\s*[|｜][^<>]{0,64}[|｜]\s*>|<pad>|</?s>", re.IGNORECASE)
@@ -84,6 +86,14 @@ FIELDS: Final[Mapping[str, Field]] = {
         _text("formulas in `$` and `$$`, or in `\\(` and `\\[`", enum=[*MathFormat], default=MathFormat.DOLLARS)
     ),
     "clean": _flag("true", "`false`: leave the spaces that the model writes after hyphens"),
+    "languages": Field(
+        _text(
+            "of the writing, where the engine reads it only if told (`GET /models`): ISO 639-1 codes",
+            pattern=LANGUAGES.pattern,
+            maxLength=MAX_LANGUAGES_CHARS,
+            example="ru,en",
+        )
+    ),
     "furniture": _flag("true", "`false`: leave running heads, running feet and page numbers out of the text"),
     "page_marks": _flag("false", "`true`: a comment `<!-- page 3 -->` before each page of the Markdown"),
     "join_pages": _flag("false", "`true`: join paragraphs of the Markdown that go on over a page break"),
@@ -242,6 +252,7 @@ def parse_options(fields: Mapping[str, str], settings: GatewaySettings) -> Submi
         table=_choice(TableFormat, "table", fields) or TableFormat.MARKDOWN,
         math=_choice(MathFormat, "math", fields) or MathFormat.DOLLARS,
         clean=read_flag("clean", fields, default=True),
+        languages=read_languages(fields.get("languages")),
         furniture=read_flag("furniture", fields, default=True),
         page_marks=read_flag("page_marks", fields, default=False),
         join_pages=read_flag("join_pages", fields, default=False),
@@ -273,6 +284,15 @@ def read_flag(name: str, fields: Mapping[str, str], *, default: bool) -> bool:
     if value not in ("true", "false", "1", "0"):
         raise BadOption(f"{name} must be true or false")
     return value in ("true", "1")
+
+
+def read_languages(text: str | None) -> tuple[str, ...]:
+    """``ru, en`` -> ``("ru", "en")``, each once, in lower case. Raises ``BadOption``."""
+    if text is None:
+        return ()
+    if len(text) > MAX_LANGUAGES_CHARS or not LANGUAGES.fullmatch(text):
+        raise BadOption(f"languages must be ISO 639-1 codes parted by commas, such as ru,en; not {shown(text)}")
+    return tuple(dict.fromkeys(code.strip().lower() for code in text.split(",")))
 
 
 def read_prompt(text: str | None, longest: int) -> str | None:

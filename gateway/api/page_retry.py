@@ -35,6 +35,7 @@ class PageRetry(BaseModel):
     prompt: str | None = None
     table: TableFormat | None = None
     math: MathFormat | None = None
+    languages: str | None = None
 
     def fields(self) -> dict[str, str]:
         """As the form of a submission has them."""

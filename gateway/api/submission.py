@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
@@ -84,9 +85,12 @@ class Submissions:
     inspector: Inspector
     guard: SsrfGuard
 
-    async def refuse_when_full(self, request: Request) -> None:
-        """Before the body is read. A repeated submission is let through: the store knows whether it is one."""
-        if "idempotency-key" in request.headers:
+    async def refuse_when_full(self, request: Request, submitter: Submitter | None = None) -> None:
+        """Before the body is read. A repeated submission is let through; without a ``submitter`` whatever has a key."""
+        if submitter is not None and submitter.key is not None:
+            if await self.store.job_of_key(submitter.owner, submitter.key) is not None:
+                return
+        elif "idempotency-key" in request.headers:
             return
         if (refusal := await self.store.admission.refusal()) is not None:
             raise refusal
@@ -111,11 +115,13 @@ class Submissions:
 
     async def check_engines(self, options: Options) -> None:
         """Refuse what no running engine can do; while none is known, anything may be asked for."""
-        if options.mode is None and options.prompt is None:
+        if options.mode is None and options.prompt is None and not options.languages:
             return
         engines = [worker.engine for worker in await self.store.workers()]
         if options.mode is not None and engines:
             check_mode(options.mode, {mode for engine in engines for mode in engine.modes})
+        if options.languages and all(engine.languages for engine in engines):
+            check_languages(options.languages, {code for engine in engines for code in engine.languages})
         longest = max((engine.max_prompt_chars for engine in engines if engine.prompts), default=0)
         if options.prompt is not None and 0 < longest < len(options.prompt):
             raise PromptTooLong(f"The prompt has {len(options.prompt)} characters; the engine takes {longest}")
@@ -198,3 +204,9 @@ def check_mode(mode: str, modes: set[str]) -> None:
     if mode not in modes:
         known = f"it has {', '.join(sorted(modes))}" if modes else "it has no modes"
         raise BadOption(f"The running engine cannot read in mode {mode}: {known}")
+
+
+def check_languages(asked: Iterable[str], known: set[str]) -> None:
+    """Refuse languages that no running engine reads; ``known`` is empty while none is known."""
+    if unknown := [language for language in asked if known and language not in known]:
+        raise BadOption(f"The running engine does not read {', '.join(unknown)}: it reads {', '.join(sorted(known))}")

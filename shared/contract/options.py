@@ -59,7 +59,8 @@ class Options(Frozen):
     """How the pages of one job are to be read, and how its Markdown is to be written. Stored with the job, echoed back.
 
     ``table``, ``math`` and ``clean`` are decided while a page is read, by the engines that know them (``clean``: take
-    out the space that a model writes after a hyphen). The last three can be decided anew for every result.
+    out the space that a model writes after a hyphen). ``languages``: ISO 639-1 codes of what is written on the pages,
+    where that is none that the engine reads anyway. The last three can be decided anew for every result.
     """
 
     type: ReadType = ReadType.DOCUMENT
@@ -70,6 +71,7 @@ class Options(Frozen):
     table: TableFormat = TableFormat.MARKDOWN
     math: MathFormat = MathFormat.DOLLARS
     clean: bool = True
+    languages: tuple[str, ...] = ()
     furniture: bool = True
     page_marks: bool = False
     join_pages: bool = False

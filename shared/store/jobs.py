@@ -214,6 +214,17 @@ class Store(ResultReader):
             raise NotFound("No such job")
         return job
 
+    async def job_of_key(self, owner: str, key: str) -> StoredJob | None:
+        """The job of an Idempotency-Key, without ``pages``; None for a key not seen, or whose job is gone."""
+        with store_errors():
+            found = await self.redis.hget(keyspace.IDEMPOTENCY(owner, key), "id")
+        if found is None:
+            return None
+        try:
+            return await self.job(found.decode(), owner, pages=False)
+        except NotFound:
+            return None
+
     async def jobs(
         self, owner: str, *, status: str | None = None, limit: int = 50, cursor: str | None = None,
         keep: Callable[[StoredJob], bool] | None = None,

@@ -102,6 +102,8 @@ LAST_PAGE_END = Key("rate:last", "when a page last ended", "90 seconds", gateway
 WORKER = Key("worker:{NAME}", "the worker's report of itself (JSON; `WorkerStatus`)", "ten seconds",
              gateway=BOTH, worker=BOTH)  # fmt: skip
 WORKERS = Key("workers", "names of the workers", gateway=BOTH, worker=BOTH)
+DRAIN = Key("worker:/drain:{NAME}", "that this worker is to drain: when its process started", "its process has ended",
+            gateway=BOTH, worker=BOTH)  # fmt: skip
 SWEEPER = Key("worker:/sweeper", "the worker that deletes payloads", "`SWEEPER_SECONDS`", worker=BOTH)
 PAYLOAD_FOLDER = Key("worker:/payload-folder", "that payloads are kept in a folder: where none is, its disk is away",
                      gateway=READ, worker=BOTH)  # fmt: skip
@@ -155,6 +157,9 @@ KEYS: Final[Mapping[str, Key]] = MappingProxyType(
 RANKS: Final[Mapping[Priority, str]] = MappingProxyType({Priority.HIGH: "0", Priority.NORMAL: "3", Priority.LOW: "6"})
 """The rank of each priority's queue; low is first. Celery's transport names the queues by it."""
 
+
+DRAIN_SECONDS: Final = 86400
+"""An order to drain is kept that long after its worker's last report."""
 
 HISTOGRAM_BOUNDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
 """The upper bounds of all buckets in ``histograms``, in seconds; one bucket more is without a bound."""

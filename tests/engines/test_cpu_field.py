@@ -14,6 +14,7 @@ from shared.contract.options import Options
 from tests.settings import Settings
 from worker.engines import loader
 from worker.engines.base import Engine, PageImage, PageRead
+from worker.engines.cpu.second_recogniser import installed
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 LINES = ["The lamp was lit at sunset.", "The log was written by the keeper.", "A letter was read and filed."]
@@ -36,8 +37,8 @@ def page(lines: list[str], size: int = 28, font: Path | None = None) -> Image.Im
     return image
 
 
-async def read(engine: Engine, image: Image.Image) -> PageRead:
-    found = [piece async for piece in engine.read(PageImage(1, image), Options())]
+async def read(engine: Engine, image: Image.Image, options: Options | None = None) -> PageRead:
+    found = [piece async for piece in engine.read(PageImage(1, image), options or Options())]
     assert isinstance(found[-1], PageRead)
     return found[-1]
 
@@ -56,6 +57,19 @@ async def test_another_script_is_never_passed_over_in_silence(engine: Engine, ot
     found = await read(engine, page([*LINES, other, other], font=OTHER))
     assert (found.status, found.reason) == (PageStatus.DEGRADED, Reason.UNSUPPORTED_SCRIPT)
     assert found.missing > 0
+    assert "The lamp was lit" in found.markdown
+
+
+@pytest.mark.skipif(not OTHER.exists() or not installed(), reason="fonts-dejavu or tesseract is not installed")
+@pytest.mark.parametrize(
+    ("language", "other"), [("ru", "Смотритель зажигает лампу"), ("vi", "Thư viện cảng được mở lại vào")]
+)
+async def test_another_script_is_read_where_its_language_is_named(engine: Engine, language: str, other: str) -> None:
+    if language not in engine.describe().languages:
+        pytest.skip(f"tesseract has no data for {language}")
+    found = await read(engine, page([*LINES, other], font=OTHER), Options(languages=(language,)))
+    assert (found.status, found.reason) == (PageStatus.OK, None)
+    assert other in found.markdown
     assert "The lamp was lit" in found.markdown
 
 

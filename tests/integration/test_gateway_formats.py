@@ -15,8 +15,10 @@ from gateway.app import create_app
 from gateway.formats.registry import FORMATS, Disposition, ResultFormat
 from gateway.formats.source import Source
 from ocr_client.choices import FORMATS as CLIENT_FORMATS
-from ocr_client.choices import MODES, PRIORITIES, TYPES
-from shared.contract.options import ModeName, Priority, ReadType
+from ocr_client.choices import MODES, PRIORITIES, STATUSES, SUFFIXES, TEXT_LAYERS, TYPES
+from shared.contract.options import ModeName, Priority, ReadType, TextLayer
+from shared.contract.states import JobStatus
+from shared.sniff import EXTENSIONS
 from tests.conftest import make_settings
 from tests.integration.conftest import Script
 from tests.integration.test_gateway_jobs import JOBS, job_of
@@ -92,6 +94,9 @@ def test_the_command_line_offers_what_the_service_takes() -> None:
     assert set(TYPES) == set(ReadType)
     assert set(MODES) == set(ModeName)
     assert set(PRIORITIES) == set(Priority)
+    assert set(TEXT_LAYERS) == set(TextLayer)
+    assert set(STATUSES) == set(JobStatus)
+    assert set(SUFFIXES) == set(EXTENSIONS)
 
 
 def test_limits_in_the_document_are_those_of_the_settings() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-import gateway.kept
+from gateway import admin
 from shared.contract.document import Block, Figure, Page, PageStatus
 from shared.contract.events import JobDone
 from shared.contract.job import Input, NewJob
@@ -394,9 +394,9 @@ async def test_an_operator_sees_what_is_kept_and_deletes_by_owner_and_age(in_fol
         assert await delete_kept(store, older_than=3600) == 0
         eldest = (await store.jobs("alice"))[0][-1].id
         valkey.client.hincrbyfloat(keyspace.JOB(eldest), "completed", -7200)
-        listed = await gateway.kept.run(gateway.kept.parse(["list"]), in_folder)
+        listed = await admin.run(in_folder, admin.parse(["payloads", "list"]))
         assert [line.split()[:3] for line in listed.splitlines()[1:]] == [["alice", "2", "2"], ["bob", "1", "1"]]
-        deleted = await gateway.kept.run(gateway.kept.parse(["delete", "--older-than", "1"]), in_folder)
+        deleted = await admin.run(in_folder, admin.parse(["payloads", "delete", "--older", "1h"]))
         assert deleted == "1 jobs deleted"
         assert await delete_kept(store, owner="alice") == 1
         await sweeper.clean_up()
@@ -405,7 +405,6 @@ async def test_an_operator_sees_what_is_kept_and_deletes_by_owner_and_age(in_fol
         assert len([one async for one in store.payloads.under("")]) == 3
 
 
-def test_deleting_needs_to_be_told_what(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        gateway.kept.parse(["delete"])
-    assert "say which" in capsys.readouterr().err
+async def test_deleting_needs_to_be_told_what(in_folder: Settings) -> None:
+    with pytest.raises(ValueError, match="say which"):
+        await admin.run(in_folder, admin.parse(["payloads", "delete"]))

@@ -9,8 +9,8 @@ from shared.contract.document import Block, Box
 from worker.engines.base import PageImage, PageRead, TextPiece
 from worker.engines.cpu.joining import row_text, run_on, vocabulary
 from worker.engines.cpu.lines import Line, Row, union
-from worker.engines.cpu.order import columns
 from worker.engines.cpu.paragraphs import ParagraphPart, parts
+from worker.engines.cpu.reading_order import columns
 from worker.engines.escape import escaped
 
 LARGE = 1.35

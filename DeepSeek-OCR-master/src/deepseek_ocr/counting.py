@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice, pairwise
+from operator import itemgetter
 
 ROUNDS = 8
 LENGTH = 1200
@@ -99,7 +100,7 @@ def _climbs(values: Sequence[int]) -> bool:
     steps = Counter(b - a for a, b in pairwise(rare))
     if steps.total() < 3 * ROUNDS:
         return False
-    step, often = steps.most_common(1)[0]
+    step, often = _commonest(steps)
     return step != 0 and often >= STEADY * steps.total()
 
 
@@ -130,13 +131,18 @@ def _period(signs: bytes, rounds: int) -> int | None:
     return None
 
 
+def _commonest(steps: Counter[int]) -> tuple[int, int]:
+    """A step, and how often it is taken. (``most_common`` loads a module when it is first called.)"""
+    return max(steps.items(), key=itemgetter(1))
+
+
 def _steady(values: Sequence[int], lag: int) -> bool:
     """Do the numbers of every place in a round go up, or stay, in steps of their own? At least one must move."""
     moving = False
     for place in range(lag):
         own = values[len(values) - 1 - place :: -lag]
         steps = Counter(a - b for a, b in zip(own, islice(own, 1, None), strict=False))
-        step, often = steps.most_common(1)[0]
+        step, often = _commonest(steps)
         if often < STEADY * steps.total() or steps.total() < ROUNDS - 2:
             return False
         moving = moving or step != 0

@@ -26,7 +26,7 @@ MAX_BOXES = 20_000
 
 _TAG = re.compile("|".join(re.escape(tag) for tag in MARKUP))
 _LONGEST = max(map(len, MARKUP))
-_TEXT_BELOW = re.compile(r"\n[\s\[\]0-9,.\-]*[^\s\[\]0-9,.\-]")
+_NO_BOXES = re.compile(r"[^\s\[\]0-9,.\-]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +103,25 @@ class Parser:
     def _collect(self, text: str) -> Iterator[Event]:
         self._parts.append(text)
         self._size += len(text)
+        end = self._ran_on(text)
         self._lines = self._lines or "\n" in text
         limit = MAX_LABEL if self._state is _State.LABEL else MAX_BOXES
-        if self._lines and (end := self._ran_on()) is not None:
+        if end is not None:
             yield from self._unclosed(min(end, limit))
         elif self._size > limit:
             yield from self._unclosed(limit)
 
-    def _ran_on(self) -> int | None:
-        """Where a label or a list with a line end in it has run into the page's text, if it has."""
+    def _ran_on(self, text: str) -> int | None:
+        """Where a label or a list with a line end in it has run into the page's text, if it has.
+
+        ``text`` is the newest part; of a list only that is looked at, for a list may be long and come sign by sign.
+        """
+        if not self._lines and "\n" not in text:
+            return None
         if self._state is _State.LABEL:
             return len(self._taken()) if self.kinds and labels.has_run_on(self._taken()) else None
-        found = _TEXT_BELOW.search(self._taken())
-        return found.end() - 1 if found else None
+        found = _NO_BOXES.search(text, 0 if self._lines else text.index("\n"))
+        return self._size - len(text) + found.start() if found else None
 
     def _tag(self, tag: str) -> Iterator[Event]:
         match (self._state, tag):

@@ -140,6 +140,29 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceVersion:
+    """What answers at the URL."""
+
+    name: str
+    version: str
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> ServiceVersion:
+        return cls(body["name"], body["version"])
+
+
+@dataclass(frozen=True, slots=True)
+class RunningEngine:
+    """``model``: what it reads with."""
+
+    model: str
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> RunningEngine:
+        return cls(body["model"])
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """A file of a batch that was refused."""
 

@@ -102,6 +102,13 @@ def test_a_ttl_must_be_whole_seconds_within_what_the_service_keeps(ttl: str) -> 
     assert parse_options({"ttl": "86400"}, SETTINGS).ttl == 86400
 
 
+@pytest.mark.parametrize("languages", ["rus", "r", "ru;en", "ru,", ",", "ру", "ru," * 30 + "en"])
+def test_languages_must_be_codes_of_two_letters(languages: str) -> None:
+    with pytest.raises(BadOption, match="languages must be ISO 639-1 codes"):
+        parse_options({"languages": languages}, SETTINGS)
+    assert parse_options({"languages": "RU, en ,ru"}, SETTINGS).options.languages == ("ru", "en")
+
+
 @pytest.mark.parametrize("deadline", ["0", "-1", "inf", "nan", "soon", "86401", "1e9", ""])
 def test_a_deadline_must_be_seconds_within_a_jobs_greatest_age(deadline: str) -> None:
     with pytest.raises(BadOption):
@@ -114,6 +121,7 @@ def test_fingerprints_differ_by_every_option() -> None:
         {"pages": "1"}, {"deadline": "5"}, {"ttl": "5"}, {"metadata": '{"a": 1}'}, {"webhook_url": "http://a.example"},
         {"webhook_url": "http://a.example", "webhook_events": "job.failed"}, {"table": "html"}, {"math": "brackets"},
         {"clean": "false"}, {"furniture": "false"}, {"page_marks": "true"}, {"join_pages": "1"},
+        {"languages": "ru"}, {"languages": "uk"},
     ]  # fmt: skip
     prints = [parse_options(fields, SETTINGS).fingerprint() for fields in different]
     assert len(set(prints)) == len(different)

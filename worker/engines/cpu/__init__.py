@@ -27,12 +27,14 @@ def build_reader() -> Reader:
     from worker.engines.cpu.layout import LayoutModel
     from worker.engines.cpu.reader import Reader
     from worker.engines.cpu.recognition import TextModels
+    from worker.engines.cpu.second_recogniser import installed
 
-    return Reader(TextModels(), LayoutModel())
+    return Reader(TextModels(), LayoutModel(), installed())
 
 
 async def load(settings: CpuSettings) -> CpuEngine:
     from worker.engines.cpu.capacity import slots
     from worker.engines.cpu.engine import CpuEngine
 
-    return CpuEngine(await asyncio.to_thread(build_reader), slots(settings.cpu_threads))
+    reader = await asyncio.to_thread(build_reader)
+    return CpuEngine(reader, slots(settings.cpu_threads), reader.more_languages)

@@ -82,6 +82,8 @@ def loss(length: float, text: Text, least: float) -> float:
     letters = len("".join(text.text.split()))
     if not letters or text.score < least:
         return 1.0
+    if text.loss is not None:
+        return text.loss
     density = letters / length
     dropped = 1 - density / LEAST_DENSITY if density < LEAST_DENSITY else 0.0
     doubt = (SURE - text.score) / (SURE - HOPELESS)
@@ -100,7 +102,7 @@ def shortfall(pieces: Sequence[Seen], dropped: int, unseen: float) -> Shortfall 
     if not total:
         return None
     lost = sum(piece.lost for piece in pieces) + unseen
-    vietnamese = is_vietnamese(" ".join(piece.text.text for piece in pieces))
+    vietnamese = is_vietnamese(" ".join(piece.text.text for piece in pieces if piece.text.loss is None))
     missing = min(1.0, max(lost / total, VIETNAMESE_LOSS if vietnamese else 0.0))
     small = sum(piece.length for piece in pieces if piece.height < SMALL and piece.length >= SHORT) / total
     if small > SMALL_SHARE:
@@ -124,6 +126,8 @@ def reason_of(pieces: Sequence[Seen], unseen: float) -> Reason:
 def kind_of(piece: Seen) -> Reason:
     """Letters dropped with a clear conscience: another script. None, or wild ones: nobody can say what it is."""
     letters = len("".join(piece.text.text.split()))
+    if piece.text.loss is not None:
+        return Reason.LOW_CONFIDENCE
     if _GREEK.search(piece.text.text):
         return Reason.UNSUPPORTED_SCRIPT
     if piece.text.score >= 0.7 and letters / piece.length < 2 * LEAST_DENSITY:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import suppress
 from importlib.metadata import version
 
@@ -76,9 +76,10 @@ class _Stream:
 
 
 class CpuEngine:
-    def __init__(self, reader: Reader, slots: int) -> None:
+    def __init__(self, reader: Reader, slots: int, more_languages: Iterable[str] = ()) -> None:
         self._reader: Reader | None = reader
         self._threads = Threads(slots)
+        self._languages = tuple(sorted({*LANGUAGES, *more_languages}))
         self._version = version("rapidocr")
         self._reading = 0
         self._pages = 0
@@ -86,7 +87,7 @@ class CpuEngine:
     async def read(self, page: PageImage, options: Options) -> AsyncIterator[Piece]:
         stop, stream = threading.Event(), _Stream()
         self._reading += 1
-        work = asyncio.wrap_future(self._threads.page(lambda: self._read(page, stopper(stop), stream.emit)))
+        work = asyncio.wrap_future(self._threads.page(lambda: self._read(page, options, stopper(stop), stream.emit)))
         try:
             async for text in stream.pieces_until(work):
                 yield text
@@ -99,12 +100,12 @@ class CpuEngine:
             work.cancel()
             self._reading -= 1
 
-    def _read(self, page: PageImage, checkpoint: Callable[[], None], emit: Emit) -> PageRead:
+    def _read(self, page: PageImage, options: Options, checkpoint: Callable[[], None], emit: Emit) -> PageRead:
         checkpoint()
         if self._reader is None:
             raise EngineDead("the CPU engine was closed")
         try:
-            read = self._reader.read(page, checkpoint, self._threads.each, emit)
+            read = self._reader.read(page, options.languages, checkpoint, self._threads.each, emit)
         except (OCRError, Stopped):
             raise
         except Exception as error:
@@ -117,7 +118,7 @@ class CpuEngine:
             name="cpu",
             model=MODEL,
             slots=self._threads.count,
-            languages=tuple(sorted(LANGUAGES)),
+            languages=self._languages,
             version=self._version,
             state="busy" if self._reading >= self._threads.count else "ready",
             metrics={"reading": self._reading, "pages": self._pages},

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 
@@ -14,7 +15,8 @@ APART = 1.5
 class Line:
     """One piece of text as it was detected: a line, or a part of one, or a table or figure that takes its place.
 
-    ``x0`` to ``y1`` are pixels of the levelled page; ``box`` is the same place on the page as it is. ``score``:
+    ``x0`` to ``y1`` are pixels of the levelled (and perhaps mirrored) page; ``box`` is the same place on the page as it
+    is. ``score``:
     confidence, 0 to 1. ``turned``: the writing runs upwards or downwards.
     """
 
@@ -45,6 +47,17 @@ class Line:
     def centre(self) -> float:
         """Half-way along the line."""
         return (self.x0 + self.x1) / 2
+
+
+def mirrored(line: Line, width: float) -> Line:
+    """The line on a page of this width that is seen in a mirror."""
+    return replace(line, x0=width - line.x1, x1=width - line.x0)
+
+
+def is_leftwards(lines: Iterable[Line]) -> bool:
+    """Whether most of the letters belong to writing that runs from right to left."""
+    directions = [unicodedata.bidirectional(letter) for line in lines for letter in line.text if letter.isalpha()]
+    return sum(direction in ("R", "AL") for direction in directions) > len(directions) / 2
 
 
 @dataclass(frozen=True, slots=True)

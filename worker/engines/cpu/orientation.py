@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from worker.engines.cpu.detection import Detected, Pixels, Quads
 from worker.engines.cpu.recognition import TextModels, crop
+from worker.engines.cpu.second_recogniser import SecondRecogniser
 
 VOTERS = 16
 WITNESSES = 8
@@ -41,10 +42,12 @@ def longest(quads: Quads, count: int) -> list[int]:
     return [int(i) for i in np.argsort(-sides(quads)[0], kind="stable")[:count]]
 
 
-def upright(image: Pixels, models: TextModels, checkpoint: Callable[[], None]) -> tuple[Pixels, int, Detected]:
+def upright(
+    image: Pixels, models: TextModels, second: SecondRecogniser | None, checkpoint: Callable[[], None]
+) -> tuple[Pixels, int, Detected]:
     """The page turned upright, by how many clockwise quarter turns (0 to 3), and its text lines.
 
-    Tall lines tell a quarter turn; the line classifier's vote, or the recogniser's confidence, tells top from bottom.
+    Tall lines tell a quarter turn; the line classifier's vote, or the recognisers' confidence, tells top from bottom.
     Detection is the dearest step of a page: an upright page is looked at once.
     """
     quarters, found = 0, models.detect(image, checkpoint)
@@ -53,29 +56,35 @@ def upright(image: Pixels, models: TextModels, checkpoint: Callable[[], None]) -
         quarters, image = 1, turned(image, 1)
         found = models.detect(image, checkpoint)
     checkpoint()
-    if len(found) and is_upside_down(image, found, models, checkpoint):
+    if len(found) and is_upside_down(image, found, models, second, checkpoint):
         quarters, image = quarters + 2, turned(image, 2)
         found = models.detect(image, checkpoint)
     return image, quarters, found
 
 
-def is_upside_down(image: Pixels, found: Detected, models: TextModels, checkpoint: Callable[[], None]) -> bool:
+def is_upside_down(
+    image: Pixels, found: Detected, models: TextModels, second: SecondRecogniser | None, checkpoint: Callable[[], None]
+) -> bool:
     lines = [crop(image, found.quads[i], found.bends.get(i)) for i in longest(found.quads, VOTERS)]
     vote = models.upside_down(lines)
-    if abs(vote) >= SURE:
+    if abs(vote) >= SURE and (vote < 0 or second is None):  # of Arabic, for one, the classifier is sure, and wrong
         return vote > 0
     # A stretch of twelve line heights says enough, and is quick.
     few = [np.ascontiguousarray(line[:, : 12 * line.shape[0]]) for line in lines[:WITNESSES]]
     flipped = [np.ascontiguousarray(line[::-1, ::-1]) for line in few]
-    return confidence(flipped, models, checkpoint) > confidence(few, models, checkpoint)
+    return confidence(flipped, models, second, checkpoint) > confidence(few, models, second, checkpoint)
 
 
-def confidence(lines: list[Pixels], models: TextModels, checkpoint: Callable[[], None]) -> float:
-    total = 0.0
+def confidence(
+    lines: list[Pixels], models: TextModels, second: SecondRecogniser | None, checkpoint: Callable[[], None]
+) -> float:
+    """Of all lines together; of two recognisers the surer one counts."""
+    sure = []
     for line in lines:
         checkpoint()
-        total += models.recognise(line).score
-    return total
+        sure.append(models.recognise(line).score)
+    more = [text.score for text in second.read(lines, checkpoint)] if second else sure
+    return sum(map(max, sure, more))
 
 
 def tilt(quads: Quads) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 
 from worker.engines.cpu.detection import Detected, Floats, Quads
 from worker.engines.cpu.joining import mended
-from worker.engines.cpu.lines import Line
+from worker.engines.cpu.lines import Line, is_leftwards, mirrored
 from worker.engines.cpu.orientation import levelled, tilt
 from worker.engines.cpu.recognition import Text
 
@@ -16,16 +16,20 @@ MIN_SCORE = 0.4
 
 
 class Places:
-    """The places of the lines in ``found``; all in pixels of the page, which is ``size`` wide and high."""
+    """The places of the lines in ``found``; all in pixels of the page, which is ``size`` wide and high.
+
+    A page in Arabic or Hebrew is mirrored, so that its lines and columns begin on the left like any other's.
+    """
 
     def __init__(self, found: Detected, size: tuple[int, int]) -> None:
-        self._found = found
+        self._found, self._width = found, size[0]
         self._level = unbent(found, levelled(found.quads, tilt(found.quads), *size))
 
     def lines(self, texts: Sequence[Text]) -> dict[int, Line]:
         """By their index, the lines that were read with some confidence."""
         kept = [i for i, text in enumerate(texts) if text.text.strip() and text.score >= MIN_SCORE]
-        return {i: line_of(self._level[i], self._found.quads[i], texts[i]) for i in kept}
+        lines = {i: line_of(self._level[i], self._found.quads[i], texts[i]) for i in kept}
+        return {i: mirrored(line, self._width) for i, line in lines.items()} if is_leftwards(lines.values()) else lines
 
     def letters(self, i: int) -> float:
         """About how many letters line ``i`` has room for."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from operator import itemgetter
 
@@ -21,6 +21,7 @@ from worker.engines.cpu.layout import Hint, LayoutModel
 from worker.engines.cpu.orientation import upright
 from worker.engines.cpu.places import MIN_SCORE, Places
 from worker.engines.cpu.recognition import Text, TextModels, crop, stands_on_end
+from worker.engines.cpu.second_recogniser import SecondRecogniser, surer
 from worker.engines.cpu.structure import Scene, compose, picture_only
 from worker.engines.text_layer import from_text_layer
 
@@ -36,6 +37,10 @@ Emit = Callable[[str], None]
 
 Each = Callable[[Callable[[int], Text], int], list[Text]]
 """Calls a function with 0, 1, ... and gives all results: in one thread, or in several."""
+
+
+def _nothing(_: str) -> None:
+    """Takes the place of ``Emit`` where nothing is to be streamed."""
 
 
 class Stopped(Exception):
@@ -59,10 +64,17 @@ def scaled(hint: Hint, scale: float) -> Hint:
 class Reader:
     """The models, and the way a page walks through them. Any number of threads may read pages at once."""
 
-    def __init__(self, text: TextModels, layout: LayoutModel) -> None:
-        self._text, self._layout = text, layout
+    def __init__(self, text: TextModels, layout: LayoutModel, second: SecondRecogniser | None = None) -> None:
+        self._text, self._layout, self._second = text, layout, second
 
-    def read(self, page: PageImage, checkpoint: Checkpoint, each: Each, emit: Emit) -> PageRead:
+    @property
+    def more_languages(self) -> tuple[str, ...]:
+        """Those that are read where a page's options name them."""
+        return self._second.languages if self._second else ()
+
+    def read(
+        self, page: PageImage, languages: Sequence[str], checkpoint: Checkpoint, each: Each, emit: Emit
+    ) -> PageRead:
         """``checkpoint`` is called between the stages and before every line; what it raises goes through.
 
         ``emit`` gets blocks as their lines are recognised, from any of the threads of ``each``, one at a time.
@@ -72,15 +84,19 @@ class Reader:
             return given
         if is_blank(page.image):
             return skipped("blank")
-        read = self._read_picture(page, checkpoint, each, emit)
+        second = self._second.asked_for(languages) if self._second else None
+        # What the second recogniser corrects was never right to be streamed.
+        read = self._read_picture(page, second, checkpoint, each, _nothing if second else emit)
         seconds = time.monotonic() - started
         return replace(read, usage=Usage(completion_tokens=len(read.markdown.split()), engine_seconds=seconds))
 
-    def _read_picture(self, page: PageImage, checkpoint: Checkpoint, each: Each, emit: Emit) -> PageRead:
+    def _read_picture(
+        self, page: PageImage, second: SecondRecogniser | None, checkpoint: Checkpoint, each: Each, emit: Emit
+    ) -> PageRead:
         pixels = np.ascontiguousarray(np.asarray(page.image.convert("RGB"))[:, :, ::-1])
         work, scale = resized(pixels, (WORK_PIXELS / (page.image.width * page.image.height)) ** 0.5)
         del pixels
-        work, quarters, found = upright(work, self._text, checkpoint)
+        work, quarters, found = upright(work, self._text, second, checkpoint)
         image = upright_image(page.image, quarters)
         checkpoint()
         hints = self._layout.find(work)
@@ -99,12 +115,25 @@ class Reader:
 
         in_turn = each(recognised, len(found))
         texts = [text for _, text in sorted(zip(draft.order, in_turn, strict=True), key=itemgetter(0))]
+        if second:
+            texts = self._read_again(work, found, texts, second, checkpoint)
         lost = shortfall(seen(found, texts, MIN_SCORE), found.dropped, unseen_writing(work, found, hints))
         scene = replace(scene, lines=list(places.lines(texts).values()))
         read = compose(scene) if scene.lines else picture_only(scene)
         return replace(
             read.admitting(lost or (None if scene.lines else NOTHING_READ)), upright=image, quarters=quarters
         )
+
+    def _read_again(
+        self, work: Pixels, found: Detected, texts: list[Text], second: SecondRecogniser, checkpoint: Checkpoint
+    ) -> list[Text]:
+        """The lines as the second recogniser reads them, where that is surer. Lines on end stay."""
+        level = [i for i in range(len(found)) if i in found.bends or not stands_on_end(found.quads[i])]
+        lines = [crop(work, found.quads[i], found.bends.get(i)) for i in level]
+        better, lost = list(texts), seen(found, texts, MIN_SCORE)
+        for i, text in zip(level, second.read(lines, checkpoint), strict=True):
+            better[i] = surer(texts[i], lost[i].loss, text, second.languages)
+        return better
 
     def _recognise(self, work: Pixels, found: Detected, i: int) -> Text:
         bend = found.bends.get(i)

@@ -22,11 +22,15 @@ TALL = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What one line says. ``score``: confidence, 0 to 1; ``turned``: read from a line that stands on end."""
+    """What one line says. ``score``: confidence, 0 to 1; ``turned``: read from a line that stands on end.
+
+    ``loss``: the share of it that is probably wrong, where the recogniser itself says so; else None.
+    """
 
     text: str
     score: float
     turned: bool = False
+    loss: float | None = None
 
 
 def parameters() -> dict[str, Any]:

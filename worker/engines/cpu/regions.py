@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from worker.engines.cpu.layout import Hint
-from worker.engines.cpu.lines import Line, Row, line_height, rows, same_row, union
+from worker.engines.cpu.lines import Line, Row, is_leftwards, line_height, rows, same_row, union
 from worker.engines.cpu.tables import Cells, grid, is_table
 
 SURE = 0.6
@@ -58,12 +58,12 @@ def find_regions(lines: Sequence[Line], hints: Sequence[Hint], size: tuple[int, 
 def grown(own: Sequence[Line], lines: Sequence[Line]) -> list[Line]:
     """A table with what the hint left out: cells under or above its own, and rows whose cells stand like its own."""
     found = list(own)
-    for _ in range(MOST_GROWN):
+    for _ in range(MOST_GROWN if own else 0):
         inside_now = {id(line) for line in found}
         free = [line for line in lines if id(line) not in inside_now]
         more = [line for line in free if any(same_row(line, other) for other in found) and stands_like(line, found)]
         more = more or next_row(found, free)
-        if not found or not more:
+        if not more:
             break
         found.extend(more)
     return found
@@ -117,17 +117,22 @@ def is_text(lines: Sequence[Line]) -> bool:
     return sum(abs(line.x0 - edge) < 0.7 * height for line in lines) >= 0.6 * len(lines)
 
 
-def stand_in(region: Region, index: int) -> Line:
-    """One line that takes the region's place while the reading order is found."""
+def stand_in(region: Region, index: int, mirror: float | None) -> Line:
+    """One line that takes the region's place while the reading order is found. ``mirror``: the width of a page whose
+    lines are mirrored."""
     boxes = [(line.x0, line.y0, line.x1, line.y1) for line in region.lines]
-    x0, y0, x1, y1 = union(boxes) if region.kind == "table" else union([region.box, *boxes])
-    return Line(x0, y0, x1, y1, "x" * 40, region.box, index)
+    if region.kind == "figure":
+        x0, y0, x1, y1 = region.box
+        boxes.append((x0, y0, x1, y1) if mirror is None else (mirror - x1, y0, mirror - x0, y1))
+    return Line(*union(boxes), "x" * 40, region.box, index)
 
 
-def with_stand_ins(lines: Sequence[Line], regions: Sequence[Region]) -> list[Line]:
+def with_stand_ins(lines: Sequence[Line], regions: Sequence[Region], width: float) -> list[Line]:
+    """The lines outside the regions, and one for each region; ``width``: the page's."""
     taken = {id(line) for region in regions for line in region.lines}
     free = [line for line in lines if id(line) not in taken]
-    return free + [stand_in(region, i) for i, region in enumerate(regions)]
+    mirror = width if is_leftwards(lines) else None
+    return free + [stand_in(region, i, mirror) for i, region in enumerate(regions)]
 
 
 def label_of(row: Row, hints: Sequence[Hint], least: float = 0.5) -> str | None:

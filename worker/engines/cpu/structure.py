@@ -16,8 +16,8 @@ from worker.engines.cpu import tables
 from worker.engines.cpu.joining import row_text, run_on, vocabulary
 from worker.engines.cpu.layout import Hint
 from worker.engines.cpu.lines import Line, Row, line_height, rows, union
-from worker.engines.cpu.order import Column, columns
 from worker.engines.cpu.paragraphs import ParagraphPart, is_page_number, parts
+from worker.engines.cpu.reading_order import Column, columns
 from worker.engines.cpu.regions import Region, find_regions, label_of, with_stand_ins
 from worker.engines.escape import escaped
 
@@ -27,6 +27,8 @@ JPEG_QUALITY = 85
 OVERLAP = 0.6
 """Share of a line's height that another box may cover where both are lines of their own."""
 
+_SET_ASIDE = str.maketrans("[]", "\ufdd0\ufdd1", "\ufdd0\ufdd1")
+"""Brackets as two signs that Unicode says are no characters."""
 _SECTION = re.compile(r"^\d{1,3}(\.\d{1,3})*\.?\s(?=\S)")
 NAMES = {"title": "title", "figure_caption": "image_caption", "table_caption": "table_caption"}
 
@@ -80,7 +82,7 @@ class Composer:
 
     def parts(self) -> list[ParagraphPart]:
         """The page in reading order: what heads it, its columns, what foots it."""
-        everything = with_stand_ins(self.scene.lines, self.regions)
+        everything = with_stand_ins(self.scene.lines, self.regions, self.scene.image.width)
         # Writing up or down the margin would stand in every gutter's way; it is read last.
         lines, on_end_lines = (
             [line for line in everything if not line.turned],
@@ -228,5 +230,6 @@ def confidence(pieces: Sequence[Line]) -> float | None:
 
 
 def alternative(region: Region) -> str:
-    """The writing inside a picture, as the text that stands for it."""
-    return escaped(region.text).replace("[", "\\[").replace("]", "\\]")
+    """The writing inside a picture, as the text that stands for it. Brackets are entities: ``\\[`` opens a formula."""
+    shown = escaped(region.text.translate(_SET_ASIDE))
+    return shown.replace("\ufdd0", "&#91;").replace("\ufdd1", "&#93;")

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pydantic import BaseModel, Field
 
 from ocr_client.document import Document, Page
+from ocr_client.document_order import page_numbers
 from ocr_client.models import Job
-from ocr_client.page_order import page_numbers
 
 
 class PageFault(BaseModel):

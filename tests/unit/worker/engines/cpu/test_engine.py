@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 from PIL import Image
@@ -31,7 +31,12 @@ class ToldReader(Reader):
         self.thread = ""
 
     def read(
-        self, page: PageImage, checkpoint: Callable[[], None], each: object, emit: Callable[[str], None]
+        self,
+        page: PageImage,
+        languages: Sequence[str],
+        checkpoint: Callable[[], None],
+        each: object,
+        emit: Callable[[str], None],
     ) -> PageRead:
         self.thread = threading.current_thread().name
         if page.number == 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.unit.worker.engines.cpu.making import line, stack
 from worker.engines.cpu.lines import Line, rows
-from worker.engines.cpu.order import columns
+from worker.engines.cpu.reading_order import columns
 
 PROSE = [f"line {i} of a column of prose" for i in range(8)]
 
