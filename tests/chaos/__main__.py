@@ -162,11 +162,8 @@ async def run(
     seed: int, jobs: int, poison: int, faults: int, folder: Path, before: Path | None = None, s3: S3Server | None = None
 ) -> bool:
     rng = random.Random(seed)
-    planned = plan(rng, jobs, poison)
-    given = {}
-    if before:
-        given["payloads_url"] = "redis:"  # the version before knows no other
-        # The two versions may draw a PDF's page at different sizes, and the answer of the engine here is of its pixels.
+    planned, given = plan(rng, jobs, poison), {"payloads_url": "redis:"} if before else {}
+    if before:  # which knows no other payload store, and may draw a PDF's page at another size: other pixels to answer
         planned = [dataclasses.replace(job, pdf=False) for job in planned]
     stack = await ChaosStack.start(folder, rng, before, s3, **given)
     redis = connect(stack.valkey.url, patient=True)

@@ -20,9 +20,9 @@ from ocr_client.cli.messages import told
 from ocr_client.cli.reports import QuietReport
 from ocr_client.cli.sources import BadSource, SourceFile
 from ocr_client.cli.targets import Targets, write_whole
+from ocr_client.document_order import PageSequence
 from ocr_client.errors import ClientError, JobEnded, Problem, Unreachable
 from ocr_client.models import Job
-from ocr_client.document_order import PageSequence
 
 WAITING_PER_UPLOAD = 8
 """Files whose job may be unfinished, for each that may be uploaded."""

@@ -139,7 +139,7 @@ async def test_zip_takes_no_other_names(name: str) -> None:
         await zipped(document, {name: b""})
 
 
-class Counted:
+class CountedPages:
     """A source of many pages that knows how many of them, and of their figures, are held at once."""
 
     PAGES, AT_ONCE, FIGURE = 400, 4, 50_000
@@ -172,7 +172,7 @@ class Counted:
 @pytest.mark.parametrize("name", FORMATS)
 async def test_a_long_document_is_never_in_memory_whole(name: str) -> None:
     """However long it is, no more pages are held than are handed over at once, and no piece holds many figures."""
-    counted = Counted()
+    counted = CountedPages()
     its = Source("01JD", "instant", counted.pages, counted.figures, counted.picture)
     largest = total = 0
     async for piece in FORMATS[name].pieces(its):
