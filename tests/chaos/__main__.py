@@ -162,9 +162,9 @@ async def run(
     seed: int, jobs: int, poison: int, faults: int, folder: Path, before: Path | None = None, s3: S3Server | None = None
 ) -> bool:
     rng = random.Random(seed)
-    planned, given = plan(rng, jobs, poison), {"payloads_url": "redis:"} if before else {}
-    if before:  # which knows no other payload store, and may draw a PDF's page at another size: other pixels to answer
-        planned = [dataclasses.replace(job, pdf=False) for job in planned]
+    # The version before knows no payloads, and may draw a PDF's page at another size: the answer here is of its pixels.
+    planned = [dataclasses.replace(job, pdf=job.pdf and not before) for job in plan(rng, jobs, poison)]
+    given = {"payloads_url": "redis:"} if before else {}
     stack = await ChaosStack.start(folder, rng, before, s3, **given)
     redis = connect(stack.valkey.url, patient=True)
     store = Store(redis, stack.settings)
