@@ -81,8 +81,8 @@ test-engine: $(DEV_READY) ## the real vLLM on the CPU with a tiny model, in an e
 test-clients: $(DEV_READY) $(CLIENTS_READY) ## read a document with the clients of other people, in an environment of their own
 	@$(PY) -m tests.clients $(CLIENTS_VENV)/bin/python
 
-chaos: $(DEV_READY) ## inject random faults into the real processes and check every job  [SEED=1 JOBS=100]
-	@$(PY) -m tests.chaos --seed $(or $(SEED),1) --jobs $(or $(JOBS),100)
+chaos: $(DEV_READY) ## inject random faults into the real processes and check every job  [SEED=1 JOBS=100 PAYLOADS=s3]
+	@$(PY) -m tests.chaos --seed $(or $(SEED),1) --jobs $(or $(JOBS),100) --payloads $(or $(PAYLOADS),folder)
 
 soak: $(DEV_READY) ## constant load; report each process's memory and its slope  [MINUTES=10]
 	@$(PY) -m benchmarks.soak --minutes $(or $(MINUTES),10)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tools.processes import Gateway, Process, Worker
 from tools.valkey import Valkey
 
@@ -22,6 +24,15 @@ class ServiceProcesses:
     @property
     def url(self) -> str:
         return self.gateway.url
+
+    def cpu_seconds(self) -> float:
+        """Of gateway and worker, with their children that have ended and their helper processes."""
+        total = 0.0
+        for process in (self.gateway, self.worker):
+            its = psutil.Process(process.pid)
+            times = [its.cpu_times(), *(child.cpu_times() for child in its.children(recursive=True))]
+            total += sum(one.user + one.system for one in times)
+        return total
 
 
 @contextmanager

@@ -4,6 +4,7 @@ throughput: pages/s through HTTP and queue, as a share of the same engine's in t
 fairness:   a one-page job's time while a document of 500 pages is read, against its time on an idle service.
 overload:   ten times more submissions than the engine can read; which answers they get, and how soon.
 payloads:   a submission's median time and jobs/s with a payload folder, against everything in Redis, in turns.
+telemetry:  one-page jobs/s with JSON logs, scraped metrics and traces, against none of them, in turns (goal: 0.97).
 room:       bytes in Redis, and in the payload folder, for a finished page and a finished job.
 """
 
@@ -13,14 +14,16 @@ import argparse
 import asyncio
 import time
 from collections import Counter
+from statistics import median
 from typing import Any
 
 import httpx
 
-from benchmarks.processes import processes, quantile
+from benchmarks.processes import ServiceProcesses, processes, quantile
 from shared.contract.options import Options
 from shared.store import keyspace
 from tools.payloads import payloads_url
+from tools.receiver import Receiver
 from tools.uploads import picture, png, tiff
 from worker.engines.base import PageImage
 from worker.engines.instant import InstantEngine
@@ -166,6 +169,43 @@ async def payloads(rounds: int = 3, jobs: int = 300) -> None:
           f"{rate['folder'] / rate['redis']:.2f}")  # fmt: skip
 
 
+async def burst(client: httpx.AsyncClient, home: ServiceProcesses, jobs: int, *, scraped: bool) -> tuple[float, float]:
+    """One-page jobs/s with eight callers at once, and the seconds of CPU that gateway and worker took for each."""
+    todo = iter(range(jobs))
+
+    async def caller() -> None:
+        for seed in todo:
+            answer = await submit(client, home.url, png(seed), "one.png", wait=60)
+            assert answer.json()["status"] == "succeeded", answer.text
+
+    cpu, began = home.cpu_seconds(), time.perf_counter()
+    if scraped:
+        (await client.get(f"{home.url}/metrics")).raise_for_status()
+    await asyncio.gather(*(caller() for _ in range(8)))
+    return jobs / (time.perf_counter() - began), (home.cpu_seconds() - cpu) / jobs
+
+
+async def telemetry(rounds: int = 40, jobs: int = 100) -> None:
+    """Both services live all the time and get their bursts in turns: what disturbs the machine disturbs both."""
+    collector = Receiver(lambda _call, _number: (200, {}))
+    quiet = {"instant_seconds": 0, "log_level": "error"}
+    telling = {"instant_seconds": 0, "log_format": "json", "otel_exporter_otlp_endpoint": collector.url}
+    found: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
+    with processes(**quiet) as off, processes(**telling) as on:
+        async with httpx.AsyncClient(timeout=120) as client:
+            for number in range(2 * (rounds + 1)):
+                tells = number % 4 in (1, 2)  # off, on, on, off: neither is always the first
+                result = await burst(client, on if tells else off, jobs, scraped=tells)
+                if number > 1:
+                    found[tells].append(result)
+    collector.close()
+    assert collector.calls, "no trace was sent"
+    rate, cpu = ({tells: median(one[at] for one in runs) for tells, runs in found.items()} for at in (0, 1))
+    print(f"telemetry: {rate[False]:.1f} jobs/s without, {rate[True]:.1f} with logs, metrics and traces: "
+          f"{rate[True] / rate[False]:.3f}; CPU a job {cpu[False] * 1000:.1f} and {cpu[True] * 1000:.1f} ms: "
+          f"{cpu[True] / cpu[False]:.3f} (medians of {rounds} bursts of {jobs} jobs each)")  # fmt: skip
+
+
 async def room() -> None:
     """Of keys that hold a job's id: one job of a page, and what each further page adds."""
     sizes: dict[int, int] = {}
@@ -185,7 +225,8 @@ async def room() -> None:
 
 
 MEASUREMENTS = {
-    "throughput": throughput, "fairness": fairness, "overload": overload, "payloads": payloads, "room": room,
+    "throughput": throughput, "fairness": fairness, "overload": overload, "payloads": payloads,
+    "telemetry": telemetry, "room": room,
 }  # fmt: skip
 
 

@@ -1,12 +1,13 @@
-"""``python -m gateway.admin``: keys, usage, queue, workers, room and webhooks, in the store that the settings name.
+"""``python -m gateway.admin``: keys, usage, queue, workers, room, payloads and webhooks.
 
-Without ``REDIS_URL`` it finds the store of a ``make run`` in this checkout.
+It works in the store that the settings name. Without ``REDIS_URL`` it finds that of a ``make run`` in this checkout.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -19,13 +20,19 @@ from gateway.local_store import with_store
 from gateway.settings import GatewaySettings
 from shared.contract.job import StoredJob
 from shared.contract.options import Priority
+from shared.contract.view import timestamp
+from shared.contract.worker_status import WorkerStatus
 from shared.errors import AlreadyFinished, NotFound, RateLimited
 from shared.store.administration import Administration, QueueFilter
 from shared.store.connect import connect
 from shared.store.jobs import Store
+from shared.store.kept import delete_kept, kept_by_owner
 from shared.store.webhooks import WebhookStore
 
 NOTHING_MEANT: Final = "say which: a filter, or --all"
+TIME: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
+UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+WAIT_STEP: Final = 0.5  # seconds between two looks at a worker that drains
 
 
 class Operator:
@@ -93,13 +100,35 @@ async def for_each(
     return f"{sum(results)} of {len(jobs)} jobs {done}"
 
 
-async def workers(operator: Operator, _: argparse.Namespace) -> str:
+async def workers_list(operator: Operator, _: argparse.Namespace) -> str:
     rows = [("NAME", "STATE", "ENGINE", "JOBS", "READING", "SLOTS", "UP")]
     for worker in await operator.store.workers():
         up = f"{time.time() - worker.started_at:.0f} s"
         numbers = (str(worker.jobs), str(worker.pages_reading), str(worker.slots))
-        rows.append((worker.name, worker.engine.state, worker.engine.name, *numbers, up))
+        rows.append((worker.name, worker.state, worker.engine.name, *numbers, up))
     return table(rows)
+
+
+async def workers_drain(operator: Operator, wanted: argparse.Namespace) -> str:
+    await operator.administration.drain(wanted.name)
+    if wanted.wait is None:
+        return f"{wanted.name} drains"
+    try:
+        async with asyncio.timeout(wanted.wait):
+            while not is_drained(await operator.administration.worker(wanted.name)):
+                await asyncio.sleep(WAIT_STEP)
+    except TimeoutError:
+        raise ValueError(f"{wanted.name} still holds jobs; it goes on draining") from None
+    return f"{wanted.name} has drained"
+
+
+def is_drained(worker: WorkerStatus) -> bool:
+    return worker.draining and not worker.jobs
+
+
+async def workers_resume(operator: Operator, wanted: argparse.Namespace) -> str:
+    await operator.administration.resume(wanted.name)
+    return f"{wanted.name} takes jobs again"
 
 
 async def room(operator: Operator, _: argparse.Namespace) -> str:
@@ -111,6 +140,21 @@ async def room(operator: Operator, _: argparse.Namespace) -> str:
         rows.append((name, str(counters.get(name, 0)), str(limit)))
     rows.append(("memory", str(used), str(int(most * limits.max_redis_memory)) if most else "-"))
     return table(rows)
+
+
+async def payloads_list(operator: Operator, _: argparse.Namespace) -> str:
+    rows = [("OWNER", "JOBS", "PAGES", "MIB", "SINCE")]
+    for its in await kept_by_owner(operator.store):
+        size = f"{its.payload_bytes / 2**20:.1f}"
+        rows.append((its.owner, str(its.jobs), str(its.pages), size, timestamp(its.since) or "-"))
+    return table(rows)
+
+
+async def payloads_delete(operator: Operator, wanted: argparse.Namespace) -> str:
+    if wanted.owner is None and wanted.older is None and not wanted.all:
+        raise ValueError(NOTHING_MEANT)
+    deleted = await delete_kept(operator.store, owner=wanted.owner, older_than=wanted.older or 0.0)
+    return f"{deleted} jobs deleted"
 
 
 async def webhooks_list(operator: Operator, wanted: argparse.Namespace) -> str:
@@ -141,6 +185,14 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}"
 
 
+def seconds(text: str) -> float:
+    """Of an argument such as 90, 90s, 15m, 12h or 7d."""
+    found = TIME.fullmatch(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 90s, 15m, 12h or 7d")
+    return float(found[1]) * UNITS[found[2]]
+
+
 def filter_of(wanted: argparse.Namespace) -> QueueFilter:
     return QueueFilter(
         wanted.owner, wanted.status, wanted.priority, wanted.batch, wanted.older, tuple(wanted.ids or ())
@@ -165,11 +217,34 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     use.add_argument("--days", type=int, default=7, help="the last days, today included; default: 7")
     use.add_argument("--owner", help="only of this key id")
     use.set_defaults(run=usage)
-    commands.add_parser("workers", help="the workers that report").set_defaults(run=workers)
+    _add_workers(commands.add_parser("workers", help="the workers that report"))
     commands.add_parser("room", help="what is used of each limit").set_defaults(run=room)
+    _add_payloads(commands.add_parser("payloads", help="kept of finished jobs").add_subparsers(required=True))
     _add_queue(commands.add_parser("queue", help="unfinished jobs").add_subparsers(required=True))
     _add_webhooks(commands.add_parser("webhooks", help="those that were given up").add_subparsers(required=True))
     return parser.parse_args(arguments)
+
+
+def _add_workers(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=workers_list)
+    commands = parser.add_subparsers()
+    commands.add_parser("list", help="show them").set_defaults(run=workers_list)
+    drain = commands.add_parser("drain", help="begin no further page, give the jobs back, and stay so")
+    drain.add_argument("--wait", type=seconds, metavar="TIME", help="until it holds no job, at most so long")
+    drain.set_defaults(run=workers_drain)
+    resume = commands.add_parser("resume", help="take jobs again")
+    resume.set_defaults(run=workers_resume)
+    for command in (drain, resume):
+        command.add_argument("name", metavar="NAME", help="as `workers` shows it")
+
+
+def _add_payloads(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    commands.add_parser("list", help="how much, by whom, since when").set_defaults(run=payloads_list)
+    delete = commands.add_parser("delete", help="delete finished jobs, with all that is kept of them")
+    delete.add_argument("--owner", help="only of this key id; anonymous: of those without a key")
+    delete.add_argument("--older", type=seconds, metavar="TIME", help="only those that ended that long ago")
+    delete.add_argument("--all", action="store_true", help="without a filter")
+    delete.set_defaults(run=payloads_delete)
 
 
 def _add_queue(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -186,7 +261,7 @@ def _add_queue(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         command.add_argument("--status", choices=["queued", "processing"])
         command.add_argument("--priority", choices=[priority.value for priority in Priority])
         command.add_argument("--batch", help="only of this batch")
-        command.add_argument("--older", type=float, metavar="SECONDS", help="only those submitted that long ago")
+        command.add_argument("--older", type=seconds, metavar="TIME", help="only those submitted that long ago")
         command.add_argument("--all", action="store_true", help="without a filter")
         command.set_defaults(run=run)
         if name == "reprioritise":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -40,6 +41,7 @@ from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.web import docs, page
 from shared import log, tracing
+from shared.process import die_with_parent
 
 EXPOSED_HEADERS = (
     "Location",
@@ -113,6 +115,7 @@ def end_process() -> None:
 
 def from_env() -> FastAPI:
     """The application of a gateway process; uvicorn calls this once it has set its signal handlers."""
+    end_with_supervisor()
     settings = GatewaySettings()
     tracing.configure("ocr-gateway")
     log.configure(settings)  # with several processes, each is a new interpreter
@@ -120,6 +123,13 @@ def from_env() -> FastAPI:
     app = create_app(settings)
     before_signals(app.state.services.hub.close_soon)
     return app
+
+
+def end_with_supervisor() -> None:
+    """Else one of several processes would serve on without its supervisor, and keep the port from the next gateway."""
+    supervisor = multiprocessing.parent_process()
+    if supervisor is not None:
+        die_with_parent(signal.SIGTERM, supervisor.pid or 0)
 
 
 def before_signals(first: Callable[[], None]) -> None:

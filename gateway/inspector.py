@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import BinaryIO, Final
 
 from gateway.settings import GatewaySettings
 from shared.errors import CorruptFile, ImageTooLarge
@@ -23,9 +23,9 @@ class Inspector:
         self._limits, self._seconds = UploadLimits.of(settings), settings.inspect_timeout
         self._sandbox = SandboxPool(processes=settings.inspect_processes, memory=settings.render_memory)
 
-    async def inspect(self, data: bytes, asked: Asked) -> UploadInfo:
+    async def inspect(self, upload: bytes | BinaryIO, asked: Asked) -> UploadInfo:
         """Check one upload. A file that kills the process, or takes it too long, is refused as corrupt."""
-        with Blob(data) as blob:
+        with Blob(upload) if isinstance(upload, bytes) else Blob.of(upload) as blob:
             return await self._sandbox.run(
                 inspect_blob, blob.path, asked, self._limits, timeout=self._seconds, failures=FAILURES
             )

@@ -49,8 +49,8 @@ async def search(store: Store, owner: str, query: str, limit: int) -> Found:
         for job in jobs:
             seen += 1
             if job.progress.pages_done:
-                pages = await store.pages(job.id)
-                hits += await asyncio.to_thread(_of_job, job, pages, wanted)
+                async for pages in store.pages_in_turn(job.id):
+                    hits += await asyncio.to_thread(_of_job, job, pages, wanted)
             if len(hits) >= limit or time.monotonic() > deadline:
                 return Found(hits[:limit], complete=False)
         if cursor is None:

@@ -28,6 +28,9 @@ class GatewaySettings(StoreSettings, DeliverySettings):
     inspect_processes: int = Field(4, ge=1, description="uploads a gateway checks at once; started when needed")
     inspect_timeout: float = Field(20.0, gt=0, description="seconds the check of an upload may take")
 
+    result_cache: bool = Field(
+        True, description="answer a file that was read before, by the same engine and with the same options, at once"
+    )
     file_ttl: int = Field(3600, gt=0, description="seconds a file of /v1/files is kept")
     document_urls: bool = Field(False, description="fetch documents that a caller names by a URL, if they are public")
     document_url_allow_http: bool = Field(False, description="also fetch documents without TLS")

@@ -14,7 +14,7 @@ CHECKS: dict[str, Callable[[GatewaySettings], object]] = {
     "allowed_extensions": lambda settings: allowed_types(settings.allowed_extensions),
     "api_keys": given_keys,
     "webhook_allow": Rules,
-    "payloads_url": lambda settings: check_payloads(settings.payloads_url),
+    "payloads_url": lambda settings: check_payloads(settings.payloads_url, settings.redis_url.get_secret_value()),
 }
 
 

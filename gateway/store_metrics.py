@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from shared.contract.states import TERMINAL_STATUSES, PageStatus
-from shared.contract.worker_status import WorkerStatus
+from shared.contract.worker_status import DRAINING, WorkerStatus
 from shared.store.keyspace import HISTOGRAM_BOUNDS, RANKS, Counter, Histogram
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 UNSAFE_IN_NAMES: Final = re.compile(r"[^a-zA-Z0-9_]")
 PROCESS_ID: Final = re.compile(r"-\d+$")
-WORKER_STATES: Final = ("starting", "ready", "busy", "dead")
+WORKER_STATES: Final = ("starting", "ready", "busy", DRAINING, "dead")
 WEBHOOK_OUTCOMES: Final = ("delivered", "failed", "exhausted", "gone")
 AUDITED: Final = Counter.AUDITED
 HISTOGRAMS: Final[Mapping[str, tuple[str, str]]] = {
@@ -114,6 +114,8 @@ def _jobs(counters: Mapping[str, int]) -> Iterator[Metric]:
     yield _labelled(CounterMetricFamily, "ocr_jobs_submitted_total", "Jobs accepted", "priority", submitted)
     ended = {status.value: counters.get(Counter.ended(status), 0) for status in sorted(TERMINAL_STATUSES)}
     yield _labelled(CounterMetricFamily, "ocr_jobs_ended_total", "Jobs that ended", "status", ended)
+    cached = counters.get(Counter.CACHED, 0)
+    yield CounterMetricFamily("ocr_jobs_cached_total", "Jobs made of an earlier job's result", value=cached)
     lost = counters.get(Counter.LEASES_LOST, 0)
     yield CounterMetricFamily("ocr_lease_losses_total", "Jobs taken from workers that fell silent", value=lost)
 
@@ -179,8 +181,8 @@ def _buckets(fields: Mapping[str, int], series: str) -> list[tuple[str, float]]:
 
 
 def _workers(snapshot: ServiceSnapshot) -> Iterator[Metric]:
-    states = {state: sum(w.engine.state == state for w in snapshot.workers) for state in WORKER_STATES}
-    yield _labelled(GaugeMetricFamily, "ocr_workers", "Workers that report, by their engine's state", "state", states)
+    states = {state: sum(w.state == state for w in snapshot.workers) for state in WORKER_STATES}
+    yield _labelled(GaugeMetricFamily, "ocr_workers", "Workers that report, by state", "state", states)
     starts = snapshot.counters.get(Counter.ENGINE_STARTS, 0)
     yield CounterMetricFamily("ocr_engine_starts_total", "Engines that became ready", value=starts)
 

@@ -17,10 +17,11 @@ from concurrent.futures import TimeoutError as Expired
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
+from io import UnsupportedOperation
 from multiprocessing import get_context
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import BinaryIO, Self, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -58,6 +59,22 @@ class Blob:
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(self._fd, rest) :]
+
+    @classmethod
+    def of(cls, file: BinaryIO) -> Self:
+        """The bytes of a whole file. One that lies on disk is pointed at and not copied, where that is possible."""
+        file.seek(0)
+        try:
+            number = file.fileno() if hasattr(os, "memfd_create") else None
+        except UnsupportedOperation:
+            number = None
+        if number is None:
+            return cls(file.read())
+        file.flush()
+        blob = cls.__new__(cls)
+        blob._file, blob._fd = None, os.dup(number)
+        blob.path = f"/proc/{os.getpid()}/fd/{blob._fd}"
+        return blob
 
     @property
     def size(self) -> int:

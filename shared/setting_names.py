@@ -77,6 +77,7 @@ NAMES = frozenset(
         "render_processes",
         "render_timeout",
         "requeue_after",
+        "result_cache",
         "result_ttl",
         "token_ttl",
         "vllm_args",

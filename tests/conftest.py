@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from shared.payloads.folder import FolderPayloads
+from shared.payloads.opening import open_payloads
 from shared.store.connect import connect
 from shared.store.jobs import Store
 from tests.settings import Settings
@@ -37,7 +39,10 @@ def settings(valkey: Valkey) -> Settings:
 
 
 def make_settings(url: str, **more: Any) -> Settings:
-    return Settings(_env_file=None, **{"redis_url": url, "engine": "instant", "payloads_url": payloads_url(), **more})
+    given = {"redis_url": url, "engine": "instant", "payloads_url": payloads_url(), **more}
+    if isinstance(payloads := open_payloads(given["payloads_url"]), FolderPayloads):
+        payloads.make()  # as the start of a process does
+    return Settings(_env_file=None, **given)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ def read_settings() -> WorkerSettings:
     """The settings, or exit code 1 and one line where the payload store that they name cannot be used."""
     settings = WorkerSettings()
     try:
-        check_payloads(settings.payloads_url)
+        check_payloads(settings.payloads_url, settings.redis_url.get_secret_value())
     except BadPayloadStore as error:
         sys.exit(f"settings: payloads_url: {error}")
     return settings

@@ -23,7 +23,7 @@ _host: Final = ServiceHost[WorkerService]()
 def create_app(settings: WorkerSettings) -> Celery:
     app = application("ocr", settings, QUEUE, jobs_in_flight(settings))
     app.task(name=TASK, base=ShownTask)(read)
-    _host.host(lambda: WorkerService.start(settings, on_dead=end_worker))
+    _host.host(lambda: WorkerService.start(settings, end_worker, pool.take_messages))
     return app
 
 

@@ -153,9 +153,9 @@ class Claims:
             await count_missing(self.redis)
             raise
 
-    async def start(self, claim: Claim, engine: str) -> int:
-        """The attempt's number, from 1; 0 when the claim is lost."""
-        return int(await self.scripts.run("start", claim.job.id, claim.token, engine))
+    async def start(self, claim: Claim, engine: str, reader: str = "") -> int:
+        """The attempt's number, from 1; 0 when the claim is lost. ``reader``: as in ``WorkerStatus``."""
+        return int(await self.scripts.run("start", claim.job.id, claim.token, engine, reader))
 
     async def renew(self, claims: Iterable[Claim]) -> set[str]:
         """Renew every lease at once; the ids of the jobs that are no longer ours."""
@@ -290,15 +290,22 @@ class Claims:
         """Count that this worker's engine has become ready."""
         await self.scripts.run("engine_started", self.worker)
 
-    async def report(self, status: WorkerStatus) -> None:
-        """Tell the gateways about this worker and its engine; believed for ten seconds."""
+    async def report(self, status: WorkerStatus) -> bool:
+        """Tell the gateways about this worker and its engine; believed for ten seconds.
+
+        Returns whether the worker is to drain. The order was given to one process: it does not hold for another that
+        has its name, as a container's next process has.
+        """
         with store_errors():
             async with self.redis.pipeline(transaction=True) as pipe:
                 pipe.set(keyspace.WORKER(self.worker), status.model_dump_json(), ex=WORKER_TTL)
                 pipe.sadd(keyspace.WORKERS(), self.worker)
-                await pipe.execute()
+                pipe.get(keyspace.DRAIN(self.worker))
+                pipe.expire(keyspace.DRAIN(self.worker), keyspace.DRAIN_SECONDS)
+                *_, started_at, _ = await pipe.execute()
+        return started_at is not None and float(started_at) == status.started_at
 
     async def retire(self) -> None:
         with store_errors():
-            await self.redis.delete(keyspace.WORKER(self.worker))
+            await self.redis.delete(keyspace.WORKER(self.worker), keyspace.DRAIN(self.worker))
             await self.redis.srem(keyspace.WORKERS(), self.worker)

@@ -85,6 +85,10 @@ class FairQueue:
                     turn.set_exception(FairQueueClosed())
             self._forget(key)
 
+    def open(self) -> None:
+        """Let those in again that come from now on."""
+        self._closed = False
+
     def _admit(self) -> None:
         while self.free and (key := self._next()) is not None:
             turn = self._waiting[key].popleft()

@@ -40,7 +40,10 @@ class ClaimLost(Exception):
 
 @dataclass(slots=True)
 class WorkerContext:
-    """What all jobs of a worker share. ``render_slots`` bounds rendered pages, ``engine_slots`` those in the engine."""
+    """What all jobs of a worker share. ``render_slots`` bounds rendered pages, ``engine_slots`` those in the engine.
+
+    ``reader``: as in ``WorkerStatus``.
+    """
 
     settings: WorkerSettings
     engine: Engine
@@ -49,12 +52,18 @@ class WorkerContext:
     event_buffer: EventBuffer
     render_slots: FairQueue
     engine_slots: FairQueue
+    reader: str = ""
     suspects: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
     def close(self) -> None:
         """No further page is begun; those in the engine go on."""
         self.render_slots.close()
         self.engine_slots.close()
+
+    def open(self) -> None:
+        """Pages are begun again."""
+        self.render_slots.open()
+        self.engine_slots.open()
 
 
 class StartOrder:
@@ -138,7 +147,8 @@ class JobRunner:
         await self._context.render_slots.enter(self._job.id, self._weight)
         if not self._started:
             self._started = True
-            if not await self._context.claims.start(self._claim, self._context.engine.describe().name):
+            context = self._context
+            if not await context.claims.start(self._claim, context.engine.describe().name, context.reader):
                 self._context.render_slots.leave(self._job.id)
                 raise ClaimLost
             self._log_start()

@@ -10,12 +10,14 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from shared.errors import StoreUnavailable
 from shared.payloads.base import PayloadStore, StoredPayload
+from shared.payloads.folder import FolderPayloads
 from shared.payloads.names import PICTURE, TEMPORARY, PagePayloads, job_folder, job_of, upload_name
 from shared.store import keyspace
 from shared.store.connect import Client, store_errors
@@ -28,7 +30,7 @@ SWEEPER_SECONDS: Final = 30  # after which another worker sweeps where this one 
 STEP_SECONDS: Final = 60.0
 DUE_AT_ONCE: Final = 500
 JOBS_AT_ONCE: Final = 500
-EVENTS, UPLOAD, PICTURES, PAYLOADS = "events", "upload", "pictures", "payloads"
+EVENTS, UPLOAD, PICTURES, PAYLOADS, SHARED = "events", "upload", "pictures", "payloads", "shared"
 
 
 class PayloadSweeper:
@@ -47,6 +49,7 @@ class PayloadSweeper:
         try:
             async with asyncio.timeout(STEP_SECONDS):
                 if await self._is_mine():
+                    await self._note_folder()
                     await self.clean_up()
                     await self._look_at_next_folder()
         except (StoreUnavailable, TimeoutError) as error:
@@ -64,6 +67,17 @@ class PayloadSweeper:
                 await self._redis.expire(keyspace.SWEEPER(), SWEEPER_SECONDS)
         return True
 
+    async def _note_folder(self) -> None:
+        """That there is a folder of payloads. A new one is made here only where Redis came after every process."""
+        if not isinstance(self._payloads, FolderPayloads):
+            return
+        with store_errors():
+            if self._payloads.is_there:
+                await self._redis.set(keyspace.PAYLOAD_FOLDER(), 1, nx=True)
+            elif not await self._redis.exists(keyspace.PAYLOAD_FOLDER()):
+                with suppress(OSError):  # whoever writes there is told
+                    await asyncio.to_thread(self._payloads.make)
+
     # -- what is due
 
     async def clean_up(self) -> int:
@@ -78,8 +92,7 @@ class PayloadSweeper:
             if self._payloads is not None:
                 await self._payloads.delete(map(upload_name, entries[UPLOAD]))
                 await side_by_side(self._delete_pictures, entries[PICTURES])
-                folders = map(job_folder, entries[PAYLOADS])
-                await side_by_side(self._payloads.delete_all, folders)
+                await side_by_side(self._drop_payloads, [*entries[PAYLOADS], *entries[SHARED]])
             with store_errors():
                 await self._redis.zrem(keyspace.CLEANUPS(), *due)
             done += len(due)
@@ -99,12 +112,20 @@ class PayloadSweeper:
             with store_errors():
                 await self._redis.delete(*map(keyspace.EVENTS, job_ids))
 
+    async def _drop_payloads(self, entry: str) -> None:
+        """``entry``: the job whose result goes, and the one whose payloads it is made of, if that is another."""
+        assert self._payloads is not None  # noqa: S101  # `clean_up` has looked
+        job_id, _, source = entry.partition(":")
+        if await self._scripts.run("drop_payloads", job_id, source or job_id):
+            await self._payloads.delete_all(job_folder(source or job_id))
+
     async def _delete_pictures(self, job_id: str) -> None:
         """First the record names them no longer, so that they are not missing but gone."""
         assert self._payloads is not None  # noqa: S101  # `clean_up` has looked
-        await self._scripts.run("forget_pictures", job_id)
-        names = [payload.name async for payload in self._payloads.under(job_folder(job_id))]
-        await self._payloads.delete(name for name in names if name.endswith(f"/{PICTURE}"))
+        source = (await self._scripts.run("forget_pictures", job_id)).decode()
+        if source:
+            names = [payload.name async for payload in self._payloads.under(job_folder(source))]
+            await self._payloads.delete(name for name in names if name.endswith(f"/{PICTURE}"))
 
     # -- orphans
 
@@ -143,26 +164,36 @@ class PayloadSweeper:
                         yield name
 
     async def _named(self, job_ids: Iterable[str]) -> list[NamedPayloads]:
+        """By the record of each job, or of those that were made of its result."""
         with store_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
                 for job_id in job_ids:
                     pipe.exists(keyspace.UPLOAD(job_id))
                     pipe.hgetall(keyspace.PAGE_PAYLOADS(job_id))
+                    pipe.smembers(keyspace.HOLDERS(job_id))
                 found = await pipe.execute()
-        return [NamedPayloads(bool(upload), stored) for upload, stored in zip(found[::2], found[1::2], strict=True)]
+        named = zip(found[::3], found[1::3], found[2::3], strict=True)
+        return [
+            NamedPayloads(bool(upload), [stored, *await self._stored_of(holders)]) for upload, stored, holders in named
+        ]
+
+    async def _stored_of(self, job_ids: Iterable[bytes]) -> list[Mapping[bytes, bytes]]:
+        with store_errors():
+            return [await self._redis.hgetall(keyspace.PAGE_PAYLOADS(job_id.decode())) for job_id in job_ids]
 
 
 @dataclass(frozen=True, slots=True)
 class NamedPayloads:
-    """What the record of one job names. ``pages``: as in Redis, page -> ``PagePayloads`` as text."""
+    """What of one job's payloads is named. ``pages``: as in Redis, page -> ``PagePayloads`` as text, by each record."""
 
     upload: bool
-    pages: Mapping[bytes, bytes]
+    pages: Sequence[Mapping[bytes, bytes]]
 
     def has(self, job_id: str, name: str) -> bool:
         """Whether this payload of the job is one of them."""
         if name == upload_name(job_id):
             return self.upload
         token, _, rest = name.removeprefix(job_folder(job_id)).partition("/")
-        stored = self.pages.get(rest.partition("/")[0].encode())
-        return stored is not None and PagePayloads.of(stored.decode()).token == token
+        page, _, part = rest.partition("/")
+        named = (PagePayloads.of(text.decode()) for its in self.pages if (text := its.get(page.encode())) is not None)
+        return any(its.token == token and (its.picture or part != PICTURE) for its in named)

@@ -29,6 +29,7 @@ from worker.fair_queue import FairQueue
 from worker.job_runner import ClaimLost, JobRunner, WorkerContext
 from worker.outcome import TaskOutcome
 from worker.payload_sweeper import PayloadSweeper
+from worker.reader import reader_digest
 from worker.render import Renderer
 from worker.settings import WorkerSettings
 
@@ -45,13 +46,15 @@ LOOP_CONNECTIONS = 4
 class WorkerService:
     """Reads jobs on one event loop. ``on_dead`` is called once: the engine can read no more, or a loop has ended.
 
+    ``take_messages`` is told whether the queue's messages are wanted, again and again while an operator has it drain.
     ``redis`` waits with what was read until the store takes it. The loops have connections of their own, ``quick``,
     which give up within seconds: a loop tries again anyway, and no job's call may stand before a renewal.
     """
 
     def __init__(
-        self, settings: WorkerSettings, redis: Client, quick: Client, engine: Engine, on_dead: Callable[[], object]
-    ) -> None:
+        self, settings: WorkerSettings, redis: Client, quick: Client, engine: Engine,
+        on_dead: Callable[[], object], take_messages: Callable[[bool], object],
+    ) -> None:  # fmt: skip
         self.settings, self.redis, self.engine = settings, redis, engine
         self._quick = quick
         self.name = f"{socket.gethostname()}-{os.getpid()}"
@@ -70,17 +73,20 @@ class WorkerService:
             event_buffer=event_buffer,
             render_slots=FairQueue(slots + ahead, reserve=max(1, ahead // 2)),
             engine_slots=FairQueue(slots),
+            reader=reader_digest(engine.describe(), settings),
         )
         self._held: dict[str, tuple[Claim, asyncio.Task[None]]] = {}
         self._loops = Loops(self._loop_died, settings.heartbeat_file)
-        self._on_dead = on_dead
-        self._dead = False
+        self._on_dead, self._take_messages = on_dead, take_messages
+        self._dead = self._ending = self._draining = False
         self._start_counted = False
         self._told_at: dict[str, float] = {}  # jobs -> when this worker told how they ended
         self._started_at = time.time()
 
     @classmethod
-    async def start(cls, settings: WorkerSettings, on_dead: Callable[[], object]) -> WorkerService:
+    async def start(
+        cls, settings: WorkerSettings, on_dead: Callable[[], object], take_messages: Callable[[bool], object]
+    ) -> WorkerService:
         """Load the engine, then keep up what has to go on. Raises what the engine raises: then no job may be taken.
 
         Redis need not be there yet: an engine that took minutes to load waits for it.
@@ -89,7 +95,7 @@ class WorkerService:
         engine = await load_engine(settings)
         url = settings.redis_url.get_secret_value()
         quick = connect(url, patient=False, connections=LOOP_CONNECTIONS)
-        service = cls(settings, connect(url, patient=True), quick, engine, on_dead)
+        service = cls(settings, connect(url, patient=True), quick, engine, on_dead, take_messages)
         service._loops.start("events", service.context.event_buffer.step)
         service._loops.start("leases", service._renew_leases, settings.heartbeat)
         service._loops.start("report", service._report, REPORT_SECONDS)
@@ -215,8 +221,26 @@ class WorkerService:
         if not self._start_counted:
             await self._loop_claims.engine_started()
             self._start_counted = True
-        await self._loop_claims.report(self.status())
+        drain = await self._loop_claims.report(self.status())
+        if self._obey(drain=drain):
+            await self._loop_claims.report(self.status())
         await self._note_told(time.monotonic() - EVENTS_SECONDS)
+
+    def _obey(self, *, drain: bool) -> bool:
+        """Drain by an operator's order, until another takes it back; whether that is new.
+
+        As at the end of the process, pages in the engine are read to their end and jobs go back as they come to rest.
+        A message that was under way meanwhile is given back, too: its job begins no page.
+        """
+        if self._ending:
+            return False
+        changed, self._draining = drain != self._draining, drain
+        if drain or changed:
+            self._take_messages(not drain)  # told again: Celery may have been without a connection
+        if changed:
+            log.event(logger, "worker.draining" if drain else "worker.resumed", jobs=len(self._held))
+            self.context.close() if drain else self.context.open()
+        return changed
 
     async def _note_told(self, before: float) -> None:
         """Jobs that ended before then are told of: Celery has sent its events. Until then another may have to tell."""
@@ -231,10 +255,12 @@ class WorkerService:
         return WorkerStatus(
             name=self.name,
             started_at=self._started_at,
+            draining=self._draining,
             jobs=len(self._held),
             pages_rendered=context.render_slots.capacity - context.render_slots.free,
             pages_reading=context.engine_slots.capacity - context.engine_slots.free,
             slots=context.engine_slots.capacity,
+            reader=context.reader,
             engine=self.engine.describe(),
         )
 
@@ -243,7 +269,7 @@ class WorkerService:
     def _engine_died(self, error: BaseException) -> None:
         if self._dead:
             return
-        self._dead = True
+        self._dead = self._ending = True
         log.event(logger, "engine.died", logging.CRITICAL, reason=type(error).__name__)
         logger.critical("the engine has died: %s", error)
         self.context.close()
@@ -252,12 +278,14 @@ class WorkerService:
 
     def _loop_died(self) -> None:
         """Without its loops a worker would lose what it reads: the jobs go back, and the process ends."""
+        self._ending = True
         self.context.close()
         self._stop_reading()
         self._on_dead()
 
     def drain(self) -> None:
         """Begin no further page; give pages in the engine ``drain_seconds``. Jobs go back as they come to rest."""
+        self._ending = True
         self.context.close()
         asyncio.get_running_loop().call_later(self.settings.drain_seconds, self._stop_reading)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -62,3 +62,17 @@ class EngineSettings(JobSettings):
     """
 
     passes_over_engines: ClassVar[bool] = False
+    operational: ClassVar[frozenset[str]] = frozenset()
+    """Names of the engine's own settings that change how fast it reads and never what."""
+
+    def facts_of_reading(self) -> dict[str, Any]:
+        """What of the engine's settings decides what it reads: a result is kept for those who have the same."""
+        own = {name for kind in type(self).__mro__ for name in _own_fields(kind)}
+        return self.model_dump(mode="json", include=own - self.operational)
+
+
+def _own_fields(kind: type) -> set[str]:
+    """The settings that an engine's class adds to those of all."""
+    if not issubclass(kind, EngineSettings) or kind is EngineSettings:
+        return set()
+    return set(kind.__annotations__) & set(kind.model_fields)

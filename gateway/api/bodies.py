@@ -9,11 +9,13 @@ import re
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from io import BytesIO
+from tempfile import SpooledTemporaryFile
 from typing import Any, Final
 from urllib.parse import unquote
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartParser
 
 from gateway.api.forms import Form, read_form, refuse_encoded, shown, text_fields
 from gateway.api.multipart import NAMELESS, name_of_file, parameters
@@ -38,19 +40,28 @@ async def read_submission(request: Request, known: Collection[str], documents: D
     if content_type == JSON:
         yield await _from_json(request, known, documents)
     elif BARE.fullmatch(content_type):
-        yield await _from_file(request, known)
+        async with _from_file(request, known) as form:
+            yield form
     else:
         async with read_form(request, known, files=1) as form:
             yield form
 
 
-async def _from_file(request: Request, known: Collection[str]) -> Form:
+@asynccontextmanager
+async def _from_file(request: Request, known: Collection[str]) -> AsyncIterator[Form]:
     refuse_encoded(request)
     fields = text_fields(request.query_params.multi_items(), known)
-    data = await request.body()
-    if not data:
-        raise FileMissing("The body is empty: it should be the file")
-    return Form(fields, (held(data, _name(request)),))
+    on_disk = SpooledTemporaryFile[bytes](max_size=MultiPartParser.spool_max_size)
+    file = UploadFile(on_disk, size=0, filename=_named(_name(request)))  # type: ignore[arg-type]  # as Starlette does
+    try:
+        async for chunk in request.stream():
+            await file.write(chunk)
+        if not file.size:
+            raise FileMissing("The body is empty: it should be the file")
+        await file.seek(0)
+        yield Form(fields, (file,))
+    finally:
+        await file.close()
 
 
 def _name(request: Request) -> str:
@@ -121,4 +132,8 @@ def decoded(text: str) -> bytes:
 
 def held(data: bytes, filename: str) -> UploadFile:
     """An upload that is in memory already."""
-    return UploadFile(BytesIO(data), size=len(data), filename=filename[:MAX_FILENAME_CHARS] or NAMELESS)
+    return UploadFile(BytesIO(data), size=len(data), filename=_named(filename))
+
+
+def _named(filename: str) -> str:
+    return filename[:MAX_FILENAME_CHARS] or NAMELESS

@@ -97,6 +97,7 @@ FIELDS: Final[Mapping[str, Field]] = {
     "furniture": _flag("true", "`false`: leave running heads, running feet and page numbers out of the text"),
     "page_marks": _flag("false", "`true`: a comment `<!-- page 3 -->` before each page of the Markdown"),
     "join_pages": _flag("false", "`true`: join paragraphs of the Markdown that go on over a page break"),
+    "cache": _flag("true", "`false`: read the file again, although the result of the same is kept"),
     "webhook_url": Field(_text("https, of a public receiver", format="uri", maxLength=MAX_URL_CHARS)),
     "webhook_events": Field(
         _text(f"some of {', '.join(WEBHOOK_EVENTS)}; default: all but job.started", example="job.succeeded,job.failed")
@@ -138,7 +139,7 @@ class Form:
 class SubmitOptions:
     """The checked fields of a submission. ``deadline``: seconds from now. ``password``: a PDF's.
 
-    ``ttl``: seconds the result is kept, None: as long as the service keeps any.
+    ``ttl``: seconds the result is kept, None: as long as the service keeps any. ``cache``: an earlier result will do.
     """
 
     options: Options
@@ -148,6 +149,7 @@ class SubmitOptions:
     webhook: WebhookTarget | None = None
     password: str | None = field(default=None, repr=False)
     ttl: int | None = None
+    cache: bool = True
 
     def fingerprint(self) -> str:
         """Equal for equal options, different for different ones. Leaves out the password: it only opens the file."""
@@ -155,6 +157,8 @@ class SubmitOptions:
         facts = [self.options.model_dump(mode="json"), self.pages, self.deadline, self.metadata, webhook]
         if self.ttl is not None:  # left out otherwise: a key of the version before stands for the same
             facts.append(self.ttl)
+        if not self.cache:
+            facts.append("read again")
         return json.dumps(facts, sort_keys=True)
 
 
@@ -261,6 +265,7 @@ def parse_options(fields: Mapping[str, str], settings: GatewaySettings) -> Submi
         read_webhook(fields.get("webhook_url"), fields.get("webhook_events")),
         read_password(fields.get("password")),
         read_ttl(fields.get("ttl"), settings.result_ttl),
+        read_flag("cache", fields, default=True),
     )
 
 

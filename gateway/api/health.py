@@ -11,6 +11,7 @@ from gateway.api.problems import answers, problem, request_id
 from gateway.api.workers import ready_workers
 from gateway.dependencies import MetricsDep, SettingsDep, StoreDep
 from gateway.metrics import Limits, ServiceSnapshot
+from shared.contract.worker_status import DRAINING
 from shared.errors import EngineNotReady, StoreUnavailable
 from shared.sniff import readable
 from shared.store.jobs import Store
@@ -20,11 +21,15 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Health(BaseModel):
-    """``gpu_memory_used``: of all ready workers' GPUs together; null without a GPU."""
+    """``gpu_memory_used``: of all ready workers' GPUs together; null without a GPU.
+
+    ``workers_draining``: workers that could read, but take nothing more by an operator's order.
+    """
 
     status: Literal["healthy", "unhealthy"]
     engine_ready: bool
     gpu_memory_used: str | None = Field(examples=["40GB"])
+    workers_draining: int
 
 
 class EngineModel(BaseModel):
@@ -52,15 +57,17 @@ class Alive(BaseModel):
 async def health(response: Response, store: StoreDep) -> Health:
     """503 and ``unhealthy`` when no worker with a ready engine has reported in the last ten seconds."""
     try:
-        ready = await ready_workers(store)
+        workers = await store.workers()
     except StoreUnavailable:
-        ready = []
+        workers = []
+    ready = [worker for worker in workers if worker.reads_pages]
     used = [size for worker in ready if (size := worker.engine.gpu_memory_used) is not None]
     response.status_code = 200 if ready else 503
     return Health(
         status="healthy" if ready else "unhealthy",
         engine_ready=bool(ready),
         gpu_memory_used=f"{round(sum(used) / 1024**3)}GB" if used else None,
+        workers_draining=sum(worker.state == DRAINING for worker in workers),
     )
 
 

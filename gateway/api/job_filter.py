@@ -14,7 +14,7 @@ from shared.errors import BadOption
 
 RFC3339: Final = r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$"
 METADATA: Final = "metadata."
-NAMES: Final = frozenset({"status", "limit", "cursor", "q", "batch", "since", "until"})
+NAMES: Final = frozenset({"status", "limit", "cursor", "q", "batch", "since", "until", "idempotency_key"})
 
 
 @dataclass(frozen=True, slots=True)

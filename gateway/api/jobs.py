@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
 from gateway.api.bodies import read_submission
-from gateway.api.forms import FIELDS, idempotency_key
+from gateway.api.forms import FIELDS, MAX_KEY_CHARS, idempotency_key
 from gateway.api.job_filter import RFC3339, JobFilter, metadata_of, time_of
 from gateway.api.long_poll import Prefers, Waits
 from gateway.api.openapi import JOB_FORM, created, etagged
@@ -56,12 +56,11 @@ async def submit_job(
     documents: DocumentsDep,
 ) -> view.JobView:
     """One file becomes one job. Every page range, option and limit is checked before anything is stored."""
-    key = idempotency_key(request)
-    await submissions.refuse_when_full(request)
+    submitter = Submitter(caller.owner, idempotency_key(request), page_quota=caller.page_quota)
+    await submissions.refuse_when_full(request, submitter)
     async with read_submission(request, FIELDS, documents) as form:
         submit_options = await submissions.check_form(form)
         upload = await submissions.receive_upload(form.file, submit_options)
-        submitter = Submitter(caller.owner, key, page_quota=caller.page_quota)
         submitted = await submissions.submit(upload, submit_options, submitter)
     job = await _submitted(store, submitted.job_id, caller.owner)
     job = await long_poll.until(job, wait.seconds, lambda job: job.finished)
@@ -89,6 +88,9 @@ async def list_jobs(
     batch: Annotated[str | None, Query(max_length=64, description="only jobs of this batch")] = None,
     since: Annotated[str | None, Query(description="submitted at or after this time", **TIME)] = None,
     until: Annotated[str | None, Query(description="submitted before this time", **TIME)] = None,
+    idempotency_key: Annotated[
+        str | None, Query(max_length=MAX_KEY_CHARS, description="the one job that was submitted with this key")
+    ] = None,
 ) -> JobList:
     """The caller's own jobs, newest first, each without its list of pages.
 
@@ -96,6 +98,10 @@ async def list_jobs(
     """
     wanted = JobFilter(q, batch, time_of(since), time_of(until), metadata_of(request))
     keep = wanted.keeps if wanted.any else None
+    if idempotency_key is not None:
+        only = await store.job_of_key(caller.owner, idempotency_key)
+        kept = [only] if only is not None and status in (None, only.status) and wanted.keeps(only) else []
+        return JobList(items=[view.brief(job, base_url) for job in kept], next_cursor=None)
     try:
         jobs, cursor = await store.jobs(caller.owner, status=status, limit=limit, cursor=cursor, keep=keep)
     except NotFound:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from dataclasses import replace
 from pathlib import PurePath
 from typing import Annotated
@@ -14,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from gateway.api.forms import Form, idempotency_key
 from gateway.api.openapi import created
 from gateway.api.problems import answers
-from gateway.api.submission import ReceivedUpload, Submitter
+from gateway.api.submission import ReceivedUpload, Submitter, digest
 from gateway.dependencies import CallerDep, JobAnswerDep, StoreDep, SubmissionsDep
 from shared.contract import view
 from shared.contract.job import StoredJob
@@ -69,7 +68,7 @@ async def retry_page(
     await submissions.refuse_when_full(request)
     form = await submissions.check_form(Form(asked.fields(), ()))
     options = with_fields(job.options, form.options, asked.fields())
-    submit_options = replace(form, options=options, metadata={"retry_of": job_id, "page": number})
+    submit_options = replace(form, options=options, metadata={"retry_of": job_id, "page": number}, cache=False)
     submitter = Submitter(caller.owner, key, page_quota=caller.page_quota)
     submitted = await submissions.submit(await upload_of(job, number, image), submit_options, submitter)
     return answer.show(await store.job(submitted.job_id, caller.owner), 202)
@@ -83,6 +82,6 @@ def with_fields(before: Options, asked: Options, fields: dict[str, str]) -> Opti
 
 async def upload_of(job: StoredJob, number: int, image: bytes) -> ReceivedUpload:
     """The page's image as if it had been sent; the gateway itself has kept it, so it is not checked again."""
-    digest = await asyncio.to_thread(hashlib.sha256, image)
+    sha256 = await asyncio.to_thread(digest, image)
     name = f"{PurePath(job.input.filename).stem}, page {number}.webp"
-    return ReceivedUpload(image, digest.hexdigest(), name, UploadInfo(WEBP, 1, (1,)))
+    return ReceivedUpload(image, len(image), sha256, name, UploadInfo(WEBP, 1, (1,)))

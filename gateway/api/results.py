@@ -7,24 +7,22 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from gateway.api.filenames import content_disposition
 from gateway.api.openapi import FORMATS_HERE, RETRY_AFTER, Responses, content
 from gateway.api.outcomes import find_page, refuse_without_result
 from gateway.api.parts import part_response
 from gateway.api.problems import answers
+from gateway.api.rendering import document_source, page_source, rendered
 from gateway.api.responses import NoStoreResponse
 from gateway.dependencies import CallerDep, CorrectionsDep, DrawingDep, JobAnswerDep, StoreDep
 from gateway.formats.html import fragment
 from gateway.formats.layout import Layout
 from gateway.formats.negotiation import negotiate
-from gateway.formats.registry import Need, ResultFormat, Source
 from shared.boxes import draw, shrink
 from shared.contract import view
 from shared.contract.document import Block, Document, Page
 from shared.contract.job import StoredJob
 from shared.errors import NotFound, PreprocessingError, ResultExpired, StateError
 from shared.sandbox import Failures
-from shared.store.jobs import Store
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["results"])
 
@@ -107,19 +105,21 @@ async def get_result(
     refuse_without_result(job)
     if not job.finished:
         return answer.not_yet(job)
-    pages = await corrections.applied(job.id, await store.pages(job.id))
-    return await rendered(store, job, pages, result_format, layout.of(job), whole=True)
+    source = document_source(store, job, await corrections.of(job.id), layout.of(job))
+    return await rendered(store, job, source, result_format)
 
 
-@router.get("/{job_id}/document", summary="The document as JSON", responses=answers(404, 409, 410))
-async def get_document(job_id: str, caller: CallerDep, store: StoreDep, corrections: CorrectionsDep) -> Document:
+@router.get(
+    "/{job_id}/document", summary="The document as JSON", response_model=Document, responses=answers(404, 409, 410)
+)
+async def get_document(job_id: str, caller: CallerDep, store: StoreDep, corrections: CorrectionsDep) -> Response:
     """What `/result?format=json` gives, under one type: 409 `not-finished` while there is more to come."""
     job = await store.job(job_id, caller.owner)
     refuse_without_result(job)
     if not job.finished:
         raise StateError("The job has not finished yet")
-    pages = await corrections.applied(job.id, await store.pages(job.id))
-    return Document(job_id=job.id, engine=job.engine or "", pages=tuple(pages))
+    source = document_source(store, job, await corrections.of(job.id), Layout())
+    return await rendered(store, job, source, negotiate(None, "json"))
 
 
 @router.get(
@@ -153,7 +153,7 @@ async def get_page(
     if result_format.name == "json":  # the page itself, not a document of one page
         body = await asyncio.to_thread(with_html, page, job.id) if html else page.model_dump_json()
         return NoStoreResponse(body, media_type=result_format.content_type)
-    return await rendered(store, job, [page], result_format, layout.of(job), whole=False)
+    return await rendered(store, job, page_source(store, job, page, layout.of(job)), result_format)
 
 
 @router.get(
@@ -219,27 +219,3 @@ def with_html(page: Page, job_id: str) -> str:
     blocks = tuple(RenderedBlock(**dict(block), html=fragment(block.text, images)) for block in page.blocks)
     html = None if blocks else fragment(page.markdown, images)
     return RenderedPage(**{**dict(page), "blocks": blocks}, html=html).model_dump_json()
-
-
-async def rendered(
-    store: Store, job: StoredJob, pages: list[Page], result_format: ResultFormat, layout: Layout, *, whole: bool
-) -> NoStoreResponse:
-    """Render these pages of the job (``whole``: all there are) in a thread: a long document takes a while."""
-    source = Source(
-        Document(job_id=job.id, engine=job.engine or "", pages=tuple(pages)),
-        layout,
-        images="images/" if whole else "../images/",
-        figures=await store.figures(job.id, pages) if Need.FIGURES in result_format.needs else {},
-        pages=await _page_images(store, job.id, pages) if Need.PAGES in result_format.needs else {},
-    )
-    headers = {**result_format.headers, "Vary": "Accept"}
-    if result_format.disposition is not None:
-        name = f"{job.input.filename.rpartition('.')[0] or job.input.filename}.{result_format.name}"
-        headers["Content-Disposition"] = content_disposition(name, result_format.disposition)
-    body = await asyncio.to_thread(result_format.render, source)
-    return NoStoreResponse(body, headers=headers, media_type=result_format.content_type)
-
-
-async def _page_images(store: Store, job_id: str, pages: list[Page]) -> dict[int, bytes]:
-    found = {page.number: await store.page_image(job_id, page.number) for page in pages}
-    return {number: webp for number, webp in found.items() if webp is not None}

@@ -110,7 +110,7 @@ async def service_state(_: AdminDep, store: StoreDep, webhooks: WebhookStoreDep,
 def _worker(worker: WorkerStatus) -> WorkerLine:
     return WorkerLine(
         name=worker.name,
-        state=worker.engine.state,
+        state=worker.state,
         ready=worker.reads_pages,
         engine=worker.engine.name,
         jobs=worker.jobs,

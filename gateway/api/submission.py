@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import BinaryIO, Final
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
@@ -19,7 +20,9 @@ from gateway.settings import GatewaySettings
 from shared import log, tracing
 from shared.contract import page_range
 from shared.contract.job import Input, NewJob
-from shared.contract.options import Options
+from shared.contract.options import DECIDED_LATER, Options
+from shared.contract.states import JobStatus
+from shared.contract.worker_status import DIGEST_CHARACTERS
 from shared.errors import BadOption, BadWebhookUrl, FileMissing, FileTooLarge, PromptTooLong
 from shared.ssrf_guard import Blocked, SsrfGuard, Unresolved
 from shared.store.jobs import Store, Submitted
@@ -28,6 +31,8 @@ from shared.upload_check import Asked, UploadInfo
 logger = logging.getLogger(__name__)
 
 LOOKUP_SECONDS: Final = 5.0
+IN_MEMORY: Final = 1024 * 1024
+"""Bytes of the largest upload that is held in memory; forms keep larger ones on disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +47,13 @@ class Submitter:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedUpload:
-    """A file that passed every check. ``numbers``: the pages that are to be read. ``password``: a PDF's."""
+    """A file that passed every check. ``numbers``: the pages that are to be read. ``password``: a PDF's.
 
-    data: bytes = field(repr=False)
+    ``content``: its ``size`` bytes, or the file they lie in, which is open as long as the request's form.
+    """
+
+    content: bytes | BinaryIO = field(repr=False)
+    size: int
     sha256: str
     filename: str
     info: UploadInfo
@@ -59,7 +68,7 @@ class ReceivedUpload:
         return Input(
             filename=self.filename,
             media_type=self.info.media_type,
-            bytes=len(self.data),
+            bytes=self.size,
             sha256=self.sha256,
             pages=self.info.pages,
             page_range=page_range.compact(self.numbers),
@@ -76,9 +85,12 @@ class Submissions:
     inspector: Inspector
     guard: SsrfGuard
 
-    async def refuse_when_full(self, request: Request) -> None:
-        """Before the body is read. A repeated submission is let through: the store knows whether it is one."""
-        if "idempotency-key" in request.headers:
+    async def refuse_when_full(self, request: Request, submitter: Submitter | None = None) -> None:
+        """Before the body is read. A repeated submission is let through; without a ``submitter`` whatever has a key."""
+        if submitter is not None and submitter.key is not None:
+            if await self.store.job_of_key(submitter.owner, submitter.key) is not None:
+                return
+        elif "idempotency-key" in request.headers:
             return
         if (refusal := await self.store.admission.refusal()) is not None:
             raise refusal
@@ -121,11 +133,10 @@ class Submissions:
             raise FileMissing()
         if file.size is not None and file.size > limit:
             raise FileTooLarge(f"{file.size} bytes; at most {limit} are accepted")
-        data, filename = await file.read(), clean_filename(file.filename or "")
-        password = submit_options.password
-        info = await self.inspector.inspect(data, Asked(filename, submit_options.pages, password))
-        digest = await asyncio.to_thread(hashlib.sha256, data)
-        return ReceivedUpload(data, digest.hexdigest(), filename, info, password)
+        filename, password = clean_filename(file.filename or ""), submit_options.password
+        size, content = await content_of(file)
+        info = await self.inspector.inspect(content, Asked(filename, submit_options.pages, password))
+        return ReceivedUpload(content, size, await asyncio.to_thread(digest, content), filename, info, password)
 
     async def submit(self, upload: ReceivedUpload, submit_options: SubmitOptions, submitter: Submitter) -> Submitted:
         """Store the job and its place in the queue, in one step or not at all."""
@@ -141,13 +152,16 @@ class Submissions:
             webhook=submit_options.webhook,
             page_quota=submitter.page_quota,
             ttl=submit_options.ttl,
+            content=content_digest(upload, submit_options.options) if self.settings.result_cache else "",
             request_id=log.bound("request_id"),
             traceparent=tracing.traceparent(),
         )
         payload = f"{upload.sha256}\n{submit_options.fingerprint()}".encode()
         with tracing.span("store.submit"):
-            digest = hashlib.sha256(payload).hexdigest()
-            submitted = await self.store.submit(new, upload.data, digest, upload.password)
+            fingerprint = hashlib.sha256(payload).hexdigest()
+            submitted = await self.store.submit(
+                new, upload.content, fingerprint, upload.password, cache=submit_options.cache
+            )
         self._log(new, submitted)
         return submitted
 
@@ -156,8 +170,34 @@ class Submissions:
         log.event(
             logger, "job.replayed" if submitted.replayed else "job.accepted", pages=new.pages, bytes=new.input.bytes,
             media_type=new.input.media_type, priority=new.options.priority.value, batch=new.batch,
-            filename=new.input.filename if self.settings.log_filenames else None,
+            filename=new.input.filename if self.settings.log_filenames else None, cached=submitted.cached or None,
         )  # fmt: skip
+        if submitted.cached:
+            log.event(logger, "job.ended", status=JobStatus.SUCCEEDED.value)
+
+
+async def content_of(file: UploadFile) -> tuple[int, bytes | BinaryIO]:
+    """How many bytes, and the bytes of a small upload or the file of a large one, which lies on disk."""
+    if file.size is not None and file.size > IN_MEMORY:
+        return file.size, file.file
+    data = await file.read()
+    return len(data), data
+
+
+def digest(content: bytes | BinaryIO) -> str:
+    """SHA-256 in hexadecimal."""
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    content.seek(0)
+    # Starlette's spooled file can readinto, which its declared type does not say.
+    return hashlib.file_digest(content, "sha256").hexdigest()  # type: ignore[arg-type]
+
+
+def content_digest(upload: ReceivedUpload, options: Options) -> str:
+    """What is to be read, and how: equal for uploads whose results are the same if the same engine reads them."""
+    how = options.model_dump(mode="json", exclude=set(DECIDED_LATER))
+    facts = [upload.sha256, page_range.compact(upload.numbers), how]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:DIGEST_CHARACTERS]
 
 
 def check_mode(mode: str, modes: set[str]) -> None:

@@ -7,4 +7,5 @@ from shared.store.jobs import Store
 
 
 async def ready_workers(store: Store) -> list[WorkerStatus]:
+    """Those whose engine takes pages now: not one that drains."""
     return [worker for worker in await store.workers() if worker.reads_pages]

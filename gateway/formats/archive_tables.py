@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from io import StringIO
 
 from gateway.formats.parsing import only_markup, parser
 from gateway.formats.text import plain
-from shared.contract.document import Document
+from shared.contract.document import Page
 
 BOM = "\ufeff"  # without it Excel takes UTF-8 for the code page of its country
 MAX_SPAN = 1000
@@ -19,9 +19,9 @@ MAX_CELLS = 200_000  # of one table: what spans make of it counts
 _FORMULA = re.compile(r"[=@\t\r]|[+-](?![\d.,\s]*\d[\d.,\s%]*$)")
 
 
-def csv_tables(document: Document) -> Iterator[tuple[str, str]]:
-    """Name (``tables/<page>_<i>.csv``, i from 0) and text of every table, in the document's order."""
-    for page in document.pages:
+def csv_tables(pages: Iterable[Page]) -> Iterator[tuple[str, str]]:
+    """Name (``tables/<page>_<i>.csv``, i from 0) and text of every table, in the pages' order."""
+    for page in pages:
         tables = [table for block in page.blocks if block.type == "table" for table in tables_of(block.text)]
         for index, table in enumerate(tables):
             yield f"tables/{page.number}_{index}.csv", as_csv(table)

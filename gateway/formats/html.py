@@ -17,6 +17,7 @@ from markdown_it.token import Token
 from gateway import csp
 from gateway.formats.layout import Layout, text_of
 from gateway.formats.parsing import MAX_FORMULA, only_markup, parser
+from gateway.formats.source import PageWriter, written
 from shared.contract.document import Document, Page, PageStatus
 
 CSS = """
@@ -102,15 +103,29 @@ _CELL_MATH = re.compile(
 )
 
 
-def html(document: Document, images: str = "images/", layout: Layout | None = None) -> str:
+class HtmlWriter(PageWriter):
     """A whole page; serve it with ``CSP``. ``images``: where its figures lie, relative or on the same origin."""
-    body = "\n".join(_section(page, images, layout or Layout()) for page in document.pages)
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
-    title = f"<title>Document {escape(document.job_id)}</title>"
-    return (
-        f'<!DOCTYPE html>\n<html lang="und"><head>{head}{title}<style>{CSS}</style></head>\n'
-        f"<body><main>\n{body}\n</main></body></html>\n"
-    )
+
+    def __init__(self, job_id: str, images: str = "images/", layout: Layout | None = None) -> None:
+        self._job_id, self._images, self._layout = job_id, images, layout or Layout()
+        self._parting = ""
+
+    def begin(self) -> str:
+        head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
+        title = f"<title>Document {escape(self._job_id)}</title>"
+        return f'<!DOCTYPE html>\n<html lang="und"><head>{head}{title}<style>{CSS}</style></head>\n<body><main>\n'
+
+    def page(self, page: Page) -> str:
+        parting, self._parting = self._parting, "\n"
+        return parting + _section(page, self._images, self._layout)
+
+    def end(self) -> str:
+        return "\n</main></body></html>\n"
+
+
+def html(document: Document, images: str = "images/", layout: Layout | None = None) -> str:
+    """The document as ``HtmlWriter`` writes it."""
+    return written(HtmlWriter(document.job_id, images, layout), document.pages)
 
 
 def _section(page: Page, images: str, layout: Layout) -> str:

@@ -5,24 +5,45 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gateway.formats.layout import Layout, joint, text_of
+from gateway.formats.source import PageWriter, written
 from shared.contract.document import Document, Page, PageStatus
 
 PARAGRAPH = "\n\n"
 
 
-def markdown(document: Document, layout: Layout | None = None) -> str:
+class MarkdownWriter(PageWriter):
     """Pages in order with a blank line between; a comment stands where a page failed or is degraded."""
-    layout = layout or Layout()
-    parts: list[str] = []
-    for before, page in zip((None, *document.pages), document.pages, strict=False):
-        text = text_of(page, layout)
-        whole = layout.join_pages and parts and not _is_noted(page) and not (before and _is_noted(before))
-        joined = joint(parts[-1], text, mark_of(page) if layout.page_marks else "") if whole else None
+
+    def __init__(self, layout: Layout | None = None) -> None:
+        self._layout = layout or Layout()
+        self._last: str | None = None  # the last paragraph so far: the next page may go on with it
+        self._last_is_whole = False  # nothing of the page it stands on failed
+
+    def page(self, page: Page) -> str:
+        text, whole = text_of(page, self._layout), not _is_noted(page)
+        joined = self._joined(text, page) if whole and self._last_is_whole else None
+        self._last_is_whole = whole
         if joined is not None:
-            parts[-1] = joined
-        else:
-            parts += [part for part in (*_notes(page, layout), text) if part]
-    return PARAGRAPH.join(parts) + "\n"
+            return self._all_but_the_last(joined)
+        parts = [part for part in (self._last, *_notes(page, self._layout), text) if part]
+        return self._all_but_the_last(PARAGRAPH.join(parts)) if parts else ""
+
+    def end(self) -> str:
+        return (self._last or "") + "\n"
+
+    def _joined(self, text: str, page: Page) -> str | None:
+        if not self._layout.join_pages or self._last is None:
+            return None
+        return joint(self._last, text, mark_of(page) if self._layout.page_marks else "")
+
+    def _all_but_the_last(self, paragraphs: str) -> str:
+        before, parting, self._last = paragraphs.rpartition(PARAGRAPH)
+        return before + parting
+
+
+def markdown(document: Document, layout: Layout | None = None) -> str:
+    """The document as ``MarkdownWriter`` writes it."""
+    return written(MarkdownWriter(layout), document.pages)
 
 
 def _notes(page: Page, layout: Layout) -> Iterator[str]:

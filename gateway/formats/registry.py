@@ -6,25 +6,18 @@ the web page's downloads and the table in docs/api.md against it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
 from gateway import csp
-from gateway.formats.archive import archive, as_json
-from gateway.formats.html import CSP, html
-from gateway.formats.layout import Layout
-from gateway.formats.markdown import markdown
-from gateway.formats.text import text
-from shared.contract.document import Document
-
-
-class Need(StrEnum):
-    """Pictures that a format needs beside the document; they are fetched only for formats that do."""
-
-    FIGURES = "figures"
-    PAGES = "pages"
+from gateway.formats.archive import archive
+from gateway.formats.document_json import JsonWriter
+from gateway.formats.html import CSP, HtmlWriter
+from gateway.formats.markdown import MarkdownWriter
+from gateway.formats.source import PageWriter, Source, text_pieces
+from gateway.formats.text import TextWriter
 
 
 class Disposition(StrEnum):
@@ -35,28 +28,17 @@ class Disposition(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Everything a format may be made from. ``layout``: what the caller wants in the text.
-
-    ``images``: where the figures are found, relative to the result's URL. ``figures``: JPEG by name, ``pages``: WebP
-    by page number; both empty unless the format needs them.
-    """
-
-    document: Document
-    layout: Layout = field(default_factory=Layout)
-    images: str = "images/"
-    figures: Mapping[str, bytes] = field(default_factory=dict)
-    pages: Mapping[int, bytes] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class ResultFormat:
-    """``name`` is its word in ``?format=`` and the file's extension; ``media_type`` has no parameters."""
+    """``name`` is its word in ``?format=`` and the file's extension; ``media_type`` has no parameters.
+
+    ``pieces``: the result in pieces, each as soon as the pages it is made of are known. ``has_figures``: the figures
+    themselves are in it.
+    """
 
     name: str
     media_type: str
-    render: Callable[[Source], str | bytes]
-    needs: frozenset[Need] = frozenset()
+    pieces: Callable[[Source], AsyncIterator[str | bytes]]
+    has_figures: bool = False
     disposition: Disposition | None = Disposition.INLINE
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -73,13 +55,15 @@ def _of(*formats: ResultFormat) -> dict[str, ResultFormat]:
     return {result_format.name: result_format for result_format in formats}
 
 
+def _text(writer: Callable[[Source], PageWriter]) -> Callable[[Source], AsyncIterator[str]]:
+    return lambda source: text_pieces(writer(source), source)
+
+
 FORMATS: Final[dict[str, ResultFormat]] = _of(
-    ResultFormat(DEFAULT, "text/markdown", lambda source: markdown(source.document, source.layout)),
-    ResultFormat("json", "application/json", lambda source: as_json(source.document)),
-    ResultFormat("html", "text/html", lambda source: html(source.document, source.images, source.layout),
-             headers={csp.HEADER: CSP},
-             disposition=None),
-    ResultFormat("txt", "text/plain", lambda source: text(source.document, source.layout)),
-    ResultFormat("zip", "application/zip", lambda source: archive(source.document, source.figures, source.layout),
-             needs=frozenset({Need.FIGURES}), disposition=Disposition.ATTACHMENT),
+    ResultFormat(DEFAULT, "text/markdown", _text(lambda source: MarkdownWriter(source.layout))),
+    ResultFormat("json", "application/json", _text(lambda source: JsonWriter(source.job_id, source.engine))),
+    ResultFormat("html", "text/html", _text(lambda source: HtmlWriter(source.job_id, source.images, source.layout)),
+                 headers={csp.HEADER: CSP}, disposition=None),
+    ResultFormat("txt", "text/plain", _text(lambda source: TextWriter(source.layout))),
+    ResultFormat("zip", "application/zip", archive, has_figures=True, disposition=Disposition.ATTACHMENT),
 )  # fmt: skip

@@ -11,6 +11,7 @@ from markdown_it.token import Token
 from gateway.formats.cells import Grid
 from gateway.formats.layout import Layout, text_of
 from gateway.formats.parsing import only_markup, parser
+from gateway.formats.source import PageWriter, written
 from shared.contract.document import Document, Page
 
 _ENDS = {"paragraph_close": "\n\n", "heading_close": "\n\n", "tr_close": "\n", "table_close": "\n", "hr": "\n"}
@@ -19,10 +20,27 @@ _MARKS = {"sup": "^", "td": "\t", "th": "\t", "tr": "\n"}
 _MARK = re.compile(r"<(sup|td|th|tr)\b", re.IGNORECASE)
 
 
-def text(document: Document, layout: Layout | None = None) -> str:
+class TextWriter(PageWriter):
     """Cells are parted by tabs (spanned ones are empty), rows by lines; formulas are left as LaTeX."""
-    pages = (_noted(page, plain(text_of(page, layout or Layout()))) for page in document.pages)
-    return "\n\n".join(page for page in pages if page) + "\n"
+
+    def __init__(self, layout: Layout | None = None) -> None:
+        self._layout = layout or Layout()
+        self._parting = ""
+
+    def page(self, page: Page) -> str:
+        its = _noted(page, plain(text_of(page, self._layout)))
+        if not its:
+            return ""
+        parting, self._parting = self._parting, "\n\n"
+        return parting + its
+
+    def end(self) -> str:
+        return "\n"
+
+
+def text(document: Document, layout: Layout | None = None) -> str:
+    """The document as ``TextWriter`` writes it."""
+    return written(TextWriter(layout), document.pages)
 
 
 def _noted(page: Page, text: str) -> str:

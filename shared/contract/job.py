@@ -99,6 +99,7 @@ class StoredJob(Frozen):
     seen_at: float
     request_id: str | None = None
     traceparent: str | None = None
+    cached: bool = False
 
     @property
     def finished(self) -> bool:
@@ -114,7 +115,8 @@ class NewJob:
     """A submission that passed every check. ``pages``: the numbers to be read, ascending. ``deadline``: seconds.
 
     ``page_quota``: pages the owner may submit in a day. ``request_id``, ``traceparent``: of the request (W3C).
-    ``ttl``: seconds its result is kept, if not as long as any.
+    ``ttl``: seconds its result is kept, if not as long as any. ``content``: digest of upload, pages and options, empty
+    where its result is not for later jobs.
     """
 
     input: Input
@@ -128,6 +130,7 @@ class NewJob:
     webhook: WebhookTarget | None = None
     page_quota: int | None = None
     ttl: int | None = None
+    content: str = ""
     request_id: str | None = None
     traceparent: str | None = None
 
@@ -146,6 +149,7 @@ def record_fields(new: NewJob) -> dict[str, str | int]:
         "page_range": new.input.page_range,
         "page_note": new.input.note or "",
         "options": new.options.model_dump_json(),
+        "content": new.content,
         "metadata": json.dumps(dict(new.metadata), ensure_ascii=False),
         "webhook_url": new.webhook.url if new.webhook else "",
         "webhook_events": ",".join(new.webhook.events) if new.webhook else "",
@@ -187,6 +191,7 @@ def read_job(fields: Mapping[str, str], summaries: Mapping[str, str], queue: Que
         seen_at=seen_at,
         request_id=record.request_id,
         traceparent=record.traceparent,
+        cached=record.cached,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 from shared.contract.document import Frozen
 from shared.contract.states import DocumentedEnum
@@ -74,3 +75,7 @@ class Options(Frozen):
     furniture: bool = True
     page_marks: bool = False
     join_pages: bool = False
+
+
+DECIDED_LATER: Final = frozenset({"priority", "furniture", "page_marks", "join_pages"})
+"""The options that change nothing of what is read and stored."""

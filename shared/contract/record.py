@@ -42,6 +42,7 @@ class JobRecord(Frozen):
     page_range: str = Field(description="those to be read: `1-3,7`")
     page_note: Text = Field(None, description="which pages were asked for and are not there")
     options: Json[Options] = Field(description="how to read them, as JSON")
+    content: str = Field("", description="digest of upload, pages and options: what is to be read; empty: never reused")
     metadata: Json[dict[str, JsonValue]] = Field(description="the caller's own, as JSON")
     webhook_url: Text = Field(None, description="where its webhooks go")
     webhook_events: str = Field("", description="which are sent, with commas")
@@ -72,6 +73,9 @@ class JobRecord(Frozen):
         None, alias="first_text", description="when a text of it, or a page's end, was first seen"
     )
     engine: Text = Field(None, description="name of the engine that reads it, or read it last")
+    reader: str = Field(
+        "", description="digest of what decides what is read; empty where it was not the same throughout"
+    )
     pages_done: Natural = Field(description="pages that are ok, degraded or skipped")
     pages_failed: Natural = Field(description="pages that failed")
     pages_degraded: Natural = Field(0, description="those of the done whose text has something wrong")
@@ -93,6 +97,8 @@ class JobRecord(Frozen):
     reap_operation: Text = Field(None, description="the latest look of a reaper that changed it, and its verdict")
 
     # -- how it ended
+    cached: bool = Field(False, description="1: it was never read, but made of an earlier job's result")
+    source: Text = Field(None, description="of a cached job: the job whose payloads its result is")
     completed_at: Moment = Field(None, alias="completed", description="when it ended")
     done_event: Text = Field(None, description="id of its last event, which stands for all once they are deleted")
     expires_at: Moment = Field(None, alias="expires", description="when its result goes")

@@ -77,6 +77,7 @@ Arrows = Mapping[tuple[str, str], str]
 JOB_ARROWS: Final[Arrows] = MappingProxyType(
     {
         ("", JobStatus.QUEUED): "submit",
+        ("", JobStatus.SUCCEEDED): "reuse",
         (JobStatus.QUEUED, JobStatus.PROCESSING): "start",
         (JobStatus.QUEUED, JobStatus.QUEUED): "reap: its message is sent again",
         (JobStatus.PROCESSING, JobStatus.QUEUED): "release, or reap when the lease ran out",

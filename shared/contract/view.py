@@ -40,7 +40,7 @@ class JobBrief(Frozen):
     progress: JobProgress
     queue: Queue | None
     attempt: int = Field(description="how often a worker has started the job")
-    cached: bool = False
+    cached: bool = Field(False, description="made of an earlier job's result, without reading anything")
     error: JobFailure | None
     usage: Usage
     engine: str | None
@@ -90,6 +90,7 @@ def brief(job: StoredJob, base: str) -> JobBrief:
         progress=job.progress,
         queue=job.queue,
         attempt=job.attempt,
+        cached=job.cached,
         error=job.error,
         usage=job.usage,
         engine=job.engine,

@@ -7,7 +7,10 @@ from typing import Final
 
 from shared.contract.document import Frozen
 
+DIGEST_CHARACTERS: Final = 32
+"""Of a digest in a record, in hexadecimal: 128 bits."""
 ENGINE_STATES_THAT_READ: Final = frozenset({"ready", "busy"})
+DRAINING: Final = "draining"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +41,28 @@ class EngineStatus:
 class WorkerStatus(Frozen):
     """One worker, as it last reported. ``started_at``: seconds since the epoch.
 
-    ``jobs``: jobs it holds. ``pages_rendered``: pages that have a render slot, ``pages_reading``: an engine slot, of
-    ``slots``. Missing fields have a default, for workers of the version before report as well.
+    ``draining``: an operator has it take nothing more (``Claims.report``). ``jobs``: jobs it holds. ``pages_rendered``:
+    pages that have a render slot, ``pages_reading``: an engine slot, of ``slots``. ``reader``: digest of what decides
+    what this worker reads in a page. Missing fields have a default, for workers of the version before report as well.
     """
 
     name: str
     started_at: float = 0.0
+    draining: bool = False
     jobs: int = 0
     pages_rendered: int = 0
     pages_reading: int = 0
     slots: int = 0
+    reader: str = ""
     engine: EngineStatus
 
     @property
     def reads_pages(self) -> bool:
         """Whether its engine takes pages now."""
-        return self.engine.state in ENGINE_STATES_THAT_READ
+        return self.state in ENGINE_STATES_THAT_READ
+
+    @property
+    def state(self) -> str:
+        """Its engine's, or ``draining`` where the engine could read."""
+        can_read = self.engine.state in ENGINE_STATES_THAT_READ
+        return DRAINING if self.draining and can_read else self.engine.state

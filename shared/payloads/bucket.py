@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DELETED_AT_ONCE: Final = 1000
+PARTS_AT_ONCE: Final = 3  # of a large upload, 5 MiB each in memory
 NO_ROOM: Final = re.compile(r"\b507\b|InsufficientStorage|QuotaExceeded|XMinioStorageFull|No space left", re.IGNORECASE)
 NO_BUCKET: Final = re.compile(r"NoSuchBucket|ContainerNotFound|bucket does not exist", re.IGNORECASE)
 FULL_SECONDS: Final = 60.0
@@ -46,7 +47,7 @@ class BucketPayloads(PayloadStore):
 
     async def put(self, name: str, data: bytes | memoryview | BinaryIO) -> None:
         with _errors(name):
-            await obstore.put_async(self._store, name, data)
+            await obstore.put_async(self._store, name, data, max_concurrency=PARTS_AT_ONCE)
 
     async def get(self, name: str) -> bytes:
         with _errors(name):

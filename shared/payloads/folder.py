@@ -32,8 +32,9 @@ FULL_SECONDS: Final = 60.0  # Retry-After where nothing is known of what expires
 class FolderPayloads(PayloadStore):
     """Only its owner may enter the folder (0700). A file appears by a rename, after its bytes, and is flushed to disk.
 
-    The folder ``tmp`` in it is made when a process starts, and says that the folder is the store: without it a disk is
-    not mounted, and nothing is written, or said to be missing.
+    The folder ``tmp`` in it says that the folder is the store: without it a disk is not mounted, and nothing is
+    written, or said to be missing. ``make`` makes both, once, and never where payloads were kept before
+    (``shared.payloads.opening``).
     Not obstore's own store of local files: that one leaves the halves that a killed process wrote beside the files and
     hides them, so that nobody can sweep them up, and does not flush.
     """
@@ -41,8 +42,16 @@ class FolderPayloads(PayloadStore):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="payloads")
-        with suppress(OSError):  # `check` says so
-            self._make()
+
+    @property
+    def is_there(self) -> bool:
+        """Whether this is the folder of payloads, and not the place where its disk belongs."""
+        return (self._folder / TEMPORARY).is_dir()
+
+    def make(self) -> None:
+        """A new folder of payloads. Raises ``OSError``."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self._folder / TEMPORARY).mkdir(mode=0o700, exist_ok=True)
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -82,29 +91,27 @@ class FolderPayloads(PayloadStore):
 
     async def check(self) -> None:
         try:
-            self._make()
             await self.put(name := probe_name(uuid.uuid4().hex), b"probe")
             await self.delete([name])
         except StoreFull:
             return  # passes by itself; until then submissions are refused
         except (OSError, StoreUnavailable) as error:
-            why = error.__cause__ or error
-            raise BadPayloadStore(
-                f"{self._folder} cannot be written to ({why}): give this process's user a folder of its own"
-            ) from error
+            raise self.refused(error.__cause__ or error) from error
+
+    def refused(self, why: BaseException) -> BadPayloadStore:
+        """That the folder cannot be used, in one line."""
+        return BadPayloadStore(
+            f"{self._folder} cannot be written to ({why}): give this process's user a folder of its own"
+        )
 
     # -- in a thread
-
-    def _make(self) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (self._folder / TEMPORARY).mkdir(mode=0o700, exist_ok=True)
 
     @contextmanager
     def _errors(self, name: str) -> Iterator[None]:
         try:
             yield
         except FileNotFoundError as error:
-            if not (self._folder / TEMPORARY).is_dir():
+            if not self.is_there:
                 raise StoreUnavailable("The payload folder is not there at the moment", retry_after=5) from error
             raise PayloadMissing(f"The payload {name} is not in the store") from error
         except OSError as error:
@@ -138,7 +145,7 @@ class FolderPayloads(PayloadStore):
         """And flush what names the file: a power failure must leave no hole where the record names it."""
         for left in reversed(range(TRIES)):
             try:
-                if not (self._folder / TEMPORARY).is_dir():
+                if not self.is_there:
                     raise FileNotFoundError(errno.ENOENT, "the payload folder is gone")
                 _make_folders(path.parent, self._folder)
                 temporary.rename(path)
@@ -188,7 +195,7 @@ class FolderPayloads(PayloadStore):
             try:
                 yield from self._files(str(self._folder / prefix), prefix)
             except FileNotFoundError:
-                if not (self._folder / TEMPORARY).is_dir():
+                if not self.is_there:
                     raise
 
     def _files(self, folder: str, prefix: str) -> Iterator[StoredPayload]:

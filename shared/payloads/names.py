@@ -42,17 +42,29 @@ def job_of(name: str) -> str:
 class PagePayloads(NamedTuple):
     """What the record says of a page's payloads: the claim that wrote them, and ``RESULT`` and ``PICTURE`` if they are.
 
-    As text: the token and the first letters of the parts, ``4f1c… rp``.
+    ``source``: the job they were written for, where that is another. As text: the token, the first letters of the
+    parts, and the source, ``4f1c… rp 01KB…``.
     """
 
     token: str
     result: bool
     picture: bool
+    source: str = ""
 
     def __str__(self) -> str:
-        return f"{self.token} {'r' * self.result}{'p' * self.picture}"
+        parts = f"{self.token} {'r' * self.result}{'p' * self.picture}"
+        return f"{parts} {self.source}" if self.source else parts
 
     @classmethod
     def of(cls, text: str) -> PagePayloads:
-        token, _, parts = text.partition(" ")
-        return cls(token, "r" in parts, "p" in parts)
+        token, _, rest = text.partition(" ")
+        parts, _, source = rest.partition(" ")
+        return cls(token, "r" in parts, "p" in parts, source)
+
+    def name(self, job_id: str, page: int, part: str) -> str:
+        """Of a part of this job's page."""
+        return page_name(self.source or job_id, self.token, page, part)
+
+    def folder(self, job_id: str) -> str:
+        """Under which this job's page lies."""
+        return job_folder(self.source or job_id)

@@ -14,6 +14,7 @@ from typing import Final
 from shared.contract.job import StoredJob
 from shared.contract.options import Priority
 from shared.contract.states import WebhookStatus
+from shared.contract.worker_status import WorkerStatus
 from shared.errors import NotFound
 from shared.store import keyspace
 from shared.store.connect import store_errors
@@ -95,6 +96,30 @@ class Administration:
         message = celery_message(job.id, described)
         rank = keyspace.RANKS[priority]
         return bool(await self._store.scripts.run("reprioritise", job.id, rank, priority.value, message))
+
+    # -- workers
+
+    async def worker(self, name: str) -> WorkerStatus:
+        """The worker of this name that reports. Raises ``NotFound``."""
+        found = next((worker for worker in await self._store.workers() if worker.name == name), None)
+        if found is None:
+            raise NotFound(f"No worker {name} reports")
+        return found
+
+    async def drain(self, name: str) -> None:
+        """Have a worker begin no further page and give its jobs back, until ``resume``. Raises ``NotFound``.
+
+        It obeys with its next report, within seconds. The order holds for the process that has the name now.
+        """
+        started_at = repr((await self.worker(name)).started_at)
+        with store_errors():
+            await self._store.redis.set(keyspace.DRAIN(name), started_at, ex=keyspace.DRAIN_SECONDS)
+
+    async def resume(self, name: str) -> None:
+        """Take the order to drain back. Raises ``NotFound``."""
+        await self.worker(name)
+        with store_errors():
+            await self._store.redis.delete(keyspace.DRAIN(name))
 
     # -- usage
 

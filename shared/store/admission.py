@@ -61,9 +61,9 @@ class Admission:
             return await self.store_full("Redis has", 1 - self._settings.max_redis_memory / share)
         free = await self.payload_free()
         if free is not None and free < self._settings.payloads_min_free:
-            return await self.store_full("The payload store has")
+            return await self.store_full("The payload store has", uploads=self._settings.payloads_min_free - free)
         if time.monotonic() - self._refused_at < REFUSED_SECONDS:
-            return await self.store_full("The payload store has")
+            return await self.store_full("The payload store has", uploads=1)
         return None
 
     def payloads_refused(self) -> None:
@@ -81,9 +81,28 @@ class Admission:
             self._free = (time.monotonic(), free)
         return free
 
-    async def store_full(self, whose: str, share: float = 0.01) -> StoreFull:
-        """``share``: of what is kept, as much as has to expire before there is room."""
-        return StoreFull(f"{whose} no room for more", retry_after=await self._until_expired(share))
+    async def store_full(self, whose: str, share: float = 0.01, uploads: int = 0) -> StoreFull:
+        """``share``: of what is kept, as much as has to expire before there is room.
+
+        ``uploads``: as many bytes of uploads would do, too; each goes when its job has been read. 0: they would not.
+        """
+        waits = [await self._until_expired(share)]
+        if uploads:
+            waits.append(await self._until_read(uploads))
+        return StoreFull(f"{whose} no room for more", retry_after=min(waits))
+
+    async def _until_read(self, room: int) -> float:
+        """Seconds until unfinished jobs have given up so many bytes of uploads, as each does at its end; or an hour.
+
+        From the pages of the last minute: where a full store keeps workers from ending pages, that is never.
+        """
+        counters, rate = await self._stats.counters(), await self._stats.speed()
+        held = counters.get(Counter.BYTES, 0)
+        if held < room or not rate:
+            return LONGEST_SECONDS
+        one = held / max(1, counters.get(Counter.JOBS, 0))
+        seconds = counters.get(Counter.PAGES, 0) * max(room, one) / held / rate
+        return min(LONGEST_SECONDS, max(1.0, seconds + 1))
 
     async def _until_expired(self, share: float) -> float:
         """Seconds until that share of the finished jobs has expired; an hour where none will, or later."""

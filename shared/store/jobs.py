@@ -14,8 +14,8 @@ import re
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO, NamedTuple
 
 from ulid import ULID
 
@@ -44,6 +44,7 @@ from shared.store.keyspace import RANKS
 from shared.store.message import Described, celery_message
 from shared.store.queue_stats import QueueStats, per_second
 from shared.store.results import ResultReader
+from shared.store.running_reader import RunningReader
 from shared.store.scripts import Scripts, pairs
 from shared.store.upload import named, with_password
 
@@ -62,10 +63,14 @@ LOOKUPS = 20
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """``replayed``: the Idempotency-Key was seen before with the same payload, and this is that job."""
+    """``replayed``: the Idempotency-Key was seen before with the same payload, and this is that job.
+
+    ``cached``: it was made of an earlier job's result.
+    """
 
     job_id: str
     replayed: bool
+    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,67 +110,98 @@ class Store(ResultReader):
         self.batches = BatchStore(redis, settings)
         self.stats = QueueStats(redis, settings)
         self.admission = Admission(redis, self.payloads, settings, self.stats)
+        self._reader = RunningReader(self.workers)
 
     # -- jobs
 
-    async def submit(self, new: NewJob, upload: bytes, fingerprint: str = "", password: str | None = None) -> Submitted:
+    async def submit(
+        self, new: NewJob, upload: bytes | BinaryIO, fingerprint: str = "", password: str | None = None, *,
+        cache: bool = False,
+    ) -> Submitted:  # fmt: skip
         """Store upload, record, queue entry and first event in one step, or nothing. ``password``: a PDF's.
 
-        A large upload is a payload, stored first.
+        A large upload is a payload, stored first, in pieces where it is given as a file. ``cache``: where a result of
+        the same content is kept, the job is made of it, has ended, and is counted by no limit.
         Raises ``QueueFull`` and ``RateLimited`` (with ``retry_after``) beyond a limit, and ``IdempotencyMismatch``.
         """
         await self.admission.refuse_without_room()
-        job_id, limits = str(ULID()), self.settings
-        payload = upload_name(job_id) if self.payloads is not None and len(upload) > UPLOAD_IN_RECORD else ""
+        job_id = str(ULID())
+        if cache and (reused := await self._reuse(job_id, new, fingerprint)):
+            return reused
+        size = len(upload) if isinstance(upload, bytes) else new.input.bytes
+        payload = upload_name(job_id) if self.payloads is not None and size > UPLOAD_IN_RECORD else ""
         if self.payloads is not None and payload:
             await self._put_upload(self.payloads, payload, upload)
-        stored = named(payload, password) if payload else with_password(upload, password)
-        horizon = limits.max_job_age + 2 * limits.result_ttl
-        ttl = limits.result_ttl if new.ttl is None else new.ttl
-        fields = {
-            **record_fields(new),
-            "result_ttl": ttl,
-            "webhook_ttl": limits.webhook_ttl,
-            "picture_ttl": limits.picture_ttl or "",
-            "max_age": limits.max_job_age,
-        }
-        fields["payloads"] = "1" if payload else ""
-        described = Described.new(new, filename=limits.log_filenames)
-        reply = await self._run_submit(
-            job_id, stored, celery_message(job_id, described), new.pages, new.input.bytes,
-            RANKS[new.options.priority], new.owner, new.idempotency_key or "", fingerprint, limits.idempotency_ttl,
-            new.batch or "", limits.max_queue_jobs, limits.max_queue_pages, limits.max_queue_bytes,
-            limits.requeue_after, "" if new.deadline is None else new.deadline, horizon,
-            "" if new.page_quota is None else new.page_quota,
-            *(part for item in fields.items() for part in item),
-        )  # fmt: skip
-        verdict, value = reply[0].decode(), reply[1].decode()
+        stored = named(payload, password) if payload else with_password(await _whole(upload), password)
+        verdict, value = await self._queue(job_id, new, stored, fingerprint, payload=bool(payload))
         if self.payloads is not None and payload and verdict != "ok":
             await self._drop_upload(self.payloads, payload)
         if verdict == "full":
             raise await self.admission.queue_full(value)
         if verdict == "quota":
             raise RateLimited("The pages of this key for today are used up", retry_after=float(value))
-        if verdict == "mismatch":
-            raise IdempotencyMismatch()
-        return Submitted(value, verdict == "replay")
+        return _submitted(verdict, value)
+
+    async def _queue(
+        self, job_id: str, new: NewJob, upload: bytes, fingerprint: str, *, payload: bool
+    ) -> tuple[str, str]:  # fmt: skip
+        """Run ``submit.lua``: its verdict, and what belongs to it."""
+        limits = self.settings
+        fields = {**self._fields(new), "payloads": "1" if payload else ""}
+        return await self._run_submit(
+            "submit", job_id, upload, celery_message(job_id, Described.new(new, filename=limits.log_filenames)),
+            new.pages, new.input.bytes, RANKS[new.options.priority], new.owner, new.idempotency_key or "", fingerprint,
+            limits.idempotency_ttl, new.batch or "", limits.max_queue_jobs, limits.max_queue_pages,
+            limits.max_queue_bytes, limits.requeue_after, "" if new.deadline is None else new.deadline, self._horizon,
+            "" if new.page_quota is None else new.page_quota, *(part for item in fields.items() for part in item),
+        )  # fmt: skip
+
+    async def _reuse(self, job_id: str, new: NewJob, fingerprint: str) -> Submitted | None:
+        """Make the job of a result of the same content that every running worker would read; None: there is none."""
+        if not new.content or not (reader := await self._reader.digest()):
+            return None
+        verdict, value = await self._run_submit(
+            "reuse", job_id, new.content, reader, new.owner, new.idempotency_key or "", fingerprint,
+            self.settings.idempotency_ttl, new.batch or "", new.input.bytes, RANKS[new.options.priority], self._horizon,
+            *(part for item in self._fields(new).items() for part in item),
+        )  # fmt: skip
+        return None if verdict == "none" else replace(_submitted(verdict, value), cached=verdict == "ok")
+
+    @property
+    def _horizon(self) -> int:
+        """Seconds after which an owner's list forgets a job."""
+        return self.settings.max_job_age + 2 * self.settings.result_ttl
+
+    def _fields(self, new: NewJob) -> dict[str, str | int]:
+        """What goes into the record of a submission as it is."""
+        limits = self.settings
+        return {
+            **record_fields(new),
+            "result_ttl": limits.result_ttl if new.ttl is None else new.ttl,
+            "webhook_ttl": limits.webhook_ttl,
+            "picture_ttl": limits.picture_ttl or "",
+            "max_age": limits.max_job_age,
+        }
 
     async def _drop_upload(self, payloads: PayloadStore, name: str) -> None:
         with suppress(StoreUnavailable):  # the sweeper does it then
             await payloads.delete([name])
 
-    async def _run_submit(self, *args: str | bytes | int | float) -> Any:
+    async def _run_submit(self, script: str, *args: str | bytes | int | float) -> tuple[str, str]:
         try:
-            return await self.scripts.run("submit", *args)
+            verdict, value = await self.scripts.run(script, *args)
+            return verdict.decode(), value.decode()
         except StoreFull as error:
             raise await self.admission.store_full("Redis has") from error
 
-    async def _put_upload(self, payloads: PayloadStore, name: str, upload: bytes) -> None:
+    async def _put_upload(self, payloads: PayloadStore, name: str, upload: bytes | BinaryIO) -> None:
+        if not isinstance(upload, bytes):
+            await asyncio.to_thread(upload.seek, 0)
         try:
             await payloads.put(name, upload)
         except StoreFull as error:
             self.admission.payloads_refused()
-            raise await self.admission.store_full("The payload store has") from error
+            raise await self.admission.store_full("The payload store has", uploads=1) from error
 
     async def job(self, job_id: str, owner: str | None = None, *, pages: bool = True) -> StoredJob:
         """The job with its place in the queue. Raises ``NotFound`` also for another owner's job (None: any).
@@ -177,6 +213,17 @@ class Store(ResultReader):
         if job is None or (owner is not None and job.owner != owner):
             raise NotFound("No such job")
         return job
+
+    async def job_of_key(self, owner: str, key: str) -> StoredJob | None:
+        """The job of an Idempotency-Key, without ``pages``; None for a key not seen, or whose job is gone."""
+        with store_errors():
+            found = await self.redis.hget(keyspace.IDEMPOTENCY(owner, key), "id")
+        if found is None:
+            return None
+        try:
+            return await self.job(found.decode(), owner, pages=False)
+        except NotFound:
+            return None
 
     async def jobs(
         self, owner: str, *, status: str | None = None, limit: int = 50, cursor: str | None = None,
@@ -295,6 +342,19 @@ class Store(ResultReader):
             if silent := [name for name, report in zip(names, found, strict=True) if report is None]:
                 await self.redis.srem(keyspace.WORKERS(), *silent)
         return [WorkerStatus.model_validate_json(report) for report in found if report]
+
+
+def _submitted(verdict: str, job_id: str) -> Submitted:
+    if verdict == "mismatch":
+        raise IdempotencyMismatch()
+    return Submitted(job_id, verdict == "replay")
+
+
+async def _whole(upload: bytes | BinaryIO) -> bytes:
+    if isinstance(upload, bytes):
+        return upload
+    await asyncio.to_thread(upload.seek, 0)
+    return await asyncio.to_thread(upload.read)
 
 
 def read_event(entry_id: bytes, fields: Mapping[bytes, bytes]) -> StoredEvent:

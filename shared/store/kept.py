@@ -28,12 +28,13 @@ class KeptByOwner:
 
 @dataclass(frozen=True, slots=True)
 class EndedJob:
-    """``ended_at``: seconds since the epoch."""
+    """``ended_at``: seconds since the epoch. ``source``: the job whose payloads its result is, itself or another."""
 
     id: str
     owner: str
     ended_at: float
     pages: int
+    source: str
 
 
 async def kept_by_owner(store: Store) -> list[KeptByOwner]:
@@ -45,7 +46,7 @@ async def kept_by_owner(store: Store) -> list[KeptByOwner]:
         its.jobs += 1
         its.pages += job.pages
         its.since = min(its.since, job.ended_at)
-        owners[job.id] = job.owner
+        owners[job.id] = owners[job.source] = job.owner
     for owner, size in (await _payload_bytes(store, owners)).items():
         kept[owner].payload_bytes += size
     return sorted(kept.values(), key=lambda its: (-its.payload_bytes, -its.jobs, its.owner))
@@ -82,8 +83,9 @@ async def ended_jobs(store: Store) -> AsyncIterator[EndedJob]:
         with store_errors():
             async with store.redis.pipeline(transaction=False) as pipe:
                 for _, _, job_id in some:
-                    pipe.hmget(keyspace.JOB(job_id), "completed", "pages_done", "pages_failed")
+                    pipe.hmget(keyspace.JOB(job_id), "completed", "pages_done", "pages_failed", "source")
                 found = await pipe.execute()
-        for (owner, _, job_id), (completed, done, failed) in zip(some, found, strict=True):
+        for (owner, _, job_id), (completed, done, failed, source) in zip(some, found, strict=True):
             if completed is not None:
-                yield EndedJob(job_id, owner, float(completed), int(done) + int(failed))
+                pages, its = int(done) + int(failed), source.decode() if source else job_id
+                yield EndedJob(job_id, owner, float(completed), pages, its)

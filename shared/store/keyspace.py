@@ -86,6 +86,10 @@ ENDED_JOBS = Key("jobs:/ended", "`OWNER ID` of ended and deleted jobs -> when th
                  gateway=BOTH, worker=BOTH)  # fmt: skip
 CLEANUPS = Key("cleanups", "`WHAT ID`: what of an ended job has to go -> when", "it is done",
                gateway=WRITE, worker=BOTH)  # fmt: skip
+HOLDERS = Key("holders:{ID}", "ids of the jobs that name this job's payloads, once there are several",
+              "the last of their results", gateway=BOTH, worker=BOTH)  # fmt: skip
+SAME_CONTENT = Key("same:{OWNER}:{CONTENT}:{READER}", "ids of succeeded jobs of the same content -> their expiry",
+                   "the last of their results", gateway=BOTH, worker=BOTH)  # fmt: skip
 BATCH = Key("batch:{ID}", "a batch (hash)", "as long as its jobs can be", gateway=BOTH)
 BATCH_JOBS = Key("batch:{ID}:jobs", "ids of its jobs", "as the batch", gateway=BOTH)
 IDEMPOTENCY = Key("idem:{OWNER}:{KEY}", "the job and fingerprint of an Idempotency-Key", "`idempotency_ttl`",
@@ -98,7 +102,11 @@ LAST_PAGE_END = Key("rate:last", "when a page last ended", "90 seconds", gateway
 WORKER = Key("worker:{NAME}", "the worker's report of itself (JSON; `WorkerStatus`)", "ten seconds",
              gateway=BOTH, worker=BOTH)  # fmt: skip
 WORKERS = Key("workers", "names of the workers", gateway=BOTH, worker=BOTH)
+DRAIN = Key("worker:/drain:{NAME}", "that this worker is to drain: when its process started", "its process has ended",
+            gateway=BOTH, worker=BOTH)  # fmt: skip
 SWEEPER = Key("worker:/sweeper", "the worker that deletes payloads", "`SWEEPER_SECONDS`", worker=BOTH)
+PAYLOAD_FOLDER = Key("worker:/payload-folder", "that payloads are kept in a folder: where none is, its disk is away",
+                     gateway=READ, worker=BOTH)  # fmt: skip
 WORKER_STARTED = Key("worker:/started:{NAME}", "that this worker's start was counted", "an hour", worker=BOTH)
 AUDIT = Key("worker:/audit", "the worker that audits the counters", "`AUDIT_SECONDS`", worker=BOTH)
 
@@ -150,6 +158,9 @@ RANKS: Final[Mapping[Priority, str]] = MappingProxyType({Priority.HIGH: "0", Pri
 """The rank of each priority's queue; low is first. Celery's transport names the queues by it."""
 
 
+DRAIN_SECONDS: Final = 86400
+"""An order to drain is kept that long after its worker's last report."""
+
 HISTOGRAM_BOUNDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
 """The upper bounds of all buckets in ``histograms``, in seconds; one bucket more is without a bound."""
 
@@ -174,6 +185,7 @@ class Counter:
     BYTES: Final = "bytes"  #: bytes of their uploads
     RUNNING: Final = "running"  #: jobs being read
     SUBMITTED: Final = "submitted"  #: jobs accepted
+    CACHED: Final = "cached"  #: those of them that were made of an earlier job's result
     LEASES_LOST: Final = "leases_lost"  #: jobs taken from silent workers
     PAYLOADS_MISSING: Final = "payloads_missing"  #: times a payload was not there although a record names it
     ENGINE_STARTS: Final = "engine_starts"  #: engines that became ready

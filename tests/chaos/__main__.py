@@ -6,12 +6,14 @@ import argparse
 import asyncio
 import contextlib
 import dataclasses
+import os
 import random
 import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from redis import exceptions as redis_errors
@@ -25,6 +27,7 @@ from tests.chaos.clients import Clients
 from tests.chaos.faults import FAULTS, HOUR, OLD_FAULTS, Breaker
 from tests.chaos.plan import Planned, learn, plan
 from tests.chaos.stack import ChaosStack
+from tools.s3_server import S3Server
 from worker.payload_sweeper import PayloadSweeper
 
 CALLERS = 6
@@ -141,15 +144,28 @@ async def end_streams(following: list[asyncio.Task[None]], clients: Clients) -> 
             clients.wrong.append("a stream of events did not end")
 
 
-async def run(seed: int, jobs: int, poison: int, faults: int, folder: Path, before: Path | None = None) -> bool:
+@contextlib.contextmanager
+def s3_server(folder: Path, kind: str) -> Iterator[S3Server | None]:
+    """The server whose bucket holds the payloads, where they go to one; this process's environment names it, too."""
+    if kind != "s3":
+        yield None
+        return
+    server = S3Server(folder)
+    try:
+        os.environ.update(server.wait_ready().environment)
+        yield server
+    finally:
+        server.kill()
+
+
+async def run(
+    seed: int, jobs: int, poison: int, faults: int, folder: Path, before: Path | None = None, s3: S3Server | None = None
+) -> bool:
     rng = random.Random(seed)
-    planned = plan(rng, jobs, poison)
-    given = {}
-    if before:
-        given["payloads_url"] = "redis:"  # the version before knows no other
-        # The two versions may draw a PDF's page at different sizes, and the answer of the engine here is of its pixels.
-        planned = [dataclasses.replace(job, pdf=False) for job in planned]
-    stack = await ChaosStack.start(folder, rng, before, **given)
+    # The version before knows no payloads, and may draw a PDF's page at another size: the answer here is of its pixels.
+    planned = [dataclasses.replace(job, pdf=job.pdf and not before) for job in plan(rng, jobs, poison)]
+    given = {"payloads_url": "redis:"} if before else {}
+    stack = await ChaosStack.start(folder, rng, before, s3, **given)
     redis = connect(stack.valkey.url, patient=True)
     store = Store(redis, stack.settings)
     clients = Clients(stack, random.Random(seed + 2))
@@ -203,10 +219,12 @@ def main() -> None:
     parser.add_argument("--poison", type=int, default=1)
     parser.add_argument("--faults", type=int, default=10, help="at least so many faults")
     parser.add_argument("--before", type=Path, help="a checkout whose code one worker runs: the version before")
+    parser.add_argument("--payloads", choices=("folder", "s3"), default="folder", help="where payloads lie")
     parser.add_argument("--keep", action="store_true", help="keep the logs, and say where")
     args = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    good = asyncio.run(run(args.seed, args.jobs, args.poison, args.faults, folder, args.before))
+    with s3_server(folder, args.payloads) as s3:
+        good = asyncio.run(run(args.seed, args.jobs, args.poison, args.faults, folder, args.before, s3))
     if good and not args.keep:
         shutil.rmtree(folder)
     else:

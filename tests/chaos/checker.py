@@ -54,7 +54,7 @@ async def _faults(store: Store, planned: Planned) -> list[Finding]:
     if planned.follow != "cancel" or job.status != "cancelled":
         faults += await _wrong(store, planned, job)
     events = await _events(store, job.id)
-    if (ends := sum(name == "done" for name, _ in events)) != 1:
+    if (ends := sum(name == "done" for name, _ in events)) != (0 if job.cached else 1):
         faults.append(("twice", f"{ends} done events"))
     if redone := _redone(events):
         faults.append(("pages redone", f"pages {redone}"))

@@ -315,13 +315,18 @@ async def lookups_fail(stack: ChaosStack) -> None:
 async def payloads_refuse(stack: ChaosStack) -> None:
     """No room, errors, or slow writes: workers keep what they have read."""
     for state in stack.rng.sample(("full", "refused", "slow"), 2):
-        stack.writes.write_text(state)
+        stack.payloads_become(state)
         await asyncio.sleep(stack.rng.uniform(1, 5))
-    stack.writes.write_text("ok")
+    stack.payloads_become("ok")
 
 
 async def payloads_away(stack: ChaosStack) -> None:
-    """Its disk is not mounted for a while."""
+    """Its disk is not mounted, or its bucket not reached, for a while."""
+    if stack.bucket is not None:
+        stack.bucket.become("away")
+        await asyncio.sleep(stack.rng.choice((2, 5, 20)))
+        stack.bucket.become("ok")
+        return
     if not stack.payloads.is_dir():
         return  # nothing is kept there in this run
     elsewhere = stack.payloads.with_name("unmounted")
@@ -333,7 +338,7 @@ async def payloads_away(stack: ChaosStack) -> None:
 
 
 def bring_back(elsewhere: Path, payloads: Path) -> None:
-    """A process that was started meanwhile has made the folder anew: what was written there is moved over."""
+    """In the first second, before Redis knows of the folder, a process may have made it anew: that is moved over."""
     made_anew = payloads.with_name("made-anew")
     with contextlib.suppress(FileNotFoundError):
         payloads.rename(made_anew)
@@ -344,10 +349,10 @@ def bring_back(elsewhere: Path, payloads: Path) -> None:
 
 
 async def worker_killed_between_payload_and_record(stack: ChaosStack) -> None:
-    stack.writes.write_text("slow")
+    stack.payloads_become("slow")
     await asyncio.sleep(stack.rng.uniform(0.5, 2))
     await worker_killed(stack)
-    stack.writes.write_text("ok")
+    stack.payloads_become("ok")
 
 
 FAULTS: Final[dict[str, Fault]] = {

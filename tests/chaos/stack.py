@@ -10,11 +10,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from tests.chaos.bucket_proxy import BucketProxy
 from tests.chaos.proxy import StoreProxy, pass_all
 from tests.conftest import make_settings
 from tests.settings import Settings
 from tools.processes import Gateway, Process, WebhookSenderProcess, Worker
 from tools.receiver import OK, ReceivedCall, Receiver
+from tools.s3_server import BUCKET, S3Server
 from tools.valkey import ROOT, Valkey
 
 LEASE = 3.0
@@ -45,7 +47,7 @@ class ChaosStack:
     """Two gateways, two workers (one whose clock is an hour off), a sender, a receiver and the store.
 
     ``await ChaosStack.start(...)``. ``before``: a checkout of the version before, whose code one of the two workers
-    runs, as in a rolling deploy.
+    runs, as in a rolling deploy. ``s3``: payloads lie in a bucket, behind a proxy of its own, instead of a folder.
     """
 
     def __init__(self, folder: Path, rng: random.Random, **settings: Any) -> None:
@@ -67,6 +69,7 @@ class ChaosStack:
         self.receiver_url = f"http://{RECEIVER_HOST}:{self.receiver.port}"
         self.lookups = folder / "lookups"
         self.lookups.write_text("ok")
+        self.bucket: BucketProxy | None = None
         self.writes = folder / "writes"
         self.writes.write_text("ok")
 
@@ -75,9 +78,24 @@ class ChaosStack:
         """The payload folder; it may be away."""
         return self.folder / "payloads"
 
+    def payloads_become(self, state: str) -> None:
+        """``ok``, ``full``, ``refused`` or ``slow``."""
+        self.writes.write_text(state)
+        if self.bucket is not None:
+            self.bucket.become(state)
+
     @classmethod
-    async def start(cls, folder: Path, rng: random.Random, before: Path | None = None, **settings: Any) -> ChaosStack:
+    async def start(
+        cls, folder: Path, rng: random.Random, before: Path | None = None, s3: S3Server | None = None, **settings: Any
+    ) -> ChaosStack:  # fmt: skip
+        bucket = await BucketProxy(s3.port).start() if s3 is not None else None
+        if s3 is not None and bucket is not None:
+            settings |= {"payloads_url": f"s3://{BUCKET}/chaos"}
         stack = cls(folder, rng, **settings)
+        if s3 is not None and bucket is not None:
+            stack.bucket = bucket
+            stack._given |= {name.lower(): value for name, value in s3.environment.items()}
+            stack._given["aws_endpoint_url"] = bucket.url
         stack.mixed = before is not None
         for number in (1, 2):
             await stack._add(stack.gateways, Gateway, f"gateway-{number}", WEBHOOKS)
@@ -133,7 +151,7 @@ class ChaosStack:
 
     def mend(self) -> None:
         """Nothing is broken any more."""
-        self.writes.write_text("ok")
+        self.payloads_become("ok")
         self.lookups.write_text("ok")
         for process, proxy in self.proxies.items():
             proxy.rule = pass_all
@@ -145,6 +163,8 @@ class ChaosStack:
             await asyncio.to_thread(process.kill)
         for proxy in self.proxies.values():
             await proxy.close()
+        if self.bucket is not None:
+            await self.bucket.close()
         self.valkey.signal(signal.SIGCONT)
         self.valkey.stop()
         self.receiver.close()

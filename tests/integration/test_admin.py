@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from gateway import admin, local_store
 from gateway.settings import GatewaySettings
 from shared.contract.job import WebhookTarget
 from shared.contract.options import Options, Priority
+from shared.contract.worker_status import EngineStatus, WorkerStatus
+from shared.errors import NotFound
 from shared.store import keyspace
 from shared.store.jobs import Store
 from shared.store.webhooks import Ended, WebhookOutcome, WebhookStore
@@ -95,6 +99,34 @@ async def test_workers_and_room(store: Store, script: Script) -> None:
     room = {name: (used, limit) for name, used, limit in (await said(store, "room"))[1:]}
     assert room["jobs"] == ("1", str(settings_of(store).max_queue_jobs))
     assert int(room["memory"][0]) > 0
+
+
+async def test_an_order_to_drain_is_for_the_process_that_reports_now(store: Store, script: Script) -> None:
+    started_at, engine = time.time(), EngineStatus("instant")
+
+    async def report(started_at: float = started_at) -> bool:
+        return await script.claims.report(WorkerStatus(name="worker-1", started_at=started_at, engine=engine))
+
+    with pytest.raises(NotFound, match="No worker worker-1 reports"):
+        await said(store, "workers", "drain", "worker-1")
+    assert not await report()
+    await said(store, "workers", "drain", "worker-1")
+    assert await report()
+    with pytest.raises(ValueError, match="still holds jobs"):
+        await said(store, "workers", "drain", "worker-1", "--wait", "0.01")
+    assert not await report(started_at + 1)  # a new process with the name of the one before
+    await said(store, "workers", "resume", "worker-1")
+    assert not await report()
+    await said(store, "workers", "drain", "worker-1")
+    await script.claims.retire()
+    assert not await report()
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("1.5m", 90), ("12h", 43200), ("7d", 604800)])
+def test_a_time_is_given_with_its_unit(text: str, seconds: float) -> None:
+    assert admin.seconds(text) == seconds
+    with pytest.raises(argparse.ArgumentTypeError):
+        admin.seconds(f"{text}x")
 
 
 async def test_webhooks_that_were_given_up_are_listed_and_sent_again(

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import threading
 from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx
 import pytest
 
+from gateway.api.submission import IN_MEMORY
 from gateway.documents import MAX_REDIRECTS
+from shared.payloads.folder import FolderPayloads
+from shared.payloads.names import upload_name
+from shared.store.jobs import Store
 from tests.conftest import make_settings
 from tests.integration.conftest import client_of
 from tests.integration.test_gateway_jobs import JOBS, problem, stored
@@ -51,6 +56,31 @@ async def test_a_bare_file(api: httpx.AsyncClient, headers: dict[str, str], name
     job = answer.json()
     assert answer.status_code == 202, job
     assert (job["input"]["filename"], job["options"]["type"]) == (name, "image")
+
+
+@pytest.mark.parametrize("kind", ["form", "bare"])
+async def test_a_large_file_is_never_in_memory_whole(
+    api: httpx.AsyncClient, store: Store, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lies on disk from its arrival to the payload store, which reads it from there."""
+    large = PNG + bytes(2 * IN_MEMORY)
+    put, given = FolderPayloads.put, []
+
+    async def noting(self: FolderPayloads, name: str, data: bytes | memoryview | BinaryIO) -> None:
+        given.append(data)
+        await put(self, name, data)
+
+    monkeypatch.setattr(FolderPayloads, "put", noting)
+    if kind == "form":
+        answer = await api.post(JOBS, files={"file": ("a.png", large)})
+    else:
+        answer = await api.post(JOBS, content=large, headers={"Content-Type": "image/png"})
+    job = answer.json()
+    assert answer.status_code == 202, job
+    assert job["input"]["sha256"] == hashlib.sha256(large).hexdigest()
+    assert store.payloads is not None
+    assert await store.payloads.get(upload_name(job["id"])) == large
+    assert [isinstance(data, bytes | memoryview) for data in given] == [False]
 
 
 async def test_all_three_are_one_submission(api: httpx.AsyncClient) -> None:

@@ -15,8 +15,12 @@ import redis.asyncio as redis
 from redis.exceptions import ConnectionError as Cut
 from redis.exceptions import OutOfMemoryError
 
+from shared.errors import StoreFull, StoreUnavailable
+from shared.payloads.bucket import open_bucket
+from tests.chaos.bucket_proxy import BucketProxy
 from tests.chaos.proxy import Fate, StoreProxy, frame_end, words
 from tests.chaos.stack import SITE
+from tools.s3_server import BUCKET, S3Server
 from tools.valkey import Valkey
 
 
@@ -103,3 +107,18 @@ except socket.gaierror as error: print(error.errno == socket.EAI_NONAME)
     own = {"PYTHONPATH": str(SITE), "CHAOS_CLOCK": str(clock), "CHAOS_DNS": str(lookups)}
     said = subprocess.run([sys.executable, "-c", code], env={**os.environ, **own}, capture_output=True, check=True)
     assert said.stdout.split() == [b"True", b"True"]
+
+
+async def test_a_bucket_is_what_its_proxy_says(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy = await BucketProxy(s3.port).start()
+    for name, value in {**s3.environment, "AWS_ENDPOINT_URL": proxy.url}.items():
+        monkeypatch.setenv(name, value)
+    bucket = open_bucket(f"s3://{BUCKET}/proxied")
+    await bucket.put("01/a/upload", b"before")
+    for state, error in (("full", StoreFull), ("refused", StoreUnavailable), ("away", StoreUnavailable)):
+        proxy.become(state)
+        with pytest.raises(error):
+            await bucket.put("01/a/upload", bytes(100_000))
+    proxy.become("slow")
+    assert await bucket.get("01/a/upload") == b"before"
+    await proxy.close()

@@ -8,11 +8,12 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from ocr_client import Client, Event, Problem
+from ocr_client import Client, Event, Job, Problem
 from tools.processes import Gateway, Worker, environment
 from tools.valkey import ROOT, Valkey, free_port, wait_until
 
@@ -82,7 +83,7 @@ def test_a_batch_has_a_verdict_for_every_file(client: Client) -> None:
 
 
 def test_a_cancelled_job_is_cancelled_and_a_deleted_one_is_gone(client: Client) -> None:
-    job = client.submit(SAMPLE)
+    job = client.submit(SAMPLE, cache=False)
     client.cancel(job)
     assert client.wait(job).status == "cancelled"
     client.delete(job)
@@ -90,12 +91,20 @@ def test_a_cancelled_job_is_cancelled_and_a_deleted_one_is_gone(client: Client) 
         client.job(job)
 
 
+def test_the_same_file_is_read_once_unless_it_is_to_be_read_again(client: Client) -> None:
+    first = client.wait(client.submit(SAMPLE))
+    again = client.submit(SAMPLE)
+    assert (again.status, again.cached, again.id != first.id) == ("succeeded", True, True)
+    assert client.result(again) == client.result(first)
+    assert not client.submit(SAMPLE, cache=False).cached
+
+
 def test_the_same_key_gives_the_same_job(client: Client) -> None:
     assert client.submit(SAMPLE, key="k").id == client.submit(SAMPLE, key="k").id
 
 
 def test_a_stream_outlives_its_gateway_without_a_gap_or_an_event_twice(client: Client, gateway: Gateway) -> None:
-    job = client.submit(SAMPLE)
+    job = client.submit(SAMPLE, cache=False)
     seen = list[Event]()
     for event in client.events(job):
         if not seen:
@@ -122,7 +131,7 @@ def test_the_command_prints_the_markdown_and_nothing_else_to_stdout(client: Clie
 
 
 def test_the_command_follows_page_by_page(client: Client, gateway: Gateway) -> None:
-    done = command("read", "--follow", str(SAMPLE), url=gateway.url)
+    done = command("read", "--follow", "--force", str(SAMPLE), url=gateway.url)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == client.read(SAMPLE).markdown.split()
     assert "page 1 ok" in done.stderr
@@ -154,7 +163,8 @@ def test_the_command_looks_at_cancels_and_fetches_a_job(client: Client, gateway:
     [
         (["read", "no/such.pdf"], 2, "ocr: no/such.pdf: No such file or directory\n"),
         (["read", str(SAMPLE), "--format", "zip"], 2, "ocr: --format zip needs -o DIR\n"),
-        (["read", str(SAMPLE), str(SAMPLE), "-o", "x"], 2, "ocr: two files would be written to the same name\n"),
+        (["docs", "-o", "x"], 2, "ocr: docs: is a folder; add -r to read the files in it\n"),
+        (["*.none", "-o", "x"], 2, "ocr: *.none: no file is named like this\n"),
     ],
 )
 def test_a_wrong_command_line_is_one_line(arguments: list[str], code: int, why: str) -> None:
@@ -168,17 +178,41 @@ def test_a_service_that_is_not_there_is_one_line() -> None:
     assert "cannot be reached" in done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
-def test_an_interrupted_command_cancels_its_job(
-    client: Client, gateway: Gateway, halted_worker: Worker, number: signal.Signals
-) -> None:
+@contextmanager
+def interruptible(client: Client, gateway: Gateway) -> Iterator[tuple[subprocess.Popen[str], Job]]:
+    """A command that waits for its job, and that job."""
     before = {job.id for job in client.jobs()}
-    ocr = [sys.executable, "-m", "ocr_client.cli", "read", str(SAMPLE)]
+    ocr = [sys.executable, "-m", "ocr_client.cli", "read", "--force", str(SAMPLE)]
     env = environment(ocr_url=gateway.url)
-    with subprocess.Popen(ocr, cwd=ROOT, env=env, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(ocr, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True) as process:
         job = wait_until(lambda: next((job for job in client.jobs() if job.id not in before), None))
         assert process.stderr is not None
-        assert process.stderr.readline()  # it waits for the job
-        os.kill(process.pid, number)
+        assert process.stderr.readline() == "sample.pdf: queued, 0 of 2 pages\n"
+        yield process, job
         assert process.wait(30) == 130
+
+
+def test_ctrl_c_leaves_the_job_and_says_how_to_go_on(client: Client, gateway: Gateway, halted_worker: Worker) -> None:
+    with interruptible(client, gateway) as (process, job):
+        os.kill(process.pid, signal.SIGINT)
+        assert process.stderr is not None
+        said = process.stderr.read()
+    assert f"1 job goes on at the service; the same command fetches the results: ocr read --force {SAMPLE}\n" in said
+    assert client.job(job).status == "queued"
+    client.cancel(job)
+
+
+def test_ctrl_c_twice_cancels_the_job(client: Client, gateway: Gateway, halted_worker: Worker) -> None:
+    with interruptible(client, gateway) as (process, job):
+        os.kill(process.pid, signal.SIGINT)
+        assert process.stderr is not None
+        while "once more" not in process.stderr.readline():
+            pass
+        os.kill(process.pid, signal.SIGINT)
+    assert client.wait(job).status == "cancelled"
+
+
+def test_term_cancels_the_job(client: Client, gateway: Gateway, halted_worker: Worker) -> None:
+    with interruptible(client, gateway) as (process, job):
+        os.kill(process.pid, signal.SIGTERM)
     assert client.wait(job).status == "cancelled"

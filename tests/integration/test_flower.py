@@ -10,12 +10,14 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway import admin
 from shared.contract.options import Options, Priority
 from shared.store.connect import connect
 from shared.store.jobs import Store
 from shared.store.message import celery_message
 from tests.conftest import make_settings
 from tests.integration.waiting import FIXTURES, ended, until
+from tests.settings import settings_of
 from tools.processes import Process
 from tools.uploads import png, submit, tiff
 from tools.valkey import ROOT, Valkey, free_port, wait_until
@@ -137,6 +139,37 @@ async def test_a_running_job_that_is_cancelled_shows_as_revoked(
     await until(store, job_id, lambda job: job.status == "processing")
     await store.cancel(job_id)
     flower.wait_for_state(job_id, "REVOKED")
+
+
+async def test_a_worker_that_an_operator_drains_gives_its_job_back_and_takes_none_until_it_is_resumed(
+    store: Store, flower: ShownTasks, start_worker: Callable[..., Any]
+) -> None:
+    async def operator(*arguments: str) -> str:
+        return await admin.run(settings_of(store), admin.parse(["workers", *arguments]))
+
+    def pool() -> dict[str, Any]:
+        """What Flower's page of the worker shows after a look at *Refresh*."""
+        (its,) = flower.get("/api/workers?refresh=1").json().values()
+        return {**its["stats"]["pool"], "queues": [queue["name"] for queue in its["active_queues"]]}
+
+    start_worker(engine="instant", instant_seconds=0.4, pages_in_flight=1).wait_ready()
+    job_id = await submit(store, tiff([*range(1, 13)]), "image/tiff", 12)
+    await until(store, job_id, lambda job: job.progress.pages_done > 0)
+    (worker,) = await store.workers()
+    assert await operator("drain", worker.name, "--wait", "30s") == f"{worker.name} has drained"
+    job = await store.job(job_id)
+    assert (job.status, job.progress.pages_done > 0) == ("queued", True)
+    (worker,) = await store.workers()
+    assert (worker.state, worker.reads_pages) == ("draining", False)
+    wait_until(lambda: pool()["queues"] == [], 20, "a worker without a queue")
+    assert pool()["draining"] is True
+    waiting = await submit(store, png(40), "image/png", options=Options(priority=Priority.HIGH))
+    flower.wait_for_state(job_id, "RETRY")
+    assert (await store.job(waiting)).status == "queued"
+    assert await operator("resume", worker.name) == f"{worker.name} takes jobs again"
+    assert [(await ended(store, one)).status for one in (waiting, job_id)] == ["succeeded", "succeeded"]
+    assert pool()["queues"] == ["ocr"]
+    assert (await operator()).splitlines()[1].split()[1] in {"ready", "busy"}
 
 
 async def test_flower_lists_both_queues_and_counts_what_waits(valkey: Valkey, flower: ShownTasks, store: Store) -> None:

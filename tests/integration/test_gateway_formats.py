@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -11,10 +12,13 @@ import pytest
 
 from gateway import web
 from gateway.app import create_app
-from gateway.formats.registry import FORMATS, Disposition, Need, ResultFormat, Source
+from gateway.formats.registry import FORMATS, Disposition, ResultFormat
+from gateway.formats.source import Source
 from ocr_client.choices import FORMATS as CLIENT_FORMATS
-from ocr_client.choices import MODES, PRIORITIES, TYPES
-from shared.contract.options import ModeName, Priority, ReadType
+from ocr_client.choices import MODES, PRIORITIES, STATUSES, SUFFIXES, TEXT_LAYERS, TYPES
+from shared.contract.options import ModeName, Priority, ReadType, TextLayer
+from shared.contract.states import JobStatus
+from shared.sniff import EXTENSIONS
 from tests.conftest import make_settings
 from tests.integration.conftest import Script
 from tests.integration.test_gateway_jobs import JOBS, job_of
@@ -22,13 +26,16 @@ from tests.integration.test_gateway_jobs import JOBS, job_of
 WEB_PAGE = Path(web.__file__).parent / "static"
 
 
-def count(source: Source) -> str:
+async def count(source: Source) -> AsyncIterator[str]:
     """A tiny format: how many characters and pictures there are."""
-    characters = sum(len(page.markdown) for page in source.document.pages)
-    return f"{characters} characters, {len(source.figures)} figures, {len(source.pages)} pages"
+    async for pages in source.pages():
+        characters = sum(len(page.markdown) for page in pages)
+        figures = [name async for name, _ in source.figures(pages)]
+        pictures = [page.number for page in pages if await source.picture(page.number)]
+        yield f"{characters} characters, {len(figures)} figures, {len(pictures)} pages"
 
 
-TINY = ResultFormat("count", "text/x-count", count, needs=frozenset(Need), disposition=Disposition.ATTACHMENT)
+TINY = ResultFormat("count", "text/x-count", count, disposition=Disposition.ATTACHMENT)
 
 
 @pytest.fixture
@@ -87,6 +94,9 @@ def test_the_command_line_offers_what_the_service_takes() -> None:
     assert set(TYPES) == set(ReadType)
     assert set(MODES) == set(ModeName)
     assert set(PRIORITIES) == set(Priority)
+    assert set(TEXT_LAYERS) == set(TextLayer)
+    assert set(STATUSES) == set(JobStatus)
+    assert set(SUFFIXES) == set(EXTENSIONS)
 
 
 def test_limits_in_the_document_are_those_of_the_settings() -> None:

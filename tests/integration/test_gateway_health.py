@@ -15,12 +15,12 @@ from tools.valkey import Valkey
 
 
 async def test_health_says_whether_an_engine_is_ready(api: httpx.AsyncClient, script: Script, valkey: Valkey) -> None:
-    unhealthy = {"status": "unhealthy", "engine_ready": False, "gpu_memory_used": None}
+    unhealthy = {"status": "unhealthy", "engine_ready": False, "gpu_memory_used": None, "workers_draining": 0}
     assert ((first := await api.get("/health")).status_code, first.json()) == (503, unhealthy)
     await script.report()
     answer = await api.get("/health")
     assert (answer.status_code, answer.json()) == (
-        200, {"status": "healthy", "engine_ready": True, "gpu_memory_used": None},
+        200, {"status": "healthy", "engine_ready": True, "gpu_memory_used": None, "workers_draining": 0},
     )  # fmt: skip
     await script.report(state="dead")
     assert (await api.get("/health")).status_code == 503

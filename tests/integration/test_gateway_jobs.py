@@ -190,6 +190,18 @@ async def test_same_key_with_another_payload_is_refused(api: httpx.AsyncClient, 
     problem(await submit(api, **other, headers={"Idempotency-Key": "k"}), 422, "idempotency-mismatch")
 
 
+async def test_a_job_is_found_by_its_key(api: httpx.AsyncClient) -> None:
+    async def found(**query: str) -> list[str]:
+        return [job["id"] for job in (await api.get(JOBS, params=query)).json()["items"]]
+
+    job_id = await job_of(api, headers={"Idempotency-Key": "k"})
+    assert await found(idempotency_key="k") == [job_id]
+    assert await found(idempotency_key="k", status="failed") == []
+    assert await found(idempotency_key="other") == []
+    await api.delete(f"{JOBS}/{job_id}")
+    assert await found(idempotency_key="k") == []
+
+
 async def test_a_key_whose_job_was_deleted_says_so(api: httpx.AsyncClient) -> None:
     job_id = await job_of(api, headers={"Idempotency-Key": "k"})
     await api.delete(f"{JOBS}/{job_id}")
@@ -209,6 +221,8 @@ async def test_queue_full_is_told_before_the_body_is_read_with_when_to_retry(val
         refused = await submit(api, b"never looked at")
         problem(refused, 429, "queue-full")
         assert int(refused.headers["retry-after"]) >= 1
+        new_key = {"Idempotency-Key": "new"}
+        problem(await submit(api, b"never looked at", headers=new_key), 429, "queue-full")
         assert stored(valkey) == before
         assert (await submit(api, headers=key)).status_code == 202  # the same submission is no new one
 

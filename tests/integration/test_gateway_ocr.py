@@ -201,7 +201,12 @@ async def test_the_curl_lines_of_the_plan(
     (tmp_path / "test-data" / "en_paper.png").write_bytes(png(1))
     await script.report(gpu_memory_used=40 * 1024**3)
     healthy = await asyncio.to_thread(curl(gateway, tmp_path, f"{gateway.url}/health").communicate)
-    assert json.loads(healthy[0]) == {"status": "healthy", "engine_ready": True, "gpu_memory_used": "40GB"}
+    assert json.loads(healthy[0]) == {
+        "status": "healthy",
+        "engine_ready": True,
+        "gpu_memory_used": "40GB",
+        "workers_draining": 0,
+    }
     form = ["-F", "file=@test-data/en_paper.png", "-F", "type=document"]
     whole = curl(gateway, tmp_path, "-X", "POST", f"{gateway.url}{OCR}", *form, "-F", "stream=false")
     await script.do(first := await newest(http), ["A paper"])

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
+import psutil
 import pytest
 
 from gateway.__main__ import EXIT_LOOP_DIED
@@ -18,7 +19,7 @@ from gateway.middleware import BODY_SLACK_BYTES
 from tests.integration.test_gateway_jobs import JOBS, problem, stored
 from tools.processes import Gateway, Process, environment
 from tools.uploads import png
-from tools.valkey import ROOT, Valkey, free_port, wait_until
+from tools.valkey import ROOT, Valkey, free_port
 
 MIB = 1024 * 1024
 
@@ -90,25 +91,21 @@ def test_a_file_just_too_large_is_told_so_as_a_file(small: Gateway, valkey: Valk
     assert stored(valkey) == set()
 
 
-def test_several_processes_share_a_port_and_end_together(valkey: Valkey, tmp_path: Path) -> None:
-    port = free_port()
-    parent = Process(["-m", "gateway"], tmp_path / "log", redis_url=valkey.url, port=port, workers=2)
-    url = f"http://127.0.0.1:{port}"
-
-    def answers() -> bool:
-        try:
-            return httpx.get(f"{url}/readyz", timeout=5).is_success
-        except httpx.TransportError:
-            return False
-
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_several_processes_share_a_port_and_end_together(valkey: Valkey, tmp_path: Path, end: signal.Signals) -> None:
+    gateway = Gateway(tmp_path, valkey.url, workers=2)
     try:
-        parent.wait_for(answers, 60, "two gateway processes")
-        job = httpx.post(f"{url}{JOBS}", files={"file": ("a.png", png(1))}, timeout=30).json()
+        gateway.wait_ready()
+        job = httpx.post(f"{gateway.url}{JOBS}", files={"file": ("a.png", png(1))}, timeout=30).json()
         for _ in range(6):
-            assert httpx.get(f"{url}{JOBS}/{job['id']}", timeout=10).status_code == 200
+            assert httpx.get(f"{gateway.url}{JOBS}/{job['id']}", timeout=10).status_code == 200
+        started = psutil.Process(gateway.pid).children(recursive=True)
+        assert len(started) >= 3  # the two, and who checked the upload
+        gateway.signal(end)
+        gateway.popen.wait(20)
+        assert psutil.wait_procs(started, timeout=20)[1] == []
     finally:
-        parent.stop(20)
-    wait_until(lambda: not answers(), what="the port to be free")
+        gateway.kill()
 
 
 def test_a_port_that_is_taken_is_an_error_and_not_a_traceback(small: Gateway, valkey: Valkey, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tools.valkey import Valkey
 from worker.claims import Claims
 
 URL = "https://example.org/hook"
+DAY = 24 * 3600
 FAILED = Ended(WebhookOutcome.FAILED, 0.1, 500)
 DELIVERED = Ended(WebhookOutcome.DELIVERED, 0.1, 204)
 
@@ -305,15 +306,43 @@ async def test_every_key_of_a_webhook_expires_with_the_jobs_record(
 
 
 @pytest.mark.parametrize("before", [False, True])  # a record of the version before has no `webhook_ttl`
-async def test_a_webhook_is_kept_for_its_time_after_the_record(store: Store, valkey: Valkey, before: bool) -> None:
+async def test_a_webhook_is_kept_for_its_time_after_the_record(
+    store: Store, hooks: WebhookStore, valkey: Valkey, before: bool
+) -> None:
     store.settings = make_settings(valkey.url, result_ttl=100, webhook_ttl=7)
     target = WebhookTarget(url=URL, events=("job.cancelled",))
     job_id = await submit(store, b"x", "image/png", webhook=target)
     if before:
         valkey.client.hdel(f"job:{job_id}", "webhook_ttl")
     await store.cancel(job_id)
-    kept = 24 * 3600 if before else 7
-    assert 200 + kept - 5 < valkey.client.ttl(f"hook:msg_{job_id}_cancelled") <= 200 + kept
+    await hooks.end(await began(hooks), DELIVERED)
+    kept = 200 + (DAY if before else 7)
+    assert kept - 5 < valkey.client.ttl(f"hook:msg_{job_id}_cancelled") <= kept
+
+
+async def test_a_webhook_that_has_not_ended_outlives_what_it_waits_for(
+    store: Store, hooks: WebhookStore, valkey: Valkey
+) -> None:
+    store.settings = make_settings(valkey.url, result_ttl=1, webhook_ttl=1)
+    breaker = {"webhook_breaker_failures": 1, "webhook_breaker_seconds": 500}
+    hooks.settings = make_settings(valkey.url, webhook_endpoint_in_flight=1, webhook_schedule=(0, 1000), **breaker)
+    ids = [await cancelled(store) for _ in range(2)]
+
+    def lives(job_id: str) -> int:
+        return cast("int", valkey.client.ttl(f"hook:msg_{job_id}_cancelled"))
+
+    assert all(DAY - 5 < lives(job_id) <= DAY for job_id in ids)
+    for job_id in ids:
+        valkey.client.expire(f"hook:msg_{job_id}_cancelled", 60)
+    due = await began(hooks)
+    waiting = next(job_id for job_id in ids if job_id not in due.lease.webhook_id)
+    assert DAY < lives(due.job().id) <= DAY + hooks.settings.webhook_timeout + 600
+    assert DAY - 5 < lives(waiting) <= DAY  # behind the full gate
+    await hooks.end(due, FAILED)
+    assert DAY + 990 < lives(due.job().id) < DAY + 2000
+    valkey.client.expire(f"hook:msg_{waiting}_cancelled", 60)
+    assert await hooks.take() == []  # the breaker is open
+    assert DAY + 400 < lives(waiting) <= DAY + 500
 
 
 async def test_a_webhook_that_expired_is_dropped(store: Store, hooks: WebhookStore, valkey: Valkey) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from shared.contract.events import JobDone, PageStarted, PageText, StatusChanged
 from shared.contract.job import WebhookTarget
+from shared.contract.worker_status import EngineStatus, WorkerStatus
 from shared.errors import NotFound
 from shared.store import keyspace
 from shared.store.connect import connect
@@ -17,7 +18,7 @@ from shared.store.scripts import Scripts
 from shared.store.webhooks import Ended, WebhookOutcome, WebhookStore
 from tests.conftest import make_settings
 from tests.integration.test_scripts_twice import snapshot
-from tests.integration.test_store import claimed, page, submit
+from tests.integration.test_store import claimed, new_job, page, submit
 from tools.valkey import Valkey
 from worker.claims import Claim, Claims
 
@@ -92,6 +93,24 @@ async def test_a_submission_does_not_bring_a_deleted_job_back(store: Store, agai
     assert await again("submit") == [b"ok", job_id.encode()]
     with pytest.raises(NotFound):
         await store.job(job_id)
+
+
+async def test_a_job_that_is_made_of_an_earlier_result_is_made_once(store: Store, claims: Claims, again: Again) -> None:
+    engine = EngineStatus(name="x")
+    await claims.report(WorkerStatus(name="worker-1", reader="r", engine=engine))
+    new = new_job(content="c")
+    claim = await claims.claim((await store.submit(new, b"pdf")).job_id, "t1")
+    assert claim is not None
+    await claims.start(claim, "x", "r")
+    await claims.page_end(claim, page(1))
+    await claims.finish(claim)
+    second = await store.submit(new, b"pdf", cache=True)
+    assert second.cached
+    assert await again("reuse") == [b"ok", second.job_id.encode()]
+    await store.delete(second.job_id)
+    assert await again("reuse") == [b"ok", second.job_id.encode()]
+    with pytest.raises(NotFound):
+        await store.job(second.job_id)
 
 
 async def test_a_submission_with_a_key_or_a_quota_counts_once(store: Store, again: Again, valkey: Valkey) -> None:

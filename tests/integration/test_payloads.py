@@ -6,6 +6,7 @@ import asyncio
 import errno
 import io
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -16,9 +17,12 @@ from shared.payloads.base import BadPayloadStore, PayloadStore
 from shared.payloads.folder import FolderPayloads
 from shared.payloads.names import RESULT, TEMPORARY, job_folder, job_of, page_name, upload_name
 from shared.payloads.opening import check_payloads, open_payloads
+from shared.store.connect import connect
 from tools.s3_server import BUCKET, S3Server
-from tools.valkey import free_port
+from tools.valkey import Valkey, free_port
+from worker.payload_sweeper import PayloadSweeper
 
+NO_REDIS = "redis://127.0.0.1:1/0"
 JOB = "01KB3X00000000000000000001"
 
 
@@ -35,6 +39,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
 def payloads(url: str) -> PayloadStore:
     store = open_payloads(url)
     assert store is not None
+    if isinstance(store, FolderPayloads):
+        store.make()
     return store
 
 
@@ -81,7 +87,7 @@ async def test_a_folders_payloads_are_listed_by_name_and_deleted_together(payloa
 
 async def test_a_check_leaves_nothing(payloads: PayloadStore, url: str) -> None:
     await payloads.check()
-    await asyncio.to_thread(check_payloads, url)
+    await asyncio.to_thread(check_payloads, url, NO_REDIS)
     assert [payload async for payload in payloads.under("")] == []
 
 
@@ -100,6 +106,7 @@ async def test_many_may_write_and_delete_in_one_folder_at_once(payloads: Payload
 
 def test_only_its_owner_may_read_the_folder(tmp_path: Path) -> None:
     payloads = FolderPayloads(tmp_path / "new")
+    payloads.make()
     asyncio.run(payloads.check())
     asyncio.run(payloads.put("a/b/c", b"secret"))
     modes = {
@@ -118,6 +125,7 @@ def test_a_folder_without_room_says_so_and_keeps_no_half(
         raise OSError(number, os.strerror(number))
 
     payloads = FolderPayloads(tmp_path)
+    payloads.make()
     monkeypatch.setattr("shared.payloads.folder.os.fsync", refuse)
     with pytest.raises(kind) as refused:
         asyncio.run(payloads.put("a/b", b"x"))
@@ -128,6 +136,7 @@ def test_a_folder_without_room_says_so_and_keeps_no_half(
 def test_a_folder_that_is_not_mounted_is_unavailable_and_comes_back(tmp_path: Path) -> None:
     """An empty mount point must neither take what belongs on the disk nor make a payload look missing."""
     payloads = FolderPayloads(tmp_path / "disk")
+    payloads.make()
     asyncio.run(payloads.put("a/b", b"x"))
     (tmp_path / "disk").rename(tmp_path / "elsewhere")
     (tmp_path / "disk").mkdir()
@@ -159,9 +168,9 @@ async def test_a_name_leads_nowhere_else(tmp_path: Path, name: str) -> None:
         ("file:///proc/nowhere", "cannot be written to"),
     ],
 )
-def test_a_bad_setting_is_told_in_one_line(url: str, why: str) -> None:
+def test_a_bad_setting_is_told_in_one_line(valkey: Valkey, url: str, why: str) -> None:
     with pytest.raises(BadPayloadStore, match=why) as refused:
-        check_payloads(url)
+        check_payloads(url, valkey.url)
     assert "\n" not in str(refused.value)
     assert "secret" not in str(refused.value)
 
@@ -172,9 +181,9 @@ def test_a_missing_bucket_is_a_bad_setting_and_a_silent_server_is_not(
     for name, value in s3.environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(BadPayloadStore, match="is missing: make it first"):
-        check_payloads("s3://no-such-bucket/x")
+        check_payloads("s3://no-such-bucket/x", NO_REDIS)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
-    check_payloads(f"s3://{BUCKET}/x")
+    check_payloads(f"s3://{BUCKET}/x", NO_REDIS)
 
 
 async def test_a_bucket_that_does_not_answer_is_unavailable(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,6 +193,30 @@ async def test_a_bucket_that_does_not_answer_is_unavailable(s3: S3Server, monkey
     assert away is not None
     with pytest.raises(StoreUnavailable):
         await away.get("a/b")
+
+
+async def test_a_folder_is_made_once_and_never_where_its_disk_is_not_mounted(valkey: Valkey, tmp_path: Path) -> None:
+    folder = tmp_path / "disk" / "payloads"
+    url, check = f"file://{folder}", lambda redis_url: asyncio.to_thread(check_payloads, url, redis_url)
+    payloads, client = FolderPayloads(folder), connect(valkey.url, patient=False)
+    sweeper = PayloadSweeper(client, payloads, "worker-1", orphan_age=3600)
+    await check(NO_REDIS)
+    assert not payloads.is_there  # nobody can say whether it was there before
+    await check(valkey.url)
+    assert payloads.is_there
+    await sweeper.step()
+    folder.parent.rename(tmp_path / "elsewhere")
+    with pytest.raises(BadPayloadStore, match=f"payloads were kept in a folder, and {url} has none: mount its disk"):
+        await check(valkey.url)
+    await sweeper.step()
+    assert not folder.parent.exists()
+    (tmp_path / "elsewhere").rename(folder.parent)
+    await check(valkey.url)
+    valkey.client.flushall()
+    shutil.rmtree(folder)
+    await sweeper.step()  # a new folder, for whose sake no process has to start again once Redis is there
+    assert payloads.is_there
+    await client.aclose()
 
 
 def test_redis_needs_no_store_of_its_own() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-import gateway.kept
+from gateway import admin
 from shared.contract.document import Block, Figure, Page, PageStatus
 from shared.contract.events import JobDone
 from shared.contract.job import Input, NewJob
@@ -198,7 +198,7 @@ async def test_a_missing_page_is_an_error_of_its_own_and_counted(in_folder: Sett
         assert (await store.stats.counters())[keyspace.Counter.PAYLOADS_MISSING] == 3
         await store.redis.delete(keyspace.PAGE_PAYLOADS(claim.job.id))
         with pytest.raises(NotFound):  # deleted while it was looked for
-            await store._missing(claim.job.id, 1)
+            await store._is_missing(claim.job.id, 1, RESULT)
 
 
 async def test_a_worker_waits_for_an_upload_and_says_which_is_missing(
@@ -298,6 +298,30 @@ async def test_a_disk_without_room_is_told_with_when_results_expire(in_folder: S
         assert 595 < refusal.retry_after <= 601
 
 
+async def test_a_disk_that_is_full_of_uploads_has_room_as_soon_as_they_are_read(
+    in_folder: Settings, valkey: Valkey
+) -> None:
+    async with both(in_folder) as (store, _, _):
+        for _ in range(3):
+            await submit(store, LARGE, "application/pdf", 10)
+        waits = {}
+        for missing in (len(LARGE) // 2, 2 * len(LARGE), 4 * len(LARGE)):
+            for speed in ("nothing read", "two pages a second"):
+                if speed == "two pages a second":
+                    now = int(time.time() / 10)
+                    valkey.client.mset({keyspace.PAGES_ENDED(now): 20, keyspace.READING_SECONDS(now): 10})
+                else:
+                    valkey.client.delete(*valkey.client.keys("rate:*") or ["-"])
+                refusal = await store.admission.store_full("The payload store has", uploads=missing)
+                waits[missing / len(LARGE), speed] = round(refusal.retry_after or 0)
+    assert waits == {
+        (0.5, "nothing read"): 3600, (2, "nothing read"): 3600, (4, "nothing read"): 3600,
+        (0.5, "two pages a second"): 6,  # one job of ten pages
+        (2, "two pages a second"): 11,  # two of them
+        (4, "two pages a second"): 3600,  # there are only three
+    }  # fmt: skip
+
+
 async def test_a_payload_store_that_refuses_an_upload_is_full_for_a_moment(
     in_folder: Settings, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -370,9 +394,9 @@ async def test_an_operator_sees_what_is_kept_and_deletes_by_owner_and_age(in_fol
         assert await delete_kept(store, older_than=3600) == 0
         eldest = (await store.jobs("alice"))[0][-1].id
         valkey.client.hincrbyfloat(keyspace.JOB(eldest), "completed", -7200)
-        listed = await gateway.kept.run(gateway.kept.parse(["list"]), in_folder)
+        listed = await admin.run(in_folder, admin.parse(["payloads", "list"]))
         assert [line.split()[:3] for line in listed.splitlines()[1:]] == [["alice", "2", "2"], ["bob", "1", "1"]]
-        deleted = await gateway.kept.run(gateway.kept.parse(["delete", "--older-than", "1"]), in_folder)
+        deleted = await admin.run(in_folder, admin.parse(["payloads", "delete", "--older", "1h"]))
         assert deleted == "1 jobs deleted"
         assert await delete_kept(store, owner="alice") == 1
         await sweeper.clean_up()
@@ -381,7 +405,6 @@ async def test_an_operator_sees_what_is_kept_and_deletes_by_owner_and_age(in_fol
         assert len([one async for one in store.payloads.under("")]) == 3
 
 
-def test_deleting_needs_to_be_told_what(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        gateway.kept.parse(["delete"])
-    assert "say which" in capsys.readouterr().err
+async def test_deleting_needs_to_be_told_what(in_folder: Settings) -> None:
+    with pytest.raises(ValueError, match="say which"):
+        await admin.run(in_folder, admin.parse(["payloads", "delete"]))

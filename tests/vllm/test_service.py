@@ -134,7 +134,7 @@ def test_a_page_that_looped_is_read_again_and_watchers_are_told(service: VllmSer
 
 def test_health_and_models_speak_of_this_engine(service: VllmService, answering: Worker) -> None:
     health = wait_until(lambda: (found := service.get("/health")).is_success and found.json())
-    assert health == {"status": "healthy", "engine_ready": True, "gpu_memory_used": None}
+    assert health == {"status": "healthy", "engine_ready": True, "gpu_memory_used": None, "workers_draining": 0}
     models = service.get("/models").json()
     assert models["model"] == "deepseek-ai/DeepSeek-OCR"
     assert models["modes"] == ["tiny", "small", "base", "large", "gundam"]

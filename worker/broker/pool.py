@@ -34,6 +34,7 @@ from celery.utils.log import get_logger
 from celery.worker import state
 
 from shared.errors import OCRError
+from worker.broker.intake import Intake
 
 T = TypeVar("T")
 logger = get_logger(__name__)
@@ -93,6 +94,12 @@ def stop_worker(exit_code: int) -> None:
     state.should_stop = exit_code
 
 
+def take_messages(wanted: bool) -> None:
+    """Have Celery's consumer take messages of its queue, or leave them to other workers. May be called again."""
+    if _pool is not None:
+        _pool._on_consumer(_pool.intake.set, wanted)
+
+
 class Running:
     """A task in flight; Celery's Request keeps it as its ApplyResult (weakly) and calls ``terminate``."""
 
@@ -143,6 +150,7 @@ class TaskPool(BasePool):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.limit: int = self.limit or 1
         self.tasks: set[Running] = set()  # strong references: Request has only a weak one
+        self.intake = Intake()
         self.loop = asyncio.new_event_loop()
         self._hub: Any = None
         self._callbacks: deque[tuple[Callable[..., object] | None, tuple[Any, ...]]] = deque()
@@ -321,4 +329,7 @@ class TaskPool(BasePool):  # type: ignore[misc]
 
     def _get_info(self) -> dict[str, Any]:
         info: dict[str, Any] = super()._get_info()
-        return info | {"max-concurrency": self.limit, "processes": [os.getpid()], "in-flight": len(self.tasks)}
+        return info | {
+            "max-concurrency": self.limit, "processes": [os.getpid()], "in-flight": len(self.tasks),
+            "draining": not self.intake.wanted,
+        }  # fmt: skip

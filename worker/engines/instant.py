@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from typing import ClassVar
 
 from PIL import Image
 from pydantic import Field
@@ -24,6 +25,8 @@ SLOTS = 256
 
 class InstantSettings(EngineSettings):
     """Read by the instant engine."""
+
+    operational: ClassVar[frozenset[str]] = frozenset({"instant_seconds"})
 
     instant_seconds: float = Field(0.0, ge=0, description="seconds the instant engine takes for a page")
 

@@ -9,13 +9,15 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
+from httpx_sse import aconnect_sse
 
 from ocr_client import calls
-from ocr_client.calls import RESPONSE_SECONDS, Call, Source
+from ocr_client.calls import RESPONSE_SECONDS, Call, Source, job_path
 from ocr_client.document import Document, FileOutcome
-from ocr_client.errors import ClientError, TimedOut
-from ocr_client.models import Batch, Hit, Job
-from ocr_client.transport import Patience, judged, retry_after, unreachable
+from ocr_client.errors import ClientError, Problem, TimedOut
+from ocr_client.event_stream import StreamPosition
+from ocr_client.models import Batch, Event, Hit, Job
+from ocr_client.transport import RETRIED_STATUSES, Patience, judged, retry_after, unreachable
 
 LONG_POLL_SECONDS = 30
 
@@ -54,17 +56,20 @@ class AsyncClient:
         """What the call gives. Raises ``Problem`` or ``Unreachable``."""
         patience = Patience(self._patience)
         while True:
-            try:
-                with call.opened() as request:
-                    response = await self._http.request(call.method, call.path, **request)
-            except httpx.TransportError as error:
-                pause = patience.next(unreachable(self._http.base_url, error))
-            else:
-                problem = judged(response)
-                if problem is None:
-                    return call.read(response)
-                pause = patience.next(problem, retry_after(response))
+            done, pause = await self._try(call, patience)
+            if done is not None:
+                return call.read(done)
             await asyncio.sleep(pause)
+
+    async def _try(self, call: Call[T], patience: Patience) -> tuple[httpx.Response | None, float]:
+        """The response of a success; else None, and the seconds after which to try again."""
+        try:
+            with call.opened() as request:
+                response = await self._http.request(call.method, call.path, **request)
+        except httpx.TransportError as error:
+            return None, patience.next(unreachable(self._http.base_url, error))
+        problem = judged(response)
+        return (response, 0.0) if problem is None else (None, patience.next(problem, retry_after(response)))
 
     async def read(self, source: Source, *, timeout: float | None = None, **options: Any) -> Document:  # noqa: ASYNC109
         """Submit a file, wait, fetch. Raises ``Problem``, ``JobEnded``, ``TimedOut`` or ``Unreachable``."""
@@ -101,6 +106,27 @@ class AsyncClient:
         """Send a file: a path, streamed from disk, or its bytes with a ``filename``."""
         return await self._send(calls.submit(source, filename, key, options))
 
+    async def submit_once(self, source: Source, *, key: str, filename: str | None = None, **options: Any) -> Job:
+        """The job of this key, and only where there is none a submission. ``key``: as ``calls.content_key`` makes it.
+
+        Asks again before each try, so that a file is not sent twice when the reply to its submission is lost.
+        """
+        patience, call = Patience(self._patience), calls.submit(source, filename, key, options)
+        while (job := await self._send(calls.find(key))) is None:
+            done, pause = await self._try(call, patience)
+            if done is not None:
+                return call.read(done)
+            await asyncio.sleep(pause)
+        return job
+
+    async def find(self, key: str) -> Job | None:
+        """The job that was submitted with this Idempotency-Key, without its pages; None if there is none (any more)."""
+        return await self._send(calls.find(key))
+
+    async def retry_page(self, job: Job | str, number: int, **options: Any) -> Job:
+        """Have one page read again, as a job of its own. ``options``: ``type``, ``mode``, ``prompt`` …"""
+        return await self._send(calls.retry_page(job, number, options))
+
     async def submit_url(self, url: str, **options: Any) -> Job:
         """Have the service fetch a document, where its ``DOCUMENT_URLS`` allows it."""
         return await self._send(calls.submit_url(url, options))
@@ -122,7 +148,8 @@ class AsyncClient:
         seen = job if isinstance(job, Job) else None
         while True:
             left = LONG_POLL_SECONDS if deadline is None else deadline - time.monotonic()
-            response = await self._send(calls.look(job, max(0, min(LONG_POLL_SECONDS, round(left))), etag))
+            asked = 0 if watcher is not None and etag is None else max(0, min(LONG_POLL_SECONDS, round(left)))
+            response = await self._send(calls.look(job, asked, etag))
             if response.status_code != 304:
                 seen = Job.from_json(response.json())
                 if watcher is not None:
@@ -132,6 +159,8 @@ class AsyncClient:
                     return seen
             if left <= 0:
                 raise TimedOut(f"{seen.filename if seen else job} was not read within {timeout:g} s; the job continues")
+            if asked and "preference-applied" not in response.headers:
+                await asyncio.sleep(min(left, retry_after(response) or 1.0))
 
     async def jobs(self, *, status: str | None = None) -> AsyncIterator[Job]:
         """Every job of this caller, newest first."""
@@ -171,6 +200,36 @@ class AsyncClient:
     async def delete(self, job: Job | str) -> None:
         """Delete job, upload and result."""
         await self._send(calls.delete(job))
+
+    async def events(self, job: Job | str, *, after: str | None = None) -> AsyncIterator[Event]:
+        """The job's events from the first (or the one after the id ``after``) to ``done``.
+
+        A lost connection is resumed where it broke: no event is missed and none comes twice.
+        """
+        place, patience = StreamPosition(after), Patience(self._patience)
+        while not place.over:
+            try:
+                async for event in self._listen(job, place):
+                    patience.renew()
+                    yield event
+                pause = 0.0 if place.over else place.pause
+            except httpx.TransportError as error:
+                pause = patience.next(unreachable(self._http.base_url, error))
+            except Problem as problem:
+                if problem.status not in RETRIED_STATUSES:
+                    raise
+                pause = patience.next(problem)
+            await asyncio.sleep(pause)
+
+    async def _listen(self, job: Job | str, place: StreamPosition) -> AsyncIterator[Event]:
+        """The events of one connection."""
+        async with aconnect_sse(self._http, "GET", f"{job_path(job)}/events", **place.request) as source:
+            if not source.response.is_success:
+                await source.response.aread()
+            if place.opened(source.response):
+                async for message in source.aiter_sse():
+                    if (event := place.noted(message)) is not None:
+                        yield event
 
     async def submit_batch(self, sources: Iterable[Source], *, key: str | None = None, **options: Any) -> Batch:
         """Submit many files with one set of options; ``rejected`` names those that were refused."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -55,10 +56,31 @@ def submit_batch(sources: Iterable[Source], key: str | None, options: Mapping[st
     return Call("POST", BATCHES, _batch, request, tuple(_upload(source, None) for source in sources))
 
 
+def content_key(sha256: str, options: Mapping[str, Any], attempt: int = 0) -> str:
+    """The Idempotency-Key of a file's content and the options it is read with. ``attempt``: to read it once more."""
+    told = json.dumps([sha256, sorted(form_fields(options).items()), attempt])
+    return f"content-{hashlib.sha256(told.encode()).hexdigest()}"
+
+
+def find(key: str) -> Call[Job | None]:
+    """The job that was submitted with this Idempotency-Key, None if there is none any more."""
+
+    def read(response: httpx.Response) -> Job | None:
+        return next(map(Job.from_json, response.json()["items"]), None)
+
+    return Call("GET", JOBS, read, {"params": {"idempotency_key": key}})
+
+
 def submit_url(url: str, options: Mapping[str, Any]) -> Call[Job]:
     """A document that the service fetches itself, where it is allowed to."""
     body = {"document_url": url, **{name: value for name, value in options.items() if value is not None}}
     return Call("POST", JOBS, _job, {"json": body, "headers": _idempotency(None)})
+
+
+def retry_page(job: Job | str, number: int, options: Mapping[str, Any]) -> Call[Job]:
+    body = {name: value for name, value in options.items() if value is not None}
+    path = f"{job_path(job)}/pages/{number}/retry"
+    return Call("POST", path, _job, {"json": body, "headers": _idempotency(None)})
 
 
 def look(job: Job | str, wait: int, etag: str | None = None) -> Call[httpx.Response]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
@@ -12,33 +11,20 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
-from httpx_sse import ServerSentEvent, connect_sse
+from httpx_sse import connect_sse
 
 from ocr_client import calls
 from ocr_client.calls import RESPONSE_SECONDS, Source, job_path
 from ocr_client.document import Document, FileOutcome
 from ocr_client.errors import ClientError, Problem, TimedOut
+from ocr_client.event_stream import StreamPosition
 from ocr_client.models import Batch, Event, Hit, Job
 from ocr_client.transport import RETRIED_STATUSES, Transport, retry_after, unreachable
 
 LONG_POLL_SECONDS = 30
 WATCHED_POLL_SECONDS = 2
-SILENCE_SECONDS = 45.0  # the service sends a comment every 15 s
-RECONNECT_SECONDS = 3.0  # unless the service asks for another pause
 
 Watcher = Callable[[Job], object]
-
-
-class StreamPosition:
-    """How far an event stream has been read, and the pause the service asks for before a reconnection."""
-
-    def __init__(self, after: str | None) -> None:
-        self.after, self.pause, self.over = after, RECONNECT_SECONDS, False
-
-    def note(self, message: ServerSentEvent) -> None:
-        self.after = message.id or self.after
-        self.pause = message.retry / 1000 if message.retry is not None else self.pause
-        self.over = message.event == "done"
 
 
 class Client:
@@ -105,6 +91,14 @@ class Client:
     def submit_url(self, url: str, **options: Any) -> Job:
         """Have the service fetch a document, where its ``DOCUMENT_URLS`` allows it."""
         return self._transport.send(calls.submit_url(url, options))
+
+    def find(self, key: str) -> Job | None:
+        """The job that was submitted with this Idempotency-Key, without its pages; None if there is none (any more)."""
+        return self._transport.send(calls.find(key))
+
+    def retry_page(self, job: Job | str, number: int, **options: Any) -> Job:
+        """Have one page read again, as a job of its own. ``options``: ``type``, ``mode``, ``prompt`` …"""
+        return self._transport.send(calls.retry_page(job, number, options))
 
     def job(self, job: Job | str, *, wait: int = 0) -> Job:
         """The job as it is now, or as it is once it has ended or ``wait`` seconds (at most 60) have passed."""
@@ -195,17 +189,13 @@ class Client:
 
     def _listen(self, job: Job | str, place: StreamPosition) -> Iterator[Event]:
         """The events of one connection."""
-        headers = {"Last-Event-ID": place.after} if place.after else {}
-        timeout = httpx.Timeout(SILENCE_SECONDS, connect=10.0)
-        with connect_sse(self._http, "GET", f"{job_path(job)}/events", headers=headers, timeout=timeout) as source:
-            place.over = source.response.status_code == 204
+        with connect_sse(self._http, "GET", f"{job_path(job)}/events", **place.request) as source:
             if not source.response.is_success:
                 source.response.read()
-                raise Problem.from_response(source.response)
-            for message in () if place.over else source.iter_sse():
-                place.note(message)
-                if message.data:
-                    yield Event(message.id, message.event, json.loads(message.data))
+            if place.opened(source.response):
+                for message in source.iter_sse():
+                    if (event := place.noted(message)) is not None:
+                        yield event
 
     # -- many files
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
 from ocr_client.models import Event
 
 
@@ -13,15 +11,21 @@ def page_numbers(page_range: str) -> list[int]:
     return [number for first, _, last in spans for number in range(int(first), int(last or first) + 1)]
 
 
-def in_order(page_range: str, events: Iterable[Event]) -> Iterator[tuple[int, str]]:
-    """Number and status of every page that ended, in the document's order, while the events come in.
+class PageSequence:
+    """Takes the events of a job and gives its pages in the document's order."""
 
-    After a ``snapshot`` (events had been trimmed away) the pages come from it.
-    """
-    waiting = page_numbers(page_range)[::-1]
-    ended: dict[int, str] = {}
-    for event in events:
-        ended.update((page.number, page.status) for page in event.ended_pages)
-        while waiting and waiting[-1] in ended:
-            number = waiting.pop()
-            yield number, ended[number]
+    def __init__(self, page_range: str) -> None:
+        self._waiting = page_numbers(page_range)[::-1]
+        self._ended: dict[int, str] = {}
+
+    def after(self, event: Event) -> list[tuple[int, str]]:
+        """Number and status of the pages that now have ended with all before them.
+
+        After a ``snapshot`` (events had been trimmed away) the pages come from it.
+        """
+        self._ended.update((page.number, page.status) for page in event.ended_pages)
+        found: list[tuple[int, str]] = []
+        while self._waiting and self._waiting[-1] in self._ended:
+            number = self._waiting.pop()
+            found.append((number, self._ended[number]))
+        return found

@@ -10,11 +10,12 @@ ClientError
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
+if TYPE_CHECKING:
+    import httpx
 
-from ocr_client.models import Job
+    from ocr_client.models import Job
 
 
 class ClientError(Exception):

@@ -41,7 +41,10 @@ class JobError:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as it was when it was asked for. ``page_range``: the pages to be read, as ``1-3,7``."""
+    """A job as it was when it was asked for. ``page_range``: the pages to be read, as ``1-3,7``.
+
+    ``cached``: it was made of the result of the same file, without reading it again.
+    """
 
     id: str
     status: str
@@ -52,6 +55,7 @@ class Job:
     engine: str | None
     error: JobError | None
     urls: Mapping[str, str]
+    cached: bool = False
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Job:
@@ -67,6 +71,7 @@ class Job:
             engine=body["engine"],
             error=JobError(error["code"], error["detail"]) if error else None,
             urls=body["urls"],
+            cached=body.get("cached", False),
         )
 
     @property
@@ -132,6 +137,29 @@ class Hit:
             snippet=body["snippet"],
             bbox=tuple(body["bbox"]),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceVersion:
+    """What answers at the URL."""
+
+    name: str
+    version: str
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> ServiceVersion:
+        return cls(body["name"], body["version"])
+
+
+@dataclass(frozen=True, slots=True)
+class RunningEngine:
+    """``model``: what it reads with."""
+
+    model: str
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> RunningEngine:
+        return cls(body["model"])
 
 
 @dataclass(frozen=True, slots=True)

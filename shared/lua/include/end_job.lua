@@ -2,6 +2,7 @@
 --- @include count
 --- @include emit
 --- @include fields
+--- @include keep_result
 --- @include observe
 --- @include outbox
 
@@ -11,13 +12,12 @@ local TOLD_SECONDS = 15 -- within which whoever ended it has told of it
 -- The only way a job ends: record, counters, upload, event, webhook and expiry in one step.
 local function end_job(id, status, failure, now)
   local key = keys.job(id)
-  local job = fields(key, 'pages_total', 'pages_done', 'pages_failed', 'bytes', 'rank', 'result_ttl', 'status', 'owner',
-    'payloads', 'picture_ttl', 'created')
+  local job = fields(key, 'pages_total', 'pages_done', 'pages_failed', 'bytes', 'rank', 'result_ttl', 'status',
+    'payloads', 'created')
   local left = tonumber(job.pages_total) - tonumber(job.pages_done) - tonumber(job.pages_failed)
-  local ttl = tonumber(job.result_ttl)
   if job.status == 'processing' then count('running', -1) end
-  redis.call('HSET', key, 'status', status, 'completed', now, 'expires', now + ttl, 'token', '', 'lease', 0,
-    'error', failure)
+  redis.call('HSET', key, 'status', status, 'completed', now, 'token', '', 'lease', 0, 'error', failure)
+  keep_result(id, now)
   count('jobs', -1)
   count('bytes', -tonumber(job.bytes))
   if left ~= 0 then
@@ -35,22 +35,9 @@ local function end_job(id, status, failure, now)
   local done = emit(id, 'done', event)
   outbox(id, 'job.' .. status, now)
   redis.call('HSET', key, 'done_event', done)
-  for _, kind in ipairs({ keys.pages, keys.page_summaries, keys.page_images, keys.figures, keys.page_payloads,
-    keys.events }) do
-    redis.call('EXPIRE', kind(id), ttl)
-  end
+  redis.call('EXPIRE', keys.events(id), job.result_ttl)
   clean_up(id, 'events', now + FOLLOWED_SECONDS)
-  if job.payloads == '1' then
-    clean_up(id, 'upload', now)
-    clean_up(id, 'payloads', now + ttl)
-  end
-  if (job.picture_ttl or '') ~= '' and tonumber(job.picture_ttl) < ttl then
-    redis.call('EXPIRE', keys.page_images(id), job.picture_ttl)
-    if job.payloads == '1' then clean_up(id, 'pictures', now + job.picture_ttl) end
-  end
-  -- The record outlives its result, so that a late caller is told 410 and not 404.
-  redis.call('EXPIRE', key, 2 * ttl)
-  redis.call('ZADD', keys.ended_jobs, now + 2 * ttl, (job.owner or '') .. ' ' .. id)
+  if job.payloads == '1' then clean_up(id, 'upload', now) end
 end
 
 local function fail_job(id, code, detail, now)

@@ -1,4 +1,5 @@
 --- @include fields
+--- @include outlive
 
 -- Write down the webhook of a transition, if one is wanted. One webhook per job and event, whatever is repeated: its id
 -- is made of both. It keeps the record as it is now, for its body; its endpoint is the receiver's origin, each owner's
@@ -19,6 +20,7 @@ local function outbox(id, event, now)
     'record', cjson.encode(redis.call('HGETALL', keys.job(id))))
   redis.call('RPUSH', keys.webhooks_of_job(id), webhook_id)
   redis.call('EXPIRE', webhook, kept)
+  outlive(webhook_id, 0)
   redis.call('EXPIRE', keys.webhooks_of_job(id), kept)
   redis.call('ZADD', keys.webhooks_due, now, webhook_id)
 end

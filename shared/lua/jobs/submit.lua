@@ -27,9 +27,11 @@
 --- @include clock
 --- @include count
 --- @include emit
+--- @include enlist
 --- @include fields
 --- @include look_again
 --- @include push
+--- @include replayed
 --- @include use
 
 local id, upload, message, pages, bytes, rank, owner = unpack(ARGV, 1, 7)
@@ -43,11 +45,8 @@ if redis.call('EXISTS', key) == 1 or redis.call('ZSCORE', keys.ended_jobs, owner
   return { 'ok', id }
 end
 
-local remembered = keys.idempotency(owner, idempotency_key)
-if idempotency_key ~= '' then
-  local earlier = fields(remembered, 'id', 'fingerprint')
-  if earlier.id then return { earlier.fingerprint == fingerprint and 'replay' or 'mismatch', earlier.id } end
-end
+local earlier = replayed(owner, idempotency_key, fingerprint)
+if earlier then return earlier end
 
 local unfinished = fields(keys.counters, 'jobs', 'pages', 'bytes')
 local function beyond(counter, more, most)
@@ -66,10 +65,7 @@ if page_quota ~= '' then
   redis.call('INCRBY', used, pages)
   redis.call('EXPIRE', used, 2 * 86400)
 end
-if idempotency_key ~= '' then
-  redis.call('HSET', remembered, 'id', id, 'fingerprint', fingerprint)
-  redis.call('EXPIRE', remembered, idempotency_ttl)
-end
+remember(owner, idempotency_key, fingerprint, idempotency_ttl, id)
 
 local pages_before = count(submitted_pages(rank), pages) - pages
 redis.call('HSET', key, unpack(ARGV, FIRST_FIELD))
@@ -88,14 +84,7 @@ use(owner, 'jobs', 1, now)
 use(owner, 'pages', pages, now)
 use(owner, 'bytes', bytes, now)
 redis.call('ZADD', keys.waiting(rank), now, id)
-redis.call('ZADD', keys.jobs_of_owner(owner), now, id)
-redis.call('ZREMRANGEBYSCORE', keys.jobs_of_owner(owner), '-inf', now - horizon)
-redis.call('EXPIRE', keys.jobs_of_owner(owner), math.ceil(horizon))
-if batch ~= '' then
-  redis.call('RPUSH', keys.batch_jobs(batch), id)
-  -- A gateway may die between two files of a batch: its list must not outlive the batch.
-  redis.call('PEXPIRE', keys.batch_jobs(batch), math.max(1, redis.call('PTTL', keys.batch(batch))))
-end
+enlist(id, owner, batch, now, horizon)
 emit(id, 'status', { status = 'queued' })
 push(rank, message, false)
 look_again(id, now + look_after)

@@ -13,13 +13,12 @@
 
 local id, token, lease_seconds, operation = unpack(ARGV)
 local key, now = keys.webhook(id), clock()
-local webhook = fields(key, 'takes', 'status', 'keep', 'begin_operation')
+local webhook = fields(key, 'takes', 'status', 'begin_operation')
 
 if webhook.takes ~= token then return {} end
 if webhook.begin_operation == operation then return redis.call('HGETALL', key) end
 if webhook.status ~= 'leased' then return {} end
 redis.call('HINCRBY', key, 'tries', 1)
 redis.call('HSET', key, 'status', 'sending', 'begun', now, 'begin_operation', operation)
-redis.call('EXPIRE', key, webhook.keep)
 redis.call('ZADD', keys.webhooks_due, now + lease_seconds, id)
 return redis.call('HGETALL', key)

@@ -21,8 +21,7 @@
 --- @include gates
 --- @include log_delivery
 --- @include observe
-
-local DAY = 86400
+--- @include outlive
 
 local id, token, outcome, status_code, problem, seconds, wait = unpack(ARGV, 1, 7)
 local breaker_failures, breaker_seconds, breaker_most = unpack(ARGV, 8, 10)
@@ -63,6 +62,7 @@ if status == 'pending' then
   for _, kept in ipairs({ key, keys.webhooks_of_job(webhook.job), keys.deliveries(webhook.job) }) do
     redis.call('EXPIRE', kept, math.ceil(at - now) + tonumber(webhook.keep))
   end
+  outlive(id, at - now)
 else
   close_webhook(id, webhook.job, status)
 end

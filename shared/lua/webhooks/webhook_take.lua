@@ -17,8 +17,9 @@
 --- @include fields
 --- @include gates
 --- @include log_delivery
+--- @include outlive
 
-local DAY, REMEMBERED_SECONDS = 86400, 60
+local REMEMBERED_SECONDS = 60
 
 local most, lease_seconds, most_in_flight, most_of_endpoint, most_of_owner, tries = unpack(ARGV, 1, 6)
 local operation = ARGV[7]
@@ -56,6 +57,7 @@ local function take(id, endpoint, owner)
   end
   redis.call('ZADD', keys.webhooks_due, now + lease_seconds, id)
   redis.call('HSET', keys.webhook(id), 'status', 'leased')
+  outlive(id, lease_seconds)
   table.insert(taken, id)
   table.insert(taken, redis.call('HINCRBY', keys.webhook(id), 'takes', 1))
 end
@@ -72,6 +74,7 @@ local function look_at(id)
   if till > now then
     redis.call('HSET', keys.webhook(id), 'status', 'pending')
     redis.call('ZADD', keys.webhooks_due, till, id)
+    outlive(id, till - now)
     if webhook.status ~= 'pending' then leave_gates(id, webhook.endpoint, webhook.owner, now) end
     return
   end
@@ -79,6 +82,7 @@ local function look_at(id)
   if gate then
     redis.call('ZREM', keys.webhooks_due, id)
     redis.call('ZADD', keys.webhooks_waiting(gate), now, id)
+    outlive(id, 0)
   else
     take(id, webhook.endpoint, webhook.owner)
   end

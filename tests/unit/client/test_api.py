@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import httpx
 import pytest
 
-from ocr_client import Client, Event, JobEnded, Problem, TimedOut, Unreachable
+from ocr_client import AsyncClient, Client, Event, JobEnded, Problem, TimedOut, Unreachable
 
 Answer = httpx.Response | Exception
 Sent = tuple[str, str, dict[str, object]]
@@ -204,3 +204,33 @@ def test_calls_without_a_body_to_read_succeed() -> None:
         ("POST", "/api/v1/jobs/01J/cancel"),
         ("DELETE", "/api/v1/jobs/01J"),
     ]
+
+
+async def test_a_file_is_not_sent_again_when_the_reply_to_its_submission_was_lost() -> None:
+    found = httpx.Response(200, json={"items": [job()], "next_cursor": None})
+    service = ScriptedService(
+        httpx.Response(200, json={"items": [], "next_cursor": None}), httpx.ReadError("the gateway was killed"), found
+    )
+    async with AsyncClient("http://service", transport=httpx.MockTransport(service)) as client:
+        assert (await client.submit_once(b"x", key="k", pages="1")).id == "01J"
+    assert [request.method for request in service.asked] == ["GET", "POST", "GET"]
+    assert {request.url.params["idempotency_key"] for request in service.asked[::2]} == {"k"}
+
+
+async def test_the_stream_of_the_client_for_asyncio_is_taken_up_where_it_ended() -> None:
+    service = ScriptedService(astream(FIRST, SECOND, broken=True), problem(503, "store-unavailable"), astream(DONE))
+    async with AsyncClient("http://service", transport=httpx.MockTransport(service)) as client:
+        assert [event async for event in client.events("01J")] == ALL
+    assert [request.headers.get("last-event-id") for request in service.asked] == [None, "2-0", "2-0"]
+
+
+def astream(*events: Sent, broken: bool = False) -> httpx.Response:
+    """As ``stream``, for the client for asyncio."""
+    pieces = stream(*events, broken=broken).stream
+
+    async def one_by_one() -> AsyncIterator[bytes]:
+        assert isinstance(pieces, httpx.SyncByteStream)
+        for piece in pieces:
+            yield piece
+
+    return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=one_by_one())

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ocr_client.document_order import in_order, page_numbers
+from ocr_client.document_order import PageSequence, page_numbers
 from ocr_client.models import Event
 
 
@@ -23,16 +23,12 @@ def test_pages_that_end_out_of_turn_come_in_turn() -> None:
         ended(2, "failed"),
         Event("", "done", {}),
     ]
-    assert list(in_order("1-3", events)) == [(1, "ok"), (2, "failed"), (3, "ok")]
-
-
-def test_a_page_is_given_as_soon_as_those_before_it_have_ended() -> None:
-    events = iter([ended(1), ended(2)])
-    pages = in_order("1-2", events)
-    assert next(pages) == (1, "ok")
-    assert [page.number for page in next(events).ended_pages] == [2]
+    order = PageSequence("1-3")
+    assert [order.after(event) for event in events] == [[], [(1, "ok")], [], [(2, "failed"), (3, "ok")], []]
 
 
 def test_after_a_gap_the_snapshot_tells_which_pages_have_ended() -> None:
     snapshot = Event("", "snapshot", {"pages": [{"number": 1, "status": "ok"}, {"number": 2, "status": "degraded"}]})
-    assert list(in_order("1-3", [snapshot, ended(3)])) == [(1, "ok"), (2, "degraded"), (3, "ok")]
+    order = PageSequence("1-3")
+    assert order.after(snapshot) == [(1, "ok"), (2, "degraded")]
+    assert order.after(ended(3)) == [(3, "ok")]

@@ -73,7 +73,7 @@ CLIENT_RECORDS = {  # made from answers, once
     f"client/src/ocr_client/{name}.py" for name in ("models", "errors", "document", "calls", "async_client")
 }
 JSON_READERS = {
-    "client/src/ocr_client/client.py": "Event, whose members depend on its name",
+    "client/src/ocr_client/event_stream.py": "Event, whose members depend on its name",
     "client/src/ocr_client/webhooks.py": "the event, as it was signed",
     "gateway/api/bodies.py": "the caller's own body, whose members are fields of a form",
     "gateway/api/forms.py": "the caller's metadata",
@@ -198,7 +198,9 @@ def test_a_report_of_another_version_is_readable() -> None:
     text = '{"name": "w", "colour": "green", "engine": {"name": "x", "model": "y", "slots": 4, "speed": 9}}'
     status = WorkerStatus.model_validate_json(text)
     assert status.engine == EngineStatus("x", "y", 4)
-    assert status.reads_pages
+    assert (status.reads_pages, status.state) == (True, "ready")
+    draining = status.model_copy(update={"draining": True})
+    assert (draining.reads_pages, draining.state) == (False, "draining")
     assert WorkerStatus.model_validate_json(status.model_dump_json()) == status
 
 

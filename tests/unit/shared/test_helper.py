@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import psutil
 import pytest
@@ -118,6 +120,16 @@ async def test_a_blob_is_a_file_where_there_is_no_memfd(
             assert memory[:] == b"hello"
         assert [path.startswith(str(tmp_path)) for path in (blob.path, answer.path)] == [True, True]
     assert not any(os.path.exists(path) for path in (blob.path, answer.path))  # noqa: ASYNC240, PTH110
+
+
+async def test_a_file_on_disk_is_a_blob_without_a_copy(helper: SandboxPool) -> None:
+    with TemporaryFile() as file:
+        file.write(b"x" * MIB)
+        with Blob.of(file) as blob:
+            assert await helper.run(work.length, blob.path, timeout=10, failures=FAILURES) == MIB
+            assert os.path.samefile(blob.path, f"/proc/{os.getpid()}/fd/{file.fileno()}")  # noqa: ASYNC240, PTH121
+    with Blob.of(BytesIO(b"in memory")) as blob:
+        assert blob.map()[:] == b"in memory"
 
 
 PARENT = """

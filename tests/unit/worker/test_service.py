@@ -29,7 +29,7 @@ async def serving(
     """A service that has started, whose renderer makes no process."""
     settings = make_settings(valkey.url, engine="tests.engines.fixtures.scripted:load", heartbeat=0.02, **more)
     scripted.current.append(engine)
-    service = await WorkerService.start(settings, on_dead)
+    service = await WorkerService.start(settings, on_dead, lambda _: None)
     service.context.renderer = UnrenderedPages(settings)
     try:
         yield service
@@ -85,6 +85,34 @@ async def test_a_drain_lets_pages_end_and_gives_the_rest_back(valkey: Valkey, st
         await reading
         job = await store.job(job_id)
         assert (job.status, [page.number for page in job.pages]) == ("queued", [1])
+
+
+async def test_a_drain_by_order_gives_the_job_back_and_a_resumed_worker_reads_it_on(
+    valkey: Valkey, store: Store
+) -> None:
+    engine, told = ScriptedEngine(held := Held()), list[bool]()
+    async with serving(valkey, engine, pages_in_flight=1) as service:
+        service._take_messages = told.append
+        job_id = await submitted(store, 3)
+        reading = asyncio.create_task(service.read_job(job_id))
+        await until(lambda: engine.inside == {1})
+        assert [service._obey(drain=drain) for drain in (False, True, True)] == [False, True, False]
+        held.release.set()
+        assert (await reading).state is TaskState.GIVEN_BACK
+        assert (service.status().state, (await store.job(job_id)).progress.pages_done) == ("draining", 1)
+        assert (await service.read_job(job_id)).state is TaskState.GIVEN_BACK  # a message that was under way
+        assert service._obey(drain=False)
+        await service.read_job(job_id)
+        assert (await store.job(job_id)).status == "succeeded"
+        assert told == [False, False, True]
+
+
+async def test_an_order_does_not_open_a_worker_that_ends(valkey: Valkey, store: Store) -> None:
+    async with serving(valkey, ScriptedEngine()) as service:
+        service._obey(drain=True)
+        service.drain()
+        assert not service._obey(drain=False)
+        assert (await service.read_job(await submitted(store))).state is TaskState.GIVEN_BACK
 
 
 async def test_a_drain_has_an_end_and_pages_cut_off_by_it_are_forgiven(valkey: Valkey, store: Store) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
+from worker.engines.vllm_host.model_files import sampled_digests
 from worker.settings import EngineSettings
 
 
@@ -18,6 +20,17 @@ def _decoded(value: object) -> object:
 
 class VllmSettings(EngineSettings):
     """Read by the engines on vLLM."""
+
+    operational: ClassVar[frozenset[str]] = frozenset(
+        {
+            "model_path", "cuda_device", "gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens",
+            "preprocess_processes", "encoder_pages", "engine_stall",
+        }
+    )  # fmt: skip
+    """The model's path is not what it is: its files are."""
+
+    def facts_of_reading(self) -> dict[str, Any]:
+        return {**super().facts_of_reading(), "files": sampled_digests(Path(self.model_path))}
 
     model_path: str = Field("/models/deepseek-ai/DeepSeek-OCR", description="folder of the model's files")
     cuda_device: str = Field("0", description="CUDA_VISIBLE_DEVICES of the engine")

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+import typer
 
-from ocr_client.cli.exit_codes import DONE
-from ocr_client.cli.output import say
-from ocr_client.client import Client
-
-HELP = "stop a job"
+from ocr_client.cli import options as given
+from ocr_client.cli.each import each_job
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("job", metavar="JOB")
-
-
-def run(client: Client, given: Namespace) -> int:
-    client.cancel(given.job)
-    say(f"{given.job} is cancelled")
-    return DONE
+def cancel(ctx: typer.Context, jobs: given.JobIds) -> int:
+    """Stop jobs; pages that were read stay readable."""
+    return each_job(ctx.obj, jobs, lambda client, job: client.cancel(job), "is cancelled")

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import os
-from argparse import ArgumentParser, Namespace
-from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from ocr_client.async_client import AsyncClient
+import typer
+
 from ocr_client.cli.exit_codes import BAD_USAGE, DONE
-from ocr_client.cli.output import say
-from ocr_client.client import Client
+from ocr_client.cli.messages import say
 
-HELP = "serve the tools for agents (MCP) on stdin and stdout"
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from ocr_client.async_client import AsyncClient
+
+Root = Annotated[
+    list[Path] | None,
+    typer.Option("--root", metavar="DIR", help="a folder whose files may be read; repeatable; or OCR_MCP_ROOTS"),
+]
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    roots = [Path(part) for part in os.environ.get("OCR_MCP_ROOTS", "").split(os.pathsep) if part]
-    parser.add_argument(
-        "--root", type=Path, action="append", default=roots, metavar="DIR",
-        help="a folder whose files may be read; may be repeated; or OCR_MCP_ROOTS",
-    )  # fmt: skip
+def mcp(ctx: typer.Context, root: Root = None) -> int:
+    """Serve the tools for agents (MCP) on stdin and stdout, until stdin is closed."""
+    from importlib import metadata
 
-
-def run(_client: Client, given: Namespace) -> int:
-    """Serve until stdin is closed."""
     try:
         from ocr_client.mcp.server import build_server
         from ocr_client.mcp.sources import Sources
@@ -37,8 +36,9 @@ def run(_client: Client, given: Namespace) -> int:
 
     @asynccontextmanager
     async def connect(_: Any) -> AsyncIterator[AsyncClient]:
-        async with AsyncClient(given.url, given.api_key, patience=given.patience) as client:
+        async with ctx.obj.async_client() as client:
             yield client
 
-    build_server(connect, Sources(given.root), metadata.version("ocr-client")).run("stdio")
+    named = [Path(part) for part in os.environ.get("OCR_MCP_ROOTS", "").split(os.pathsep) if part]
+    build_server(connect, Sources([*named, *(root or ())]), metadata.version("ocr-client")).run("stdio")
     return DONE

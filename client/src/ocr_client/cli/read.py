@@ -1,127 +1,87 @@
-"""``ocr read``"""
+"""``ocr read``, or ``ocr`` alone"""
 
 from __future__ import annotations
 
-import contextlib
-from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
 from pathlib import Path
+from typing import Annotated
 
-from ocr_client.choices import BINARY_FORMATS, JOINABLE_FORMATS, MODES, PRIORITIES, TYPES
-from ocr_client.cli import output
-from ocr_client.cli.exit_codes import BAD_USAGE, DONE, FAILED
-from ocr_client.cli.output import say
-from ocr_client.client import Client
-from ocr_client.document_order import in_order
-from ocr_client.errors import ClientError, JobEnded
-from ocr_client.models import Job
+import typer
 
-HELP = "read files and print or write their text"
-OPTIONS = ("pages", "type", "mode", "prompt", "priority")
+from ocr_client.cli import options as given
+from ocr_client.cli.exit_codes import BAD_USAGE
+from ocr_client.cli.messages import say
+from ocr_client.cli.submission import fields, metadata, seconds
 
-
-def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    output.add_arguments(parser, "write FILE.md into this folder")
-    parser.add_argument("--pages", help="only these: 1-3,7")
-    parser.add_argument("--type", choices=TYPES)
-    parser.add_argument("--mode", choices=MODES)
-    parser.add_argument("--prompt", help="in place of --type")
-    parser.add_argument("--priority", choices=PRIORITIES)
-    parser.add_argument("--follow", action="store_true", help="print each page as soon as it has been read")
+Sources = Annotated[
+    list[str],
+    typer.Argument(metavar="SOURCE", help="files, folders with -r, globs, URLs, - for stdin", show_default=False),
+]
+Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR|FILE", help="default: stdout")]
+Recursive = Annotated[bool, typer.Option("-r", "--recursive", help="read the files in folders")]
+StdinName = Annotated[str, typer.Option("--name", help="of the file on stdin")]
+Follow = Annotated[bool, typer.Option("--follow", help="print each page as soon as it has been read")]
+Detach = Annotated[bool, typer.Option("--detach", help="submit, print the ids of the jobs, do not wait")]
+SkipExisting = Annotated[
+    bool, typer.Option("--skip-existing", help="leave out files whose results are there and newer")
+]
 
 
-def run(client: Client, given: Namespace) -> int:
-    """Submit every file first, so that they wait in the queue together; then fetch them in the order given."""
-    if (wrong := conflict(given)) is not None:
+def read(
+    ctx: typer.Context,
+    sources: Sources,
+    output: Output = None,
+    format: given.Formats = None,  # noqa: A002  # the name of the option
+    recursive: Recursive = False,
+    include: given.Include = None,
+    exclude: given.Exclude = None,
+    pages: given.PageRange = None,
+    type: given.TypeOption = None,  # noqa: A002
+    mode: given.ModeOption = None,
+    prompt: given.Prompt = None,
+    text_layer: given.TextLayerOption = None,
+    priority: given.PriorityOption = None,
+    deadline: given.Deadline = None,
+    metadata_pairs: given.Metadata = None,
+    webhook: given.WebhookUrl = None,
+    name: StdinName = "stdin",
+    follow: Follow = False,
+    detach: Detach = False,
+    skip_existing: SkipExisting = False,
+    force: given.Force = False,
+    full_names: given.FullNames = False,
+    json_lines: given.Json = False,
+    uploads: given.Uploads = 8,
+    quiet: given.Quiet = False,
+    no_progress: given.NoProgress = False,
+) -> int:
+    """Read files and print or write their text. The word `read` may be left out.
+
+    A second run finds the jobs of the first by content and options, and uploads nothing again.
+    """
+    import asyncio
+
+    from ocr_client.cli.reports import report_for
+    from ocr_client.cli.run import RunSettings
+    from ocr_client.cli.session import misfit, run_sources, stored_stdin
+    from ocr_client.cli.sources import FolderRules, SourceFile, collect
+    from ocr_client.cli.targets import targets_of
+
+    submitted = fields(
+        pages=pages, type=type, mode=mode, prompt=prompt, text_layer=text_layer, priority=priority,
+        deadline=seconds(deadline), metadata=metadata(metadata_pairs), webhook_url=webhook,
+        cache=False if force else None,
+    )  # fmt: skip
+    found = collect(sources, FolderRules(recursive, tuple(include or ()), tuple(exclude or ())))
+    good = [one for one in found if isinstance(one, SourceFile)]
+    targets = targets_of(output, format or (), good, full_names=full_names)
+    settings = RunSettings(submitted, targets, uploads, force, detach, follow, json_lines)
+    if wrong := misfit(good, settings):
         say(f"ocr: {wrong}")
         return BAD_USAGE
-    options = {name: getattr(given, name) for name in OPTIONS}
-    contents = [(path.name, path.read_bytes()) for path in given.files]
-    jobs: list[Job] = []
-    worst = DONE
-    with cancelled_if_interrupted(client, jobs):
-        for name, content in contents:
-            try:
-                jobs.append(client.submit(content, filename=name, **options))
-            except ClientError as error:
-                worst = _worse(worst, _failed(name, error, len(contents)))
-        for job in jobs:
-            worst = _worse(worst, _finish(client, job, given, len(contents)))
-    return worst
-
-
-def conflict(given: Namespace) -> str | None:
-    """Why these arguments cannot be used together."""
-    many = len(given.files) > 1
-    if given.follow and (many or given.format not in JOINABLE_FORMATS or given.output):
-        return "--follow is for one file, as md or txt, on stdout"
-    if given.output:
-        return _name_conflict(given)
-    if given.format in BINARY_FORMATS:
-        return f"--format {given.format} needs -o DIR"
-    return f"many files as {given.format} need -o DIR" if many and given.format not in JOINABLE_FORMATS else None
-
-
-def _name_conflict(given: Namespace) -> str | None:
-    names = {output.output_name(path.name, given.format) for path in given.files}
-    return "two files would be written to the same name" if len(names) < len(given.files) else None
-
-
-def _worse(one: int, other: int) -> int:
-    return min((code for code in (one, other) if code), default=DONE)
-
-
-def _failed(name: str, error: ClientError, files: int) -> int:
-    """One of many may fail alone; the only one ends the command."""
-    if files == 1:
-        raise error
-    say(f"ocr: {name}: {error}")
-    return FAILED
-
-
-def _finish(client: Client, job: Job, given: Namespace, files: int) -> int:
-    try:
-        ended = _follow(client, job, given.format) if given.follow else client.wait(job, watcher=ProgressReport())
-        if not given.follow:
-            output.write_result(client.result(ended, given.format), ended, given)
-        elif not ended.has_result:
-            raise JobEnded(ended)
-    except ClientError as error:
-        return _failed(job.filename, error, files)
-    return output.report_faults(ended)
-
-
-def _follow(client: Client, job: Job, kind: str) -> Job:
-    for i, (number, state) in enumerate(in_order(job.page_range, client.events(job))):
-        text = client.page(job, number, kind).decode()
-        print(("\n" if i and text else "") + text, end="" if text.endswith("\n") or not text else "\n", flush=True)
-        say(f"{job.filename}: page {number} {state}")
-    return client.wait(job)
-
-
-class ProgressReport:
-    """Reports how many pages are done, whenever that has changed."""
-
-    def __init__(self) -> None:
-        self._last = ""
-
-    def __call__(self, job: Job) -> None:
-        done = job.progress.pages_done + job.progress.pages_failed
-        line = f"{job.filename}: {job.status}, {done} of {job.progress.pages_total} pages"
-        if line != self._last:
-            say(line)
-            self._last = line
-
-
-@contextmanager
-def cancelled_if_interrupted(client: Client, jobs: list[Job]) -> Iterator[None]:
-    """Cancel the jobs on Ctrl-C: nobody waits for them any more."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        for job in jobs:
-            with contextlib.suppress(ClientError):  # it may have ended, or the service may be why we were interrupted
-                client.cancel(job)
-        raise
+    if skip_existing:
+        found = [one for one in found if not (isinstance(one, SourceFile) and targets.has_all(one))]
+    with tempfile.TemporaryDirectory(prefix="ocr-") as folder:
+        ready = [stored_stdin(one, name, Path(folder)) for one in found]
+        report = report_for(quiet=quiet, bars=not (no_progress or follow))
+        return asyncio.run(run_sources(ctx.obj, settings, ready, report))

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+import json
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from ocr_client.cli import options as given
 from ocr_client.cli.exit_codes import DONE
-from ocr_client.client import Client
 
-HELP = "show the state of a job"
+if TYPE_CHECKING:
+    from ocr_client.models import Job
 
-
-def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("job", metavar="JOB")
+Watch = Annotated[bool, typer.Option("-w", "--watch", help="until it has ended, a line for each change")]
 
 
-def run(client: Client, given: Namespace) -> int:
-    job = client.job(given.job)
-    progress = job.progress
-    print(f"{job.id} {job.status} {job.filename} {progress.pages_done} of {progress.pages_total} pages")
-    for page in job.faults:
-        print(f"page {page.number} {page.status}: {page.reason}")
-    if job.error:
-        print(f"{job.error.code}: {job.error.detail}")
-    return DONE
+def status(ctx: typer.Context, job: given.JobId, watch: Watch = False, json_lines: given.Json = False) -> int:
+    """Show the state of a job. With --watch the exit code says how it ended."""
+    from ocr_client.cli.views import code_of_job, fault_lines, job_json, job_line
+
+    seen: list[str] = []
+
+    def show(job: Job) -> None:
+        line = json.dumps(job_json(job), ensure_ascii=False) if json_lines else job_line(job)
+        if seen[-1:] != [line]:
+            seen.append(line)
+            print(line, flush=True)
+
+    with ctx.obj.client() as client:
+        found = client.wait(job, watcher=show) if watch else client.job(job)
+    show(found)
+    if not json_lines:
+        for line in fault_lines(found):
+            print(line)
+    return code_of_job(found) if watch else DONE

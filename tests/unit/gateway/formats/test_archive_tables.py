@@ -62,4 +62,4 @@ def test_tables_are_numbered_page_by_page() -> None:
         return Page(number=number, status=PageStatus.OK, blocks=(other, *blocks))
 
     document = Document(job_id="j", engine="e", pages=(page(3, PIPES, MERGED), page(9, PIPES), page(10)))
-    assert [name for name, _ in csv_tables(document)] == ["tables/3_0.csv", "tables/3_1.csv", "tables/9_0.csv"]
+    assert [name for name, _ in csv_tables(document.pages)] == ["tables/3_0.csv", "tables/3_1.csv", "tables/9_0.csv"]

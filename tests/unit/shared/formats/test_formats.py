@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import random
 import re
+import weakref
+from collections.abc import AsyncIterator, Mapping, Sequence
 from html import unescape
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
-from zipfile import ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 
-from gateway.formats.archive import archive, as_json
+from gateway.formats.archive import archive
+from gateway.formats.document_json import as_json
 from gateway.formats.html import CSP, CSS, fragment, html
 from gateway.formats.markdown import comment, markdown
 from gateway.formats.negotiation import negotiate
+from gateway.formats.registry import FORMATS
+from gateway.formats.source import Source
 from gateway.formats.text import plain, text
 from shared.contract.document import Block, Document, Figure, Page, PageStatus
 from shared.errors import BadOption
@@ -66,6 +72,7 @@ DOCUMENT = Document(
     [
         ("document.md", markdown(DOCUMENT)),
         ("document.json", as_json(DOCUMENT) + "\n"),
+        ("document.json", DOCUMENT.model_dump_json() + "\n"),
         ("document.html", html(DOCUMENT)),
         ("document.txt", text(DOCUMENT)),
     ],
@@ -76,19 +83,103 @@ def test_golden(name: str, written: str) -> None:
     assert written == (GOLDEN / name).read_text(encoding="utf-8")
 
 
-def test_zip_holds_everything_and_is_the_same_each_time() -> None:
+def source(document: Document, figures: Mapping[str, bytes], at_once: int = 2) -> Source:
+    """The document from memory, a few pages at a time."""
+
+    async def pages() -> AsyncIterator[Sequence[Page]]:
+        for at in range(0, len(document.pages), at_once):
+            yield document.pages[at : at + at_once]
+
+    async def figures_of(pages: Sequence[Page]) -> AsyncIterator[tuple[str, bytes]]:
+        for figure in (figure for page in pages for figure in page.figures):
+            yield figure.name, figures[figure.name]
+
+    async def picture(_number: int) -> bytes | None:
+        return None
+
+    return Source(document.job_id, document.engine, pages, figures_of, picture)
+
+
+async def zipped(document: Document, figures: Mapping[str, bytes]) -> bytes:
+    return b"".join([piece async for piece in archive(source(document, figures))])
+
+
+def page_with(figure: str, number: int) -> Page:
+    table = Block(type="table", bbox=(0, 0, 9, 9), text="| a |\n|---|\n| 1 |")
+    figures = (Figure(name=figure, bbox=(5, 5, 50, 50)),)
+    return Page(number=number, status=PageStatus.OK, markdown="text", blocks=(table,), figures=figures)
+
+
+async def test_zip_holds_everything_and_is_the_same_each_time() -> None:
+    document = DOCUMENT.model_copy(update={"pages": (page_with("2_0.jpg", 2), page_with("10_0.jpg", 10))})
     figures = {"10_0.jpg": b"ten", "2_0.jpg": b"two"}
-    first = archive(DOCUMENT, figures)
-    assert first == archive(DOCUMENT, dict(reversed(figures.items())))
+    first = await zipped(document, figures)
+    assert first == await zipped(document, dict(reversed(figures.items())))
     with ZipFile(BytesIO(first)) as opened:
-        assert opened.namelist() == ["result.md", "result.json", "images/2_0.jpg", "images/10_0.jpg"]
-        assert Document.model_validate_json(opened.read("result.json")) == DOCUMENT
+        assert opened.namelist() == [
+            "result.md", "result.json", "images/2_0.jpg", "images/10_0.jpg", "tables/2_0.csv", "tables/10_0.csv",
+        ]  # fmt: skip
+        assert opened.testzip() is None
+        assert opened.read("result.md").decode() == markdown(document)
+        assert Document.model_validate_json(opened.read("result.json")) == document
+        assert opened.read("images/10_0.jpg") == b"ten"
+
+
+async def test_every_part_of_a_zip_can_be_read_as_it_comes_in() -> None:
+    """Of a part that is stored as it is, with its size behind it, nobody can tell the end without the zip's own end."""
+    document = DOCUMENT.model_copy(update={"pages": (page_with("2_0.jpg", 2),)})
+    with ZipFile(BytesIO(await zipped(document, {"2_0.jpg": b"two"}))) as opened:
+        assert {entry.compress_type for entry in opened.infolist()} == {ZIP_DEFLATED}
 
 
 @pytest.mark.parametrize("name", ["../1_0.jpg", "1_0.jpg\n", "/etc/passwd", "1_0.png"])
-def test_zip_takes_no_other_names(name: str) -> None:
+async def test_zip_takes_no_other_names(name: str) -> None:
+    document = DOCUMENT.model_copy(update={"pages": (page_with(name, 2),)})
     with pytest.raises(ValueError, match="figure"):
-        archive(DOCUMENT, {name: b""})
+        await zipped(document, {name: b""})
+
+
+class CountedPages:
+    """A source of many pages that knows how many of them, and of their figures, are held at once."""
+
+    PAGES, AT_ONCE, FIGURE = 400, 4, 50_000
+
+    def __init__(self) -> None:
+        self.held = self.most = 0
+
+    def _released(self) -> None:
+        self.held -= 1
+
+    def page(self, number: int) -> Page:
+        page = page_with(f"{number}_0.jpg", number)
+        weakref.finalize(page, self._released)
+        self.held += 1
+        self.most = max(self.most, self.held)
+        return page
+
+    async def pages(self) -> AsyncIterator[Sequence[Page]]:
+        for first in range(1, self.PAGES + 1, self.AT_ONCE):
+            yield [self.page(number) for number in range(first, first + self.AT_ONCE)]
+
+    async def figures(self, pages: Sequence[Page]) -> AsyncIterator[tuple[str, bytes]]:
+        for figure in (figure for page in pages for figure in page.figures):
+            yield figure.name, random.Random(figure.name).randbytes(self.FIGURE)
+
+    async def picture(self, _number: int) -> bytes | None:
+        return None
+
+
+@pytest.mark.parametrize("name", FORMATS)
+async def test_a_long_document_is_never_in_memory_whole(name: str) -> None:
+    """However long it is, no more pages are held than are handed over at once, and no piece holds many figures."""
+    counted = CountedPages()
+    its = Source("01JD", "instant", counted.pages, counted.figures, counted.picture)
+    largest = total = 0
+    async for piece in FORMATS[name].pieces(its):
+        largest, total = max(largest, len(piece)), total + len(piece)
+    assert counted.most <= 8 * counted.AT_ONCE  # a thread that wrote some lets go of them a little later
+    assert largest < 2 * counted.FIGURE
+    assert total > (counted.PAGES * counted.FIGURE if FORMATS[name].has_figures else 4 * counted.PAGES)
 
 
 def test_a_reason_cannot_end_its_comment() -> None:
