@@ -17,7 +17,7 @@ from ulid import ULID
 from gateway.api.filenames import clean_filename
 from gateway.api.forms import FIELDS, Form, SubmitOptions, idempotency_key, read_form
 from gateway.api.openapi import BATCH_FORM, LOCATION, Responses
-from gateway.api.problems import ProblemDetails, answers, describe, request_id
+from gateway.api.problems import UPLOAD, ProblemDetails, answers, describe, request_id
 from gateway.api.submission import Submissions, Submitter
 from gateway.dependencies import BaseUrlDep, Caller, CallerDep, SettingsDep, StoreDep, SubmissionsDep
 from shared.contract import view
@@ -51,7 +51,7 @@ ACCEPTED: Final[Responses] = {202: {"model": BatchView, "headers": {"Location": 
 
 @router.post(
     "", status_code=202, summary="Submit many files", openapi_extra=BATCH_FORM,
-    responses=ACCEPTED | answers(400, 413, 422, 429),
+    responses=ACCEPTED | answers(*UPLOAD, 422),
 )  # fmt: skip
 async def submit_batch(
     request: Request,

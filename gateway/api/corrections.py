@@ -25,7 +25,11 @@ class BlockText(BaseModel):
     text: str = Field(max_length=MAX_TEXT)
 
 
-@router.put("/{job_id}/pages/{number}/blocks/{block}", summary="Correct a block", responses=answers(400, 404, 409, 410))
+@router.put(
+    "/{job_id}/pages/{number}/blocks/{block}",
+    summary="Correct a block",
+    responses=answers(400, 404, "job-failed", 410, "payload-missing"),
+)
 async def correct_block(
     job_id: str,
     number: int,
@@ -45,7 +49,7 @@ async def correct_block(
 
 @router.delete(
     "/{job_id}/pages/{number}/blocks/{block}", status_code=204, summary="Undo a correction",
-    responses=answers(400, 404, 409, 410),
+    responses=answers(400, 404, "job-failed", 410, "payload-missing"),
 )  # fmt: skip
 async def restore_block(
     job_id: str, number: int, block: BlockNumber, caller: CallerDep, store: StoreDep, corrections: CorrectionsDep

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Query, Response
 
 from gateway.api.openapi import Responses, content
+from gateway.api.openapi_events import SCHEMAS, UNION
 from gateway.api.problems import answers
 from gateway.api.responses import NoStoreResponse
 from gateway.dependencies import BaseUrlDep, CallerDep, HubDep, StoreDep
@@ -35,7 +36,7 @@ FEED: Final[Responses] = {200: {"description": "events of every job", "content":
 STREAM: Final[Responses] = {
     200: {
         "description": "events, from the first or from the one after the id",
-        "content": content("text/event-stream"),
+        "content": {"text/event-stream": {"schema": {"$ref": SCHEMAS + UNION}}},
     },
     204: {"description": "the job has ended and its last event was seen"},
 }

@@ -71,7 +71,7 @@ async def health(response: Response, store: StoreDep) -> Health:
     )
 
 
-@router.get("/models", responses=answers(), summary="The engine and its options")
+@router.get("/models", responses=answers("engine-not-ready"), summary="The engine and its options")
 async def models(store: StoreDep, settings: SettingsDep) -> EngineModel:
     ready = await ready_workers(store)
     if not ready:
@@ -96,7 +96,7 @@ async def livez() -> Alive:
     return Alive(status="ok")
 
 
-@router.get("/readyz", response_model=Alive, responses=answers(), summary="Readiness")
+@router.get("/readyz", response_model=Alive, responses=answers("store-full"), summary="Readiness")
 async def readyz(request: Request, store: StoreDep) -> Alive | Response:
     """503 when a store cannot be reached or has no room, or the queue has reached a limit; the code says which."""
     await store.ping()

@@ -12,7 +12,7 @@ from gateway.api.forms import FIELDS, MAX_KEY_CHARS, idempotency_key
 from gateway.api.job_filter import RFC3339, JobFilter, metadata_of, time_of
 from gateway.api.long_poll import Prefers, Waits
 from gateway.api.openapi import JOB_FORM, created, etagged
-from gateway.api.problems import answers
+from gateway.api.problems import UPLOAD, answers
 from gateway.api.submission import Submitter
 from gateway.dependencies import (
     BaseUrlDep,
@@ -42,8 +42,8 @@ class JobList(BaseModel):
 
 
 @router.post(
-    "", status_code=202, summary="Submit a file", responses=created(view.JobView) | answers(400, 410, 413, 422, 429),
-    openapi_extra=JOB_FORM,
+    "", status_code=202, summary="Submit a file", openapi_extra=JOB_FORM,
+    responses=created(view.JobView) | answers(*UPLOAD, "bad-document-url", 410, 422),
 )  # fmt: skip
 async def submit_job(
     request: Request,
@@ -127,7 +127,8 @@ async def get_job(
 
 
 @router.post(
-    "/{job_id}/cancel", status_code=202, summary="Cancel a job", responses=created(view.JobView) | answers(404, 409)
+    "/{job_id}/cancel", status_code=202, summary="Cancel a job",
+    responses=created(view.JobView) | answers(404, "already-finished"),
 )  # fmt: skip
 async def cancel_job(job_id: str, caller: CallerDep, store: StoreDep, answer: JobAnswerDep) -> view.JobView:
     """Stop it, queued or running. Pages that were read stay readable."""

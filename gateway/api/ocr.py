@@ -14,7 +14,7 @@ from gateway.api.held_call import HeldCall
 from gateway.api.long_poll import LongPoll
 from gateway.api.openapi import READ_FORM, Responses, content, header
 from gateway.api.outcomes import refuse_without_result
-from gateway.api.problems import answers, describe, request_id
+from gateway.api.problems import UPLOAD, answers, describe, request_id
 from gateway.api.submission import ReceivedUpload, Submitter
 from gateway.api.workers import ready_workers
 from gateway.background import Background
@@ -60,7 +60,7 @@ READ: Final[Responses] = {
 
 @router.post(
     "/ocr", summary="OCR a file in one call", openapi_extra=READ_FORM, response_model=OcrResponse,
-    responses=READ | answers(400, 409, 413, 429),
+    responses=READ | answers(*UPLOAD, "engine-not-ready", "job-failed"),
 )  # fmt: skip
 async def read(
     request: Request,

@@ -14,7 +14,9 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
+from gateway.api import openapi_events
 from gateway.api.forms import FIELDS, MAX_KEY_CHARS, READ_FIELDS
+from gateway.api.openapi_examples import EXAMPLES
 from gateway.api.problems import STATUS, ProblemDetails
 from gateway.formats.registry import FORMATS
 from gateway.settings import GatewaySettings
@@ -161,6 +163,7 @@ TAGS: Final[Mapping[str, str]] = {
     "results": "The document, its pages, images and figures.",
     "batches": "Many files in one request.",
     "wait or stream in one call": "The original API: one file in, its text out.",
+    "webhooks": "Deliveries and secrets, and what the service sends to the `webhook_url` of a job.",
     "interfaces of other services": "Mistral's, docling-serve's and Open WebUI's interfaces.",
 }
 
@@ -182,6 +185,11 @@ def describe(app: FastAPI, settings: GatewaySettings) -> dict[str, Any]:
         openapi_schemas["ErrorCode"] = {"type": "string", "enum": list(STATUS), "description": "What programs go by."}
         openapi_schemas["ProblemDetails"] = ProblemDetails.model_json_schema()
         openapi_schemas["ProblemDetails"]["properties"]["code"] = {"$ref": "#/components/schemas/ErrorCode"}
+        for name, made_schema in (openapi_events.event_schemas() | openapi_events.webhook_schemas()).items():
+            openapi_schemas.setdefault(name, made_schema)
+        made["webhooks"] = openapi_events.webhooks()
+        for name, example in EXAMPLES.items():
+            openapi_schemas[name]["examples"] = [example]
         for name in ("HTTPValidationError", "ValidationError"):
             openapi_schemas.pop(name, None)
         for path in made["paths"].values():

@@ -44,7 +44,8 @@ class PageRetry(BaseModel):
 
 @router.post(
     "/{job_id}/pages/{number}/retry", status_code=202, summary="Retry a page",
-    responses=created(view.JobView) | answers(400, 404, 410, 422, 429),
+    responses=created(view.JobView)
+    | answers(400, "prompt-too-long", "bad-prompt", 404, 410, 422, "queue-full", 429, "store-full"),
 )  # fmt: skip
 async def retry_page(
     job_id: str,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
@@ -171,10 +171,43 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation_error)
 
 
-def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route for OpenAPI: these statuses, each a problem."""
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
-    return {
-        status: {"description": ", ".join(code for code, its in STATUS.items() if its == status), "content": content}
-        for status in (*statuses, 500, 503)
-    }
+USUAL: Final[Mapping[int, str]] = {
+    400: "bad-option", 401: "unauthorized", 403: "forbidden", 404: "not-found", 410: "result-expired",
+    413: "body-too-large", 416: "range-not-satisfiable", 422: "idempotency-mismatch", 429: "rate-limited",
+    500: "internal", 503: "store-unavailable",
+}  # fmt: skip
+"""The code that a status has on every route which may answer with it."""
+UPLOAD: Final = (
+    "bad-option", "file-missing", "file-empty", "file-too-large", "unsupported-media", "corrupt-file",
+    "image-too-large", "too-many-pages", "encrypted-pdf", "bad-page-range", "prompt-too-long", "bad-prompt",
+    "bad-webhook-url", "body-timeout", "body-too-large", "unsupported-encoding", "queue-full", "rate-limited",
+    "store-full",
+)  # fmt: skip
+"""The codes of every route that takes a file into the queue."""
+
+
+def answers(*given: int | str) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route for OpenAPI, each a problem: statuses with their usual code, and codes."""
+    named = [one for one in given if isinstance(one, str)]
+    usual = [USUAL[one] for one in (*(one for one in given if isinstance(one, int)), 500, 503)]
+    codes = dict.fromkeys([*named, *usual])
+    return {status: _answer(status, [code for code in codes if STATUS[code] == status]) for status in _statuses(codes)}
+
+
+def _statuses(codes: Iterable[str]) -> list[int]:
+    return sorted({STATUS[code] for code in codes})
+
+
+def _answer(status: int, codes: list[str]) -> dict[str, Any]:
+    title = kinds()[codes[0]]("").title
+    example = ProblemDetails(
+        type=f"/problems/{codes[0]}",
+        title=title,
+        status=status,
+        detail=title,
+        code=codes[0],
+        request_id="01JD0000000000000000000000",
+    )
+    schema = {"$ref": "#/components/schemas/ProblemDetails"}
+    content = {MEDIA_TYPE: {"schema": schema, "example": example.model_dump()}}
+    return {"description": ", ".join(codes), "content": content}

@@ -86,7 +86,7 @@ LayoutDep = Annotated[LayoutQuery, Depends()]
     "/{job_id}/result",
     response_class=Response,
     summary="Get the result",
-    responses=WHOLE | LATER | answers(400, 404, 409, 410),
+    responses=WHOLE | LATER | answers(400, 404, "job-failed", 410, "payload-missing"),
     openapi_extra=FORMATS_HERE,
 )
 async def get_result(
@@ -110,7 +110,10 @@ async def get_result(
 
 
 @router.get(
-    "/{job_id}/document", summary="The document as JSON", response_model=Document, responses=answers(404, 409, 410)
+    "/{job_id}/document",
+    summary="The document as JSON",
+    response_model=Document,
+    responses=answers(404, "not-finished", "job-failed", 410, "payload-missing"),
 )
 async def get_document(job_id: str, caller: CallerDep, store: StoreDep, corrections: CorrectionsDep) -> Response:
     """What `/result?format=json` gives, under one type: 409 `not-finished` while there is more to come."""
@@ -126,7 +129,7 @@ async def get_document(job_id: str, caller: CallerDep, store: StoreDep, correcti
     "/{job_id}/pages/{number}",
     response_class=Response,
     summary="Get a page",
-    responses=ONE_PAGE | LATER | answers(400, 404, 409, 410),
+    responses=ONE_PAGE | LATER | answers(400, 404, "job-failed", 410, "payload-missing"),
     openapi_extra=FORMATS_HERE,
 )
 async def get_page(
@@ -160,7 +163,7 @@ async def get_page(
     "/{job_id}/pages/{number}/image",
     response_class=Response,
     summary="Page image",
-    responses=PICTURE | LATER | PARTS | answers(400, 404, 409, 410, 416),
+    responses=PICTURE | LATER | PARTS | answers(400, 404, "job-failed", 410, "payload-missing", 416),
 )
 async def get_page_image(
     job_id: str,
@@ -200,7 +203,7 @@ async def get_page_image(
     "/{job_id}/images/{name}",
     response_class=Response,
     summary="Get a figure",
-    responses=FIGURE | PARTS | answers(404, 410, 416),
+    responses=FIGURE | PARTS | answers(404, 410, "payload-missing", 416),
 )
 async def get_figure(job_id: str, name: str, request: Request, caller: CallerDep, store: StoreDep) -> Response:
     """A figure by the name it has in the Markdown: ``images/<page>_<i>.jpg``. `Range` and `If-None-Match` work."""

@@ -143,7 +143,7 @@ class Connection:
         fate = self._proxy.rule(request)
         if request[0].upper() in BLOCKING:
             fate = replace(fate, delay=0.0, repeat=False)
-        if fate.lose_request:
+        if fate.lose_request or self._store.is_closing():
             return False
         if fate.refuse:
             while self._due:
@@ -166,7 +166,7 @@ class Connection:
                 while buffer and (end := frame_end(buffer)) > 0:
                     fate = self._due.popleft() if self._due else PASS  # a message of a subscription has no request
                     if fate is not None:
-                        if fate.lose_reply:
+                        if fate.lose_reply or self._client.is_closing():
                             return
                         if fate.delay:
                             await asyncio.sleep(fate.delay)

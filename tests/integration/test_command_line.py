@@ -120,15 +120,39 @@ def test_a_job_that_was_cancelled_or_deleted_is_read_once_more(service: Service,
 
 def test_a_watched_folder(service: Service, folder: Path) -> None:
     out = folder.parent / "out"
-    command = [*OCR, "watch", str(folder), "-o", str(out), "--every", "0.1"]
-    with subprocess.Popen(command, cwd=ROOT, env=service.env, stderr=subprocess.PIPE, text=True) as process:
+    command = [*OCR, "watch", str(folder), "-o", str(out), "--every", "0.1", "--json"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=service.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         wait_until(lambda: (out / "deeper" / "c.md").exists() and (out / "b.md").exists())
         (folder / "late.png").write_bytes((folder / "a.png").read_bytes())
         wait_until(lambda: (out / "late.md").exists())
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
-        assert process.stderr is not None
-        assert process.stderr.read().count("ocr: bad.pdf: ") == 1
+        printed, said = process.communicate()
+    assert said.count("ocr: bad.pdf: ") == 1
+    files = [json.loads(line)["file"] for line in printed.splitlines()]
+    assert sorted(files) == ["a.png", "b.png", "bad.pdf", "deeper/c.png", "late.png"]
+
+
+def test_a_service_that_is_away_is_told_of_once(service: Service, folder: Path) -> None:
+    gone = ["--url", "http://127.0.0.1:1", "--patience", "0", "-r", str(folder), "-o", str(folder.parent / "out")]
+    done = subprocess.run([*OCR, *gone], cwd=ROOT, env=service.env, capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    away, left = done.stderr.splitlines()
+    assert "http://127.0.0.1:1 cannot be reached" in away
+    assert left == "ocr: 4 of 4 files were not read; the same command goes on"
+
+
+def test_a_reader_that_goes_away_ends_the_command_without_a_traceback(service: Service, folder: Path) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    command = [*OCR, str(folder / "a.png"), str(folder / "b.png")]
+    done = subprocess.run(
+        command, cwd=ROOT, env=service.env, stdout=theirs, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(theirs)
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
 
 
 def test_the_commands_for_jobs(service: Service, folder: Path) -> None:

@@ -329,7 +329,7 @@ async def test_a_webhook_that_has_not_ended_outlives_what_it_waits_for(
     ids = [await cancelled(store) for _ in range(2)]
 
     def lives(job_id: str) -> int:
-        return cast("int", valkey.client.ttl(f"hook:msg_{job_id}_cancelled"))
+        return valkey.client.ttl(f"hook:msg_{job_id}_cancelled")
 
     assert all(DAY - 5 < lives(job_id) <= DAY for job_id in ids)
     for job_id in ids:

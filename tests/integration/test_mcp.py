@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import httpx2
 import pytest
+from mcp import MCPError
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
@@ -86,8 +87,23 @@ async def whole_round(agent: Client) -> None:
     assert (await call(agent, "extract_tables", job_id=job_id))["result"] is not None
     listed = (await call(agent, "list_documents"))["result"]
     assert job_id in {document["job_id"] for document in listed}
+    await resources(agent, job_id)
     again = await call(agent, "read_document", source=job_id)
     assert again["job_id"] == job_id and not again["truncated"]
+
+
+async def resources(agent: Client, job_id: str) -> None:
+    templates = (await agent.list_resource_templates()).resource_templates
+    assert {template.uri_template for template in templates} == {
+        "ocr://jobs/{job_id}.md",
+        "ocr://jobs/{job_id}/pages/{page}.webp",
+    }
+    (text,) = (await agent.read_resource(f"ocr://jobs/{job_id}.md")).contents
+    assert (text.mime_type, text.text.count("# A page of")) == ("text/markdown", 2)  # type: ignore[union-attr]
+    (image,) = (await agent.read_resource(f"ocr://jobs/{job_id}/pages/2.webp")).contents
+    assert base64.b64decode(image.blob)[8:12] == b"WEBP"  # type: ignore[union-attr]
+    with pytest.raises(MCPError):
+        await agent.read_resource("ocr://jobs/nothing.md")
 
 
 ERRORS: list[tuple[str, dict[str, Any], str]] = [

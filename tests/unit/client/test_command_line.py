@@ -11,6 +11,7 @@ import pytest
 
 from ocr_client.cli.arguments import Grammar, arranged
 from ocr_client.cli.folder_watch import FolderWatch
+from ocr_client.cli.interrupts import without_key
 from ocr_client.cli.main import run
 from ocr_client.cli.sources import BadSource, FolderRules, SourceFile, collect
 from ocr_client.cli.targets import Targets, targets_of
@@ -139,6 +140,11 @@ def test_without_its_extra_the_command_says_what_to_install(
         monkeypatch.delitem(sys.modules, name)
     assert run(["--help"]) == 2
     assert capsys.readouterr().err == "ocr: the command line needs the extra cli: pip install 'ocr-client[cli]'\n"
+
+
+def test_the_command_line_that_is_shown_has_no_key() -> None:
+    assert without_key(["--api-key", "secret", "a.pdf"]) == ["--api-key", "…", "a.pdf"]
+    assert without_key(["--api-key=secret", "a.pdf"]) == ["--api-key=…", "a.pdf"]
 
 
 def test_help_imports_nothing_that_is_slow() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path, PurePath
 
+from ocr_client.cli.exit_codes import UNREACHABLE
 from ocr_client.cli.interrupts import run_interruptibly
 from ocr_client.cli.options import ServiceAddress
 from ocr_client.cli.reports import QuietReport
@@ -57,7 +58,7 @@ class FolderWatch:
 async def watch_folder(
     connection: ServiceAddress, settings: RunSettings, watched: FolderWatch, every: float, report: QuietReport
 ) -> int:
-    """Read what comes until an interrupt; the exit code. Raises ``Unreachable`` when the service stays away."""
+    """Read what comes until an interrupt, or until the service is away for too long; the exit code."""
     async with connection.async_client() as client:
         run = ReadRun(client, settings, report)
         with report:
@@ -65,10 +66,11 @@ async def watch_folder(
 
 
 async def _watched(run: ReadRun, watched: FolderWatch, every: float, report: QuietReport) -> int:
-    while True:
+    while run.gone is None:
         sources, wrong = watched.ready()
         for line in wrong:
             report.error(line)
         if sources:
             await run.all(sources)
         await asyncio.sleep(every)
+    return UNREACHABLE

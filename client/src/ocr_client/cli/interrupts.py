@@ -78,5 +78,11 @@ def _jobs(number: int) -> str:
     return "1 job goes on" if number == 1 else f"{number} jobs go on"
 
 
+def without_key(arguments: list[str]) -> list[str]:
+    """The command line as it may be shown: a key on it stays off terminals and logs."""
+    shown = ["--api-key=…" if word.startswith("--api-key=") else word for word in arguments]
+    return ["…" if at and shown[at - 1] == "--api-key" else word for at, word in enumerate(shown)]
+
+
 def _command() -> str:
-    return shlex.join(["ocr", *sys.argv[1:]])
+    return shlex.join(["ocr", *without_key(sys.argv[1:])])

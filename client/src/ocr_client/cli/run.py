@@ -15,7 +15,7 @@ from typing import Any
 
 from ocr_client.async_client import AsyncClient
 from ocr_client.calls import content_key
-from ocr_client.cli.exit_codes import DONE, NOT_EVERY_PAGE, code_of, worst
+from ocr_client.cli.exit_codes import DONE, NOT_EVERY_PAGE, UNREACHABLE, code_of, worst
 from ocr_client.cli.messages import told
 from ocr_client.cli.reports import QuietReport
 from ocr_client.cli.sources import BadSource, SourceFile
@@ -111,27 +111,31 @@ class ReadRun:
         self._room = asyncio.Event()
         self._stdout = Stdout()
         self._seen = set[str]()
-        self._gone: Unreachable | None = None
+        self.gone: Unreachable | None = None
         self.open = dict[str, Job | None]()
         """Idempotency-Key -> the unfinished job; None while it is being submitted."""
-        self.untried = 0
 
     async def all(self, sources: Sequence[SourceFile | BadSource]) -> int:
-        """Read them; the exit code. Raises ``Unreachable`` when the service went away for good."""
+        """Read them; the exit code. When the service is away for too long, the rest is left."""
         self._report.expect(len(sources))
+        self._stdout = Stdout()
         waiting = iter(enumerate(sources))
         alone = len(sources) == 1
         width = min(len(sources), self._settings.uploads * WAITING_PER_UPLOAD)
-        async with asyncio.TaskGroup() as group:
-            workers = [group.create_task(self._worker(waiting, alone)) for _ in range(width)]
-        self.untried = sum(1 for _ in waiting)
-        if self._gone is not None and not alone:
-            self._report.error(f"{self.untried} files were not tried")
-        return worst(code for worker in workers for code in worker.result())
+        try:
+            async with asyncio.TaskGroup() as group:
+                workers = [group.create_task(self._worker(waiting, alone)) for _ in range(width)]
+        except ExceptionGroup as failed:  # stdout was closed
+            raise failed.exceptions[0] from None
+        codes = [code for worker in workers for code in worker.result()]
+        if self.gone is not None and not alone:
+            left = codes.count(UNREACHABLE) + sum(1 for _ in waiting)
+            self._report.error(f"{left} of {len(sources)} files were not read; the same command goes on")
+        return worst(codes)
 
     async def _worker(self, waiting: Iterator[tuple[int, SourceFile | BadSource]], alone: bool) -> list[int]:
         codes: list[int] = []
-        while self._gone is None and (given := next(waiting, None)) is not None:
+        while self.gone is None and (given := next(waiting, None)) is not None:
             index, source = given
             result = await self._result(source)
             self._tell(index, result, alone)
@@ -145,7 +149,8 @@ class ReadRun:
                 raise Unreadable(str(source))
             await self._read(source, result)
         except Unreachable as error:
-            self._gone = result.error = error
+            result.error = error
+            self.gone = self.gone or error
         except (ClientError, OSError) as error:
             result.error = error
         return result
@@ -153,7 +158,10 @@ class ReadRun:
     def _tell(self, index: int, result: FileResult, alone: bool) -> None:
         source = result.source
         label = "" if isinstance(source, BadSource) or alone else f"{source.label}: "
-        if result.error is not None:
+        if isinstance(result.error, Unreachable):
+            if result.error is self.gone:  # once is enough
+                self._report.error(told(result.error))
+        elif result.error is not None:
             self._report.error(f"{label}{told(result.error)}")
         elif result.job is not None and result.job.faults:
             pages = ", ".join(f"{page.number} ({page.status}: {page.reason})" for page in result.job.faults)

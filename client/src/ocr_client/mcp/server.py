@@ -1,4 +1,4 @@
-"""The MCP server: six tools over the HTTP API. ``ocr mcp`` serves it on stdio, the gateway at ``/mcp``."""
+"""The MCP server: tools and resources over the HTTP API. ``ocr mcp`` serves it on stdio, the gateway at ``/mcp``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, Literal
 
 from mcp.server.mcpserver import Context, Image, MCPServer
-from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.exceptions import ResourceError, ToolError
 from mcp_types import ToolAnnotations
 from pydantic import Field
 
@@ -115,6 +115,22 @@ class Tools:
                 raise ToolError(str(error)) from None
         return found
 
+    async def markdown(self, job_id: str, ctx: Context[Any, Any]) -> str:
+        """The Markdown of a document that was read."""
+        async with self._connect(ctx) as client:
+            try:
+                return (await client.result(job_id)).decode()
+            except ClientError as error:
+                raise ResourceError(str(error)) from None
+
+    async def image(self, job_id: str, page: int, ctx: Context[Any, Any]) -> bytes:
+        """The image of a page as it was read (WebP)."""
+        async with self._connect(ctx) as client:
+            try:
+                return await client.page_image(job_id, page)
+            except ClientError as error:
+                raise ResourceError(str(error)) from None
+
     async def _document(self, ctx: Context[Any, Any], job_id: str) -> Document:
         async with self._connect(ctx) as client:
             try:
@@ -132,4 +148,6 @@ def build_server(connect: Connect, sources: Sources, version: str) -> MCPServer:
         tools.read_pages, tools.find_in_document, tools.page_image, tools.extract_tables, tools.list_documents,
     ):  # fmt: skip
         server.add_tool(read, annotations=READS)
+    server.resource("ocr://jobs/{job_id}.md", name="document", mime_type="text/markdown")(tools.markdown)
+    server.resource("ocr://jobs/{job_id}/pages/{page}.webp", name="page", mime_type="image/webp")(tools.image)
     return server
