@@ -31,8 +31,13 @@ from gateway.formats.text import plain
 
 FOLDER = Path(__file__).parents[1].parent / "shared" / "deepseek-outputs"
 WIDTH, HEIGHT = 1240, 1754
-GOAL_PAPER = 0.94  # of whole words; the specification's worst pages lack tables, so there the gain counts
+GOALS = {"paper": 0.94, "spec": 0.87}
+"""Of whole words, running heads and marks of lists left out: the model does not print the first, and Markdown has signs
+of its own for the second."""
+
 GAIN = 0.005
+MOST_PAGES = 0.5
+"""Share of a document's pages on which a line must stand, numbers aside, to be a running head."""
 CHARACTERS_OF_A_TOKEN = 2.8
 LONG = 500
 RUNS = 3
@@ -397,6 +402,21 @@ def word_f1(truth: str, text: str) -> float:
     return 2 * (want & got).total() / max(1, want.total() + got.total())
 
 
+def running_heads(truths: list[str]) -> set[str]:
+    """The lines, with numbers taken out, that stand on most of a document's pages."""
+    lines = Counter(line for truth in truths for line in {without_numbers(line) for line in truth.splitlines()})
+    return {line for line, pages in lines.items() if pages > MOST_PAGES * len(truths)}
+
+
+def without_numbers(line: str) -> str:
+    return re.sub(r"\d+", "", line).strip()
+
+
+def without_marks(text: str) -> str:
+    """Text without bullets, lone dashes and leaders."""
+    return re.sub(r"(?<!\S)[•▪–-](?!\S)|\.{4,}", " ", text)
+
+
 def prose_of(output: Output) -> str:
     """Plain text as a text layer has it: no list marks, tabs or formulas' dollars."""
     return re.sub(r"^- |\t", " ", output.text, flags=re.MULTILINE)
@@ -409,8 +429,10 @@ class Report:
     lost: list[tuple[str, str]] = field(default_factory=list)
     scores: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     before: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    readable: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
-    def add(self, output: Output, truth: str | None) -> None:
+    def add(self, output: Output, truth: str | None, heads: set[str]) -> None:
+        """``heads``: lines of the truth that the model does not print."""
         self.pages += 1
         for kind, function in CHECKS.items():
             self.faults[kind] += [(output.name, fault) for fault in function(output)]
@@ -419,14 +441,17 @@ class Report:
             kind = output.name.partition("-")[0]
             self.scores[kind].append(word_f1(truth, prose_of(output)))
             self.before[kind].append(word_f1(truth, without_tags(raw_text(output.raw))))
+            printed = "\n".join(line for line in truth.splitlines() if without_numbers(line) not in heads)
+            self.readable[kind].append(word_f1(without_marks(printed), without_marks(prose_of(output))))
 
-    def means(self, before: bool = False) -> dict[str, float]:
-        scores = self.before if before else self.scores
+    @staticmethod
+    def means(scores: dict[str, list[float]]) -> dict[str, float]:
         return {kind: round(sum(own) / len(own), 4) for kind, own in sorted(scores.items())}
 
     def met(self) -> bool:
-        means, raw = self.means(), self.means(before=True)
-        right = means.get("paper", 1) >= GOAL_PAPER and all(means[kind] >= raw[kind] + GAIN for kind in means)
+        means, raw, readable = self.means(self.scores), self.means(self.before), self.means(self.readable)
+        right = all(readable.get(kind, 1) >= goal for kind, goal in GOALS.items())
+        right = right and all(means[kind] >= raw[kind] + GAIN for kind in means)
         return not any(self.faults.values()) and not self.lost and right
 
 
@@ -488,10 +513,19 @@ def outputs(folder: Path) -> Iterator[tuple[Output, str | None]]:
 
 
 def measure(folder: Path) -> Report:
-    report = Report()
-    for output, truth in outputs(folder):
-        report.add(output, truth)
+    report, found = Report(), list(outputs(folder))
+    truths: dict[str, list[str]] = defaultdict(list)
+    for output, truth in found:
+        truths[document_of(output)] += [truth] if truth else []
+    heads = {name: running_heads(pages) for name, pages in truths.items()}
+    for output, truth in found:
+        report.add(output, truth, heads[document_of(output)])
     return report
+
+
+def document_of(output: Output) -> str:
+    """``spec-001`` -> ``spec``, ``paper-cvpr-0003`` -> ``paper-cvpr``."""
+    return output.name.rpartition("-")[0]
 
 
 def show(report: Report, kinds: str | None) -> None:
@@ -506,9 +540,11 @@ def show(report: Report, kinds: str | None) -> None:
     if kinds is not None and kinds in "words lost":
         for name, word in report.lost:
             print(f"         {name[:44]:44} {word!r}")
-    raw = report.means(before=True)
-    means = "  ".join(f"{kind} {score:.4f} (raw {raw[kind]:.4f})" for kind, score in report.means().items())
-    print(f"word F1 against the text layers: {means}")
+    raw, readable = report.means(report.before), report.means(report.readable)
+    means = report.means(report.scores).items()
+    told = "  ".join(f"{kind} {score:.4f} (raw {raw[kind]:.4f})" for kind, score in means)
+    print(f"word F1 against the text layers: {told}")
+    print(f"without running heads and marks of lists: {'  '.join(f'{kind} {readable[kind]:.4f}' for kind in readable)}")
 
 
 def main() -> int:
@@ -525,7 +561,9 @@ def main() -> int:
     whole = show_guard([watched(output, known.get(output.name, {})) for output, _ in outputs(options.folder)])
     if options.json:
         counts = {kind: len(faults) for kind, faults in report.faults.items()}
-        options.json.write_text(json.dumps({"faults": counts, "lost": len(report.lost), "f1": report.means()}) + "\n")
+        options.json.write_text(
+            json.dumps({"faults": counts, "lost": len(report.lost), "f1": report.means(report.scores)}) + "\n"
+        )
     return 0 if report.met() and whole else 1
 
 

@@ -29,6 +29,9 @@ SURE, HOPELESS = 0.88, 0.45
 SPARSE, HALF_KNOWN = 1.3, 0.5
 """Few letters and some doubt: a script of which the recogniser has half the letters, such as Greek."""
 
+GAPS = 3
+"""So often several spaces in one line: between them were words, all letters of which were dropped."""
+
 TOLERATED = 0.03
 LONG, LOST = 6.0, 0.4
 """A single line so many heights long, with so much of it lost, is told even if the page has many others."""
@@ -44,6 +47,7 @@ VIETNAMESE_LOSS = 0.16
 """Share of the letters of Vietnamese that the recogniser does not have: vowels with two marks, or a dot below."""
 
 _VIETNAMESE = re.compile(r"\b\w*[ươƯƠ]\w*\b")
+_GAP = re.compile(r"\S\s{2,}(?=\S)")
 _GREEK = re.compile(r"[\u0370-\u03ff]{3,}")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _VOWEL = re.compile(r"[aeiouyæœøıáàâäãåāăąéèêëēėęěíìîïīįóòôöõōőúùûüūůűųýÿơư]", re.I)
@@ -91,7 +95,8 @@ def loss(length: float, text: Text, least: float) -> float:
         doubt = max(doubt, HALF_KNOWN)
     # Formulas have Greek letters one by one; of Greek words the accented vowels are dropped, with confidence.
     greek = HALF_KNOWN * sum(map(len, _GREEK.findall(text.text))) / letters
-    return max(0.0, dropped, greek, min(1.0, doubt))
+    gone = HALF_KNOWN if len(_GAP.findall(text.text)) >= GAPS else 0.0
+    return max(0.0, dropped, greek, gone, min(1.0, doubt))
 
 
 def shortfall(pieces: Sequence[Seen], dropped: int, unseen: float) -> Shortfall | None:

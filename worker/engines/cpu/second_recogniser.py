@@ -47,6 +47,9 @@ DOUBTED_LINE = 0.4
 LITTLE = 0.1
 """Share of a line that the first recogniser may lose before the second's reading counts."""
 
+LONGER = 1.2
+"""Or: how many letters the second has for each of the first, if it is sure of all of them."""
+
 MARGIN = 10
 """Pixels of paper that tesseract wants around a line."""
 
@@ -154,4 +157,10 @@ def surer(first: Text, lost: float, second: Text, languages: Iterable[str]) -> T
     if "LATIN" in scripts and _VIETNAMESE.search(second.text) and not second.loss:
         return second
     own = any(unicodedata.name(letter, "").startswith(scripts) for letter in second.text)
-    return second if own and lost > LITTLE else first
+    # Of a line with many numbers the first may have lost every word and still have much to say.
+    longer = not second.loss and letters_of(second) > LONGER * letters_of(first)
+    return second if own and (lost > LITTLE or longer) else first
+
+
+def letters_of(text: Text) -> int:
+    return sum(sign.isalnum() for sign in text.text)

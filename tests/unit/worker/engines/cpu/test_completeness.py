@@ -31,6 +31,10 @@ def test_a_page_that_was_read_lacks_nothing() -> None:
     ("odd", "reason"),
     [
         (piece("   ,       .", 0.93), Reason.UNSUPPORTED_SCRIPT),  # Russian: the letters are dropped with confidence
+        (
+            piece(". 4711  12  2024    1 250,00 .", 0.93, length=18.0),
+            Reason.UNSUPPORTED_SCRIPT,
+        ),  # the same, with numbers
         (piece("ιλι τ λιανι νιε ξν", 0.80), Reason.UNSUPPORTED_SCRIPT),  # Greek
         (piece("Ο φλακας ανβει τη λμπα", 0.97), Reason.UNSUPPORTED_SCRIPT),  # Greek, all but its accents
         (piece("", 0.0), Reason.UNREADABLE),  # Korean, Hindi
