@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import cast
 
 import pytest
 
@@ -33,11 +34,15 @@ def score(valkey: Valkey, key: str, member: str) -> float:
     return float(found)
 
 
+def numbers(valkey: Valkey, key: str) -> dict[str, int]:
+    values = cast("dict[bytes, bytes]", valkey.client.hgetall(key))
+    return {name.decode(): int(value) for name, value in values.items()}
+
+
 def histogram(valkey: Valkey, series: str) -> dict[str, int]:
-    values = valkey.client.hgetall("histograms").items()
-    return {
-        name.decode().rpartition("|")[2]: int(value) for name, value in values if name.startswith(f"{series}|".encode())
-    }
+    """The buckets of a series, and its ``sum`` in microseconds."""
+    values = numbers(valkey, "histograms").items()
+    return {name.rpartition("|")[2]: value for name, value in values if name.startswith(f"{series}|")}
 
 
 @pytest.mark.parametrize("ending", ["succeeded", "failed", "cancelled"])
@@ -55,16 +60,17 @@ async def test_an_ended_job_is_written_down_with_the_moments_of_what_follows(
     else:
         await store.cancel(job_id)
     now = time.time()
-    record = valkey.client.hgetall(f"job:{job_id}")
+    record = cast("dict[bytes, bytes]", valkey.client.hgetall(f"job:{job_id}"))
+    ((last, _),) = cast("list[tuple[bytes, object]]", valkey.client.xrevrange(f"ev:{job_id}", count=1))
     assert float(record[b"expires"]) == pytest.approx(now + 1000, abs=NEAR)
     assert (record[b"token"], float(record[b"lease"])) == (b"", 0)
-    assert record[b"done_event"] == valkey.client.xrevrange(f"ev:{job_id}", count=1)[0][0]
+    assert record[b"done_event"] == last
     assert score(valkey, "untold", job_id) == pytest.approx(now + 15, abs=NEAR)
     assert score(valkey, "cleanups", f"events {job_id}") == pytest.approx(now + 60, abs=NEAR)
     assert score(valkey, "jobs:/ended", f"alice {job_id}") == pytest.approx(now + 2000, abs=NEAR)
     assert valkey.client.zscore("cleanups", f"payloads {job_id}") is None  # it has none
     assert valkey.client.zscore("cleanups", f"upload {job_id}") is None
-    assert int(valkey.client.hget("counters", f"ended:{ending}")) == 1
+    assert numbers(valkey, "counters")[f"ended:{ending}"] == 1
     buckets = histogram(valkey, f"job|{ending}")
     assert sum(count for name, count in buckets.items() if name != "sum") == 1
     assert 0 < buckets["sum"] < NEAR * 1e6
@@ -89,7 +95,7 @@ async def test_the_pages_of_a_job_that_fails_are_no_longer_waited_for(
     for number, status in ((1, PageStatus.OK), (2, PageStatus.FAILED)):
         await claims.page_end(claim, Page(number=number, status=status))
     await claims.fail(claim, "engine-failed", "It did")
-    counters = {name.decode(): int(value) for name, value in valkey.client.hgetall("counters").items()}
+    counters = numbers(valkey, "counters")
     assert (counters["pages"], counters["jobs"], counters["bytes"], counters["fin:3"]) == (0, 0, 0, 5)
 
 
@@ -118,9 +124,9 @@ async def test_what_an_owner_uses_is_added_up_by_day_and_kept_for_a_year(
 ) -> None:
     for pages in (2, 3):
         await submit(store, b"upload", "application/pdf", pages, owner="alice")
-    (key,) = valkey.client.keys("usage:*")
+    (key,) = cast("list[bytes]", valkey.client.keys("usage:*"))
     assert key.decode() == f"usage:{int(time.time() // DAY)}"
-    used = {name.decode(): int(value) for name, value in valkey.client.hgetall(key).items()}
+    used = numbers(valkey, key.decode())
     assert used == {"alice|jobs": 2, "alice|pages": 5, "alice|bytes": 12}
     assert 400 * DAY - NEAR < valkey.client.ttl(key) <= 400 * DAY
 
@@ -128,7 +134,7 @@ async def test_what_an_owner_uses_is_added_up_by_day_and_kept_for_a_year(
 async def test_an_engine_that_started_is_counted_once(claims: Claims, valkey: Valkey) -> None:
     for _ in range(2):
         await claims.engine_started()
-    assert int(valkey.client.hget("counters", "engine_starts")) == 1
+    assert numbers(valkey, "counters")["engine_starts"] == 1
 
 
 async def test_pages_whose_reader_is_gone_are_counted_as_read_again(
@@ -138,7 +144,7 @@ async def test_pages_whose_reader_is_gone_are_counted_as_read_again(
     for number in (1, 2):
         await claims.page_start(claim, number)
     await claims.release(claim)
-    counters = {name.decode(): int(value) for name, value in valkey.client.hgetall("counters").items()}
+    counters = numbers(valkey, "counters")
     assert sum(value for name, value in counters.items() if name.startswith("retries:")) == 2
 
 
@@ -153,7 +159,7 @@ async def test_a_deleted_job_leaves_a_trace_for_ten_minutes_and_nothing_to_clean
     await store.delete(job_id)
     assert score(valkey, "jobs:/ended", f"alice {job_id}") == pytest.approx(time.time() + 600, abs=NEAR)
     assert valkey.client.zrange("cleanups", 0, -1) == []
-    assert int(valkey.client.hget("counters", "ended:cancelled") or 0) == 0  # it had ended by itself
+    assert numbers(valkey, "counters").get("ended:cancelled", 0) == 0  # it had ended by itself
 
 
 async def test_cancelling_a_job_that_is_not_there_says_so(store: Store) -> None:
