@@ -38,8 +38,7 @@ TESTS: Final = (
     "tests/integration/test_store_promises.py", "tests/integration/test_hooks_store.py",
     "tests/unit/shared/store", "tests/integration/test_scripts_twice.py",
     "tests/integration/test_counter_audit.py", "tests/integration/test_lost_replies.py",
-    "tests/integration/test_store_bookkeeping.py", "tests/integration/test_payloads_of_jobs.py",
-    "tests/integration/test_result_cache.py",
+    "tests/integration/test_store_bookkeeping.py",
 )  # fmt: skip
 PYTEST: Final = ("-n", "0", "--timeout", "300", "-W", "ignore::pytest.PytestAssertRewriteWarning")
 PATIENCE: Final = 5  # a mutant is given so many times what all tests take without one: beyond, it hangs

@@ -2,13 +2,14 @@
   The record of an ended job no longer names the pictures of its pages: their payloads are about to be deleted.
 
   Input:  id
-  Output: the job whose payloads they are, or '' while another job still names them
+  Output: the job whose payloads they are, or '' while another job still names them, or this one has not ended
 ]]
 --- @include fields
 
 local id = unpack(ARGV)
-local named = fields(keys.job(id), 'source').source or ''
-local source = named ~= '' and named or id
+local job = fields(keys.job(id), 'status', 'source')
+if job.status and not TERMINAL_STATUSES[job.status] then return '' end -- pages may still come
+local source = (job.source or '') ~= '' and job.source or id
 local stored = redis.call('HGETALL', keys.page_payloads(id))
 
 -- A value is a token, the letters of the parts, and of a cached job its source: `PagePayloads` in
