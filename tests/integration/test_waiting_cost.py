@@ -20,7 +20,9 @@ def scripts_run(valkey: Valkey) -> int:
 async def test_text_that_streams_by_is_no_reason_to_look_the_job_up(
     api: httpx.AsyncClient, script: Script, valkey: Valkey
 ) -> None:
-    job_id = (await api.post(JOBS, files={"file": ("a.png", png(1), "image/png")})).json()["id"]
+    answer = await api.post(JOBS, files={"file": ("a.png", png(1), "image/png")})
+    assert answer.status_code == 202, answer.text
+    job_id = answer.json()["id"]
     claim = await script.take(job_id)
     waiting = asyncio.create_task(api.get(f"{JOBS}/{job_id}", params={"wait": "30"}))
     await asyncio.to_thread(wait_until, lambda: blocked_readers(valkey) >= 1)
