@@ -15,8 +15,8 @@ from tools.valkey import ROOT
 NOT_SAYABLE = "positive_data_acceptance"
 
 # Seeds decide which mutations are drawn. Some end schemathesis 4.32.5 itself (its wrapper of bytes, in a list of files,
-# reaches the validator), some ask for what is meant to be taken leniently: blanks around a header, unknown formats beside
-# a known one.
+# reaches the validator), some ask for what is meant to be taken leniently: blanks around a header, unknown formats
+# beside a known one.
 SEED = "4"
 
 ENDLESS = "/api/v1/events"  # a stream without an end: each call would take the whole request time-out
