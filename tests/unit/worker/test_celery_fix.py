@@ -44,4 +44,5 @@ def test_a_connection_that_could_not_be_registered_is_let_go(valkey: Valkey) -> 
         gc.collect()
         assert channel() is None
     finally:
+        valkey.client.config_set("maxmemory", 0)  # the session's server
         hub.close()
