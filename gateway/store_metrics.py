@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -13,6 +12,7 @@ from prometheus_client.registry import Collector
 from shared.contract.states import TERMINAL_STATUSES, PageStatus
 from shared.contract.worker_status import DRAINING, WorkerStatus
 from shared.store.keyspace import HISTOGRAM_BOUNDS, RANKS, Counter, Histogram
+from shared.version import VERSION
 
 if TYPE_CHECKING:
     from gateway.metrics import ServiceSnapshot
@@ -86,7 +86,7 @@ def _build(workers: Sequence[WorkerStatus]) -> Iterator[Metric]:
     build = GaugeMetricFamily("ocr_build_info", "Always 1", labels=["version", "engine", "model"])
     engines = sorted({(worker.engine.name, worker.engine.model) for worker in workers}) or [("", "")]
     for engine, model in engines:
-        build.add_metric([version("ocr-service"), engine, model], 1)
+        build.add_metric([VERSION, engine, model], 1)
     yield build
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from importlib.metadata import version
 from typing import Final
 
 from shared.contract.worker_status import DIGEST_CHARACTERS, EngineStatus
+from shared.version import VERSION
 from worker.engines import choose, read_own, settings_of
 from worker.settings import WorkerSettings
 
@@ -22,7 +22,7 @@ def reader_digest(engine: EngineStatus, settings: WorkerSettings) -> str:
     own = read_own(settings_of(choose(settings)), settings)
     facts = {
         "engine": [engine.name, engine.model, engine.version],
-        "service": version("ocr-service"),
+        "service": VERSION,
         "pictures": settings.model_dump(mode="json", include=set(PICTURES)),
         "own": own.facts_of_reading(),
     }

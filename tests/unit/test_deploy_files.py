@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from shared.setting_names import NAMES
+from shared.version import VERSION
 from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -384,3 +385,13 @@ def test_images_have_exact_tags_and_no_host() -> None:
 def test_deployment_is_documented(name: str) -> None:
     document = text("docs/deployment.md")
     assert [variable for variable in names(name) if f"`{variable}`" not in document] == []
+
+
+def test_the_version_is_known_where_the_distribution_is_not_installed() -> None:
+    """As in the images, which copy the packages: nothing may ask for its metadata there."""
+    assert tomllib.loads(text("pyproject.toml"))["project"]["version"] == VERSION
+    asking = [
+        str(file) for room in ("gateway", "worker", "shared") for file in (ROOT / room).rglob("*.py")
+        if re.search(r"""\bversion\(["']ocr-service""", file.read_text())
+    ]  # fmt: skip
+    assert asking == []
