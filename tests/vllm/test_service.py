@@ -56,7 +56,9 @@ class VllmService:
         return made
 
     def submit(self, **fields: str) -> str:
-        answer = httpx.post(f"{self.gateway.url}/api/v1/jobs", files={"file": upload()}, data=fields)
+        """The same page again and again: each time it is to be read."""
+        data = {"cache": "false", **fields}
+        answer = httpx.post(f"{self.gateway.url}/api/v1/jobs", files={"file": upload()}, data=data)
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
 
