@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,7 +19,7 @@ from shared.contract.worker_status import EngineStatus, WorkerStatus
 from tests.conftest import make_settings
 from tests.settings import Settings
 from tools.processes import Gateway
-from tools.s3_server import S3Server
+from tools.s3_server import BUCKET, S3Server
 from tools.valkey import Valkey
 from worker.claims import Claim, Claims
 
@@ -88,6 +89,23 @@ def inspector() -> Iterator[Kept]:
     kept = Kept(make_settings("redis://unused"))
     yield kept
     kept.end()
+
+
+@pytest.fixture(params=["folder", "bucket", "redis"])
+def anywhere(
+    request: pytest.FixtureRequest, valkey: Valkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Settings:
+    """Settings for each kind of payload store."""
+    urls = {"folder": f"file://{tmp_path}/payloads", "bucket": f"s3://{BUCKET}/{tmp_path.name}", "redis": "redis:"}
+    if request.param == "bucket":
+        for name, value in request.getfixturevalue("s3").environment.items():
+            monkeypatch.setenv(name, value)
+    return make_settings(valkey.url, payloads_url=urls[request.param])
+
+
+@pytest.fixture
+def in_folder(valkey: Valkey, tmp_path: Path) -> Settings:
+    return make_settings(valkey.url, payloads_url=f"file://{tmp_path}/payloads")
 
 
 @pytest.fixture

@@ -26,7 +26,6 @@ from shared.store.jobs import UPLOAD_IN_RECORD, Store
 from shared.store.kept import delete_kept, kept_by_owner
 from tests.conftest import make_settings
 from tests.settings import Settings
-from tools.s3_server import BUCKET
 from tools.uploads import submit
 from tools.valkey import Valkey
 from worker.claims import Claim, Claims
@@ -42,20 +41,9 @@ READ = Page(
 JPEGS = [("1_0.jpg", b"jpeg")]
 
 
-@pytest.fixture(params=["folder", "bucket", "redis"])
-def settings(
-    request: pytest.FixtureRequest, valkey: Valkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Settings:
-    urls = {"folder": f"file://{tmp_path}/payloads", "bucket": f"s3://{BUCKET}/{tmp_path.name}", "redis": "redis:"}
-    if request.param == "bucket":
-        for name, value in request.getfixturevalue("s3").environment.items():
-            monkeypatch.setenv(name, value)
-    return make_settings(valkey.url, payloads_url=urls[request.param])
-
-
 @pytest.fixture
-def in_folder(valkey: Valkey, tmp_path: Path) -> Settings:
-    return make_settings(valkey.url, payloads_url=f"file://{tmp_path}/payloads")
+def settings(anywhere: Settings) -> Settings:
+    return anywhere
 
 
 @contextlib.asynccontextmanager

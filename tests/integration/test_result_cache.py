@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -28,7 +27,6 @@ from tests.integration.conftest import Script, client_of
 from tests.integration.test_gateway_jobs import JOBS, job_of
 from tests.integration.test_payloads_of_jobs import JPEGS, LARGE, LONG, READ, both, orphans, stored
 from tests.settings import Settings
-from tools.s3_server import BUCKET
 from tools.uploads import png, tiff
 from tools.valkey import Valkey
 from worker.claims import Claim, Claims
@@ -37,22 +35,6 @@ from worker.payload_sweeper import PayloadSweeper
 READER = "reader-1"
 UPLOAD = Input(filename="a.pdf", media_type="application/pdf", bytes=len(LARGE), sha256="0", pages=1, page_range="1")
 NEW = NewJob(input=UPLOAD, pages=1, options=Options(), content="content-1", owner="me")
-
-
-@pytest.fixture(params=["folder", "bucket", "redis"])
-def anywhere(
-    request: pytest.FixtureRequest, valkey: Valkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Settings:
-    urls = {"folder": f"file://{tmp_path}/payloads", "bucket": f"s3://{BUCKET}/{tmp_path.name}", "redis": "redis:"}
-    if request.param == "bucket":
-        for name, value in request.getfixturevalue("s3").environment.items():
-            monkeypatch.setenv(name, value)
-    return make_settings(valkey.url, payloads_url=urls[request.param])
-
-
-@pytest.fixture
-def in_folder(valkey: Valkey, tmp_path: Path) -> Settings:
-    return make_settings(valkey.url, payloads_url=f"file://{tmp_path}/payloads")
 
 
 async def reports(claims: Claims, reader: str = READER) -> None:

@@ -36,10 +36,7 @@ local id, content, reader, owner = unpack(ARGV, 1, 4)
 local idempotency_key, fingerprint, idempotency_ttl, batch, bytes, rank, horizon = unpack(ARGV, 5, 11)
 local now, key = clock(), keys.job(id)
 
-if redis.call('EXISTS', key) == 1 or redis.call('ZSCORE', keys.ended_jobs, owner .. ' ' .. id) then
-  return { 'ok', id }
-end
-local earlier = replayed(owner, idempotency_key, fingerprint)
+local earlier = replayed(id, owner, idempotency_key, fingerprint)
 if earlier then return earlier end
 
 local found = redis.call('ZREVRANGEBYSCORE', keys.same_content(owner, content, reader), '+inf', '(' .. stamp(now),

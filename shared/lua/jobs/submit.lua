@@ -40,12 +40,7 @@ local most_jobs, most_pages, most_bytes, look_after, deadline, horizon, page_quo
 local FIRST_FIELD = 19
 local now, key = clock(), keys.job(id)
 
--- Its id is made for this one submission: a record, or the trace of one that was deleted, is its own.
-if redis.call('EXISTS', key) == 1 or redis.call('ZSCORE', keys.ended_jobs, owner .. ' ' .. id) then
-  return { 'ok', id }
-end
-
-local earlier = replayed(owner, idempotency_key, fingerprint)
+local earlier = replayed(id, owner, idempotency_key, fingerprint)
 if earlier then return earlier end
 
 local unfinished = fields(keys.counters, 'jobs', 'pages', 'bytes')
