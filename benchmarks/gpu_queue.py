@@ -41,6 +41,7 @@ from worker.engines.vllm_host.settings import VllmSettings
 BITS = 12
 MARK, STEP, TOP = 24, 60, 16  # pixels: side of a mark, from mark to mark, from the page's top
 PAGES = 16  # of one document
+READY = " engine.ready "  # in a worker's log
 
 
 def marked(page: Image.Image, tokens: int) -> Image.Image:
@@ -251,7 +252,7 @@ def starts(args: argparse.Namespace, folder: Path) -> None:
     for number in range(args.starts):
         began = time.monotonic()
         worker = Worker(folder, valkey.url, f"worker-{number}", **settings_of(args))
-        worker.wait_for(lambda: " ready." in worker.text(), 300, "a ready worker")  # noqa: B023
+        worker.wait_for(lambda: READY in worker.text(), 300, "a ready worker")  # noqa: B023
         say("start to ready", number=number, seconds=round(time.monotonic() - began, 1))
         worker.stop(120)
         if args.log:
@@ -274,7 +275,7 @@ def run(args: argparse.Namespace, folder: Path) -> None:
         files = documents([min(length, args.longest) for length in islice(lengths(), count_of(args))])
         gateway.wait_ready()
         for worker in workers:
-            worker.wait_for(lambda: " ready." in worker.text(), 300, "a ready worker")  # noqa: B023
+            worker.wait_for(lambda: READY in worker.text(), 300, "a ready worker")  # noqa: B023
         say("queue: workers ready", workers=len(workers), seconds=round(time.monotonic() - began, 1))
         roots = {"gateway": gateway.pid, **{f"worker {i}": worker.pid for i, worker in enumerate(workers)}}
         asyncio.run(measure(args, gateway.url, {**roots, "redis": valkey.process.pid}, files))
