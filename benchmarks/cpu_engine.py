@@ -8,7 +8,7 @@ alone:        a page on an idle engine, whose idle threads take some of its line
 memory:       what this process holds after the first pages and after many.
 
 Wants no network, no GPU and no other process. ``--seconds`` bounds the whole: it chooses how many pages are read.
-One JSON object a line, then a table. Seconds of CPU a page say more where a machine is shared; the rest wants a quiet one.
+One JSON object a line, then a table. Where a machine is shared, seconds of CPU a page say more than pages/s.
 """
 
 from __future__ import annotations
@@ -142,13 +142,17 @@ def differing(turns: Iterable[Turn]) -> list[int]:
 
 
 def compared(turns: dict[int, Turn]) -> list[Figure]:
-    one = turns[1].numbers["pages_per_s"]
-    goals = {2: ">= 1.6", 16: ">= 10"}
-    return [
-        Figure(f"pages/s, {count} at once", turn.numbers["pages_per_s"], "one after the other, one thread", one,
-               goals.get(count, ""))
-        for count, turn in turns.items() if count > 1
-    ]  # fmt: skip
+    found, one, goals = [], turns[1].numbers, {2: ">= 1.6", 16: ">= 10"}
+    for count, turn in turns.items():
+        if count > 1:
+            goal = goals.get(count, "")
+            found.append(_beside(f"pages/s, {count} at once", turn.numbers, one, "pages_per_s", goal))
+            found.append(_beside(f"CPU s a page, {count} at once", turn.numbers, one, "cpu_s_a_page"))
+    return found
+
+
+def _beside(name: str, numbers: dict[str, float], one: dict[str, float], key: str, goal: str = "") -> Figure:
+    return Figure(name, numbers[key], "one after the other, one thread", one[key], goal)
 
 
 # -- a page alone
