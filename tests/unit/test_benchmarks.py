@@ -6,9 +6,9 @@ import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from benchmarks.report import Figure, Point, drawing, save, table
+from benchmarks.report import Comparison, Point, drawing, save, table
 
-FIGURES = [Figure("submission, ms", 3.0, "bare", 2.0, "<= 1.5"), Figure("jobs/s", 30, "idle", 40)]
+FIGURES = [Comparison("submission, ms", 3.0, "bare", 2.0, "<= 1.5"), Comparison("jobs/s", 30, "idle", 40)]
 
 
 def test_each_figure_stands_beside_its_reference_and_its_ratio() -> None:
