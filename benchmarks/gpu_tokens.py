@@ -22,7 +22,6 @@ import random
 import statistics
 import subprocess
 import sys
-import tempfile
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 from itertools import combinations, pairwise
@@ -47,7 +46,7 @@ WAYS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
 
 
 @dataclass(slots=True)
-class Reading:
+class PageTokens:
     """One page: its tokens, and for each the log-probabilities of the likeliest, by token."""
 
     tokens: list[int] = field(default_factory=list)
@@ -62,14 +61,14 @@ class Reading:
 # -- one way
 
 
-async def readings(args: argparse.Namespace) -> list[list[Reading]]:
+async def readings(args: argparse.Namespace) -> list[list[PageTokens]]:
     """Of all pages, twice."""
     from worker.engines.deepseek_ocr import load
 
     engine = await load(settings_of(args))
     names, places = list(MODES), asyncio.Semaphore(args.in_flight)
 
-    async def read(number: int) -> Reading:
+    async def read(number: int) -> PageTokens:
         async with places:
             image = await asyncio.to_thread(draw_page, number, 620 + number % 7 * 155, 620 + number % 5 * 280)
             return await tokens_of(engine, image, names[number % len(names)], args.tokens)
@@ -83,12 +82,12 @@ async def readings(args: argparse.Namespace) -> list[list[Reading]]:
     return found
 
 
-async def tokens_of(engine: Any, image: Any, mode: str, count: int) -> Reading:
+async def tokens_of(engine: Any, image: Any, mode: str, count: int) -> PageTokens:
     request = engine.model.request(Options(mode=mode))
     attempt, prepared = engine.model.first(request), await engine.prepare(image, request)
     given = engine.model.engine_input(attempt, prepared)
     sampling = engine.sampling(attempt, len(given["prompt_token_ids"]), max_tokens=count, ignore_eos=True, logprobs=TOP)
-    found = Reading()
+    found = PageTokens()
     async with aclosing(engine.generate(given, sampling)) as outputs:
         async for output in outputs:
             made = output.outputs[0]
@@ -110,25 +109,26 @@ def settings_of(args: argparse.Namespace) -> VllmSettings:
     return VllmSettings(_env_file=None, **values)
 
 
-def in_its_own_process(args: argparse.Namespace, way: str, folder: Path) -> list[list[Reading]]:
-    out = folder / f"{way}.json"
+def in_its_own_process(args: argparse.Namespace, way: str) -> list[list[PageTokens]]:
+    out = args.folder / f"{way}.json"
     command = [
         sys.executable, "-m", "benchmarks.gpu_tokens", args.model, "--one", way, "--out", str(out),
         "--pages", str(args.pages), "--tokens", str(args.tokens), "--in-flight", str(args.in_flight),
         "--device", args.device, "--gpu-memory", str(args.gpu_memory), *(["--tiny"] if args.tiny else []),
     ]  # fmt: skip
-    subprocess.run(command, env={**os.environ, **WAYS[way][0]}, stdout=subprocess.PIPE, check=True)
+    if not out.exists():
+        subprocess.run(command, env={**os.environ, **WAYS[way][0]}, stdout=subprocess.PIPE, check=True)
     return [[_loaded(page) for page in reading] for reading in json.loads(out.read_text("utf-8"))]
 
 
-def _loaded(page: dict[str, Any]) -> Reading:
-    return Reading(page["tokens"], [{int(token): value for token, value in top.items()} for top in page["tops"]])
+def _loaded(page: dict[str, Any]) -> PageTokens:
+    return PageTokens(page["tokens"], [{int(token): value for token, value in top.items()} for top in page["tops"]])
 
 
 # -- comparing
 
 
-def step_of(readings: list[Reading]) -> float:
+def step_of(readings: list[PageTokens]) -> float:
     """The distance of neighbouring logits in bfloat16, near the largest: the smallest that is seen among them."""
     found = []
     for page in readings:
@@ -138,7 +138,7 @@ def step_of(readings: list[Reading]) -> float:
     return min(found)
 
 
-def compare(name: str, ones: list[Reading], others: list[Reading]) -> None:
+def compare(name: str, ones: list[PageTokens], others: list[PageTokens]) -> None:
     """Of every page up to the place where the two readings part: then they read different texts."""
     step, gaps, apart, compared = step_of(ones), [], [], 0
     for one, other in zip(ones, others, strict=True):
@@ -174,6 +174,9 @@ def main() -> None:
     parser.add_argument("--in-flight", type=int, default=64)
     parser.add_argument("--device", default="0")
     parser.add_argument("--gpu-memory", type=float, default=0.5)
+    parser.add_argument(
+        "--folder", type=Path, default=Path("build/gpu-tokens"), help="keeps what each way read; it is not read again"
+    )
     parser.add_argument("--one", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -181,8 +184,8 @@ def main() -> None:
         read_twice = asyncio.run(readings(args))
         args.out.write_text(json.dumps([[asdict(page) for page in once] for once in read_twice]), encoding="utf-8")
         return
-    with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
-        found = {way: in_its_own_process(args, way, Path(name)) for way in args.ways}
+    args.folder.mkdir(parents=True, exist_ok=True)
+    found = {way: in_its_own_process(args, way) for way in args.ways}
     for way, (first, second) in found.items():
         compare(f"{way}, read twice", first, second)
     for one, other in combinations(found, 2):

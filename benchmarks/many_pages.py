@@ -102,6 +102,12 @@ def sizes(valkey: Valkey, folder: Path) -> tuple[float, float, int]:
     return kept / MIB, sum(files) / MIB, len(files)
 
 
+def keys(valkey: Valkey) -> tuple[int, int]:
+    """How many there are, and their bytes: what the server itself keeps beside them changes from minute to minute."""
+    found = [valkey.client.memory_usage(name, samples=0) or 0 for name in valkey.client.scan_iter(count=1000)]
+    return len(found), sum(found)
+
+
 def shown(moment: str, found: tuple[float, float, int]) -> None:
     redis, payloads, files = found
     print(f"{moment}: {redis:.1f} MiB in Redis, {payloads:.1f} MiB in {files} payloads", flush=True)
@@ -143,6 +149,7 @@ def run(pages: int, per_document: int, writers: int) -> None:
             asyncio.run(write(valkey.url, store_url, asyncio.run(submit(gateway.url, per_document, per_document))))
             empty(folder, valkey)
             shown("before", before := sizes(valkey, payloads))
+            keys_before = keys(valkey)
             began = time.perf_counter()
             ids = asyncio.run(submit(gateway.url, pages, per_document))
             work = [ids[at::writers] for at in range(writers)]
@@ -156,6 +163,7 @@ def run(pages: int, per_document: int, writers: int) -> None:
             empty(folder, valkey)
             shown("after expiry", after := sizes(valkey, payloads))
             print(f"Redis is at {after[0] / before[0]:.3f} of what it was, {after[2] - before[2]} payloads are left")
+            print("keys and their bytes: {} and {} before, {} and {} after".format(*keys_before, *keys(valkey)))
         finally:
             gateway.stop()
             valkey.stop()

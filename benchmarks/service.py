@@ -1,34 +1,44 @@
 """The service around the engine, measured with the instant engine: ``python -m benchmarks.service [NAME ...]``.
 
+One table of all that was asked for, each figure beside a reference of the same run; the same as JSON in
+``build/bench/service.json``, and pages/s and the 95th percentile against the offered load in ``service.svg``.
+
 throughput: pages/s through HTTP and queue, as a share of the same engine's in this process, in one run.
 fairness:   a one-page job's time while a document of 500 pages is read, against its time on an idle service.
 overload:   ten times more submissions than the engine can read; which answers they get, and how soon.
 payloads:   a submission's median time and jobs/s with a payload folder, against everything in Redis, in turns.
 telemetry:  jobs/s with JSON logs, scraped metrics and traces, against none of them, in turns (goal: 0.97).
 room:       bytes in Redis, and in the payload folder, for a finished page and a finished job.
+submission, jobs, waiting, pages, load, library: see ``benchmarks.comparisons``.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import itertools
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from statistics import median
 from typing import Any
 
 import httpx
 
+from benchmarks import comparisons
+from benchmarks.comparisons import UNREAD
 from benchmarks.processes import ServiceProcesses, processes, quantile
+from benchmarks.report import Figure, drawing, save, say, table
 from shared.contract.options import Options
 from shared.store import keyspace
 from tools.payloads import payloads_url
 from tools.receiver import Receiver
 from tools.uploads import picture, png, tiff
+from tools.valkey import ROOT
 from worker.engines.base import PageImage
 from worker.engines.instant import InstantEngine
+
+FOLDER = ROOT / "build" / "bench"
+DRAWING = FOLDER / "service.svg"
 
 
 async def submit(client: httpx.AsyncClient, url: str, data: bytes, name: str, wait: int = 0) -> httpx.Response:
@@ -58,7 +68,7 @@ async def in_process(pages: int, seconds: float, at_once: int) -> float:
     return pages / (time.perf_counter() - began)
 
 
-async def throughput() -> None:
+async def throughput() -> list[Figure]:
     seconds, at_once, documents, pages = 0.5, 16, 16, 20
     reference = await in_process(documents * pages, seconds, at_once)
     with processes(instant_seconds=seconds, pages_in_flight=at_once, keep_page_images=False) as home:
@@ -72,7 +82,7 @@ async def throughput() -> None:
             jobs = await asyncio.gather(*(finish(client, home.url, answer.json()["id"]) for answer in answers))
             rate = documents * pages / (time.perf_counter() - began)
     assert all(job["status"] == "succeeded" for job in jobs)
-    print(f"throughput: {rate:.1f} pages/s through HTTP and queue, {reference:.1f} in process: {rate / reference:.2f}")
+    return [Figure("pages/s through HTTP and queue, 16 in flight", round(rate, 1), "in process", round(reference, 1))]
 
 
 async def single(client: httpx.AsyncClient, url: str, times: int, seed: int) -> list[float]:
@@ -85,7 +95,7 @@ async def single(client: httpx.AsyncClient, url: str, times: int, seed: int) -> 
     return taken
 
 
-async def fairness() -> None:
+async def fairness() -> list[Figure]:
     seconds, times = 0.4, 25
     with processes(instant_seconds=seconds, pages_in_flight=1) as home:
         async with httpx.AsyncClient(timeout=120) as client:
@@ -96,11 +106,12 @@ async def fairness() -> None:
             busy = quantile(await single(client, home.url, times, 200), 0.95)
             await client.post(f"{home.url}/api/v1/jobs/{big['id']}/cancel")
     limit = 2 * idle + seconds
-    print(f"fairness: p95 of a one-page job {idle:.2f} s idle, {busy:.2f} s beside 500 pages; "
-          f"2 x idle + a page = {limit:.2f} s: {busy / limit:.2f}")  # fmt: skip
+    say("fairness", idle_p95=round(idle, 2), busy_p95=round(busy, 2))
+    reference = "twice idle, and a page"
+    return [Figure("s, p95 of a one-page job beside 500 pages", round(busy, 2), reference, round(limit, 2), "<= 1")]
 
 
-async def overload(duration: float = 120) -> None:
+async def overload(duration: float = 120) -> list[Figure]:
     seconds, at_once = 0.5, 2
     offered = 10 * at_once / seconds
     taken: dict[str, list[float]] = {"idle": [], "overload": []}
@@ -130,10 +141,9 @@ async def overload(duration: float = 120) -> None:
                     peak = max(peak, home.valkey.client.info("memory")["used_memory"])
             await asyncio.gather(*running)
             ends = Counter([(await finish(client, home.url, job_id))["status"] for job_id in accepted])
-    idle, busy = (quantile(taken[phase], 0.99) for phase in ("idle", "overload"))
-    print(f"overload: {offered:.0f} submissions/s for {duration:.0f} s: answers {dict(answers)}, accepted ended "
-          f"{dict(ends)}; p99 of a submission {idle * 1000:.0f} ms idle, {busy * 1000:.0f} ms: {busy / idle:.1f}; "
-          f"Redis at most {peak / 2**20:.0f} MiB")  # fmt: skip
+    idle, busy = (round(1000 * quantile(taken[phase], 0.99), 1) for phase in ("idle", "overload"))
+    say("overload", per_s=offered, seconds=duration, answers=dict(answers), ended=dict(ends), redis_mib=peak >> 20)
+    return [Figure("submission, p99, ms, ten times too many", busy, "idle", idle)]
 
 
 async def one_store(url: str, jobs: int) -> tuple[float, float]:
@@ -159,20 +169,17 @@ async def one_store(url: str, jobs: int) -> tuple[float, float]:
     return quantile(taken, 0.5), rate
 
 
-async def payloads(rounds: int = 3, jobs: int = 300) -> None:
+async def payloads(rounds: int = 3, jobs: int = 300) -> list[Figure]:
     found: dict[str, list[tuple[float, float]]] = {"redis": [], "folder": []}
     for _ in range(rounds):
         for name, url in (("redis", "redis:"), ("folder", payloads_url())):
             found[name].append(await one_store(url, jobs))
-    p50 = {name: quantile([one[0] for one in runs], 0.5) for name, runs in found.items()}
-    rate = {name: quantile([one[1] for one in runs], 0.5) for name, runs in found.items()}
-    print(f"payloads: p50 of a submission {p50['redis'] * 1000:.1f} ms in Redis, {p50['folder'] * 1000:.1f} ms with a "
-          f"folder: {p50['folder'] / p50['redis']:.2f}; {rate['redis']:.1f} and {rate['folder']:.1f} jobs/s: "
-          f"{rate['folder'] / rate['redis']:.2f}")  # fmt: skip
-
-
-UNREAD = itertools.count(1)
-"""Seeds of pages that no service of this run has read: a second time it would have kept their results."""
+    p50 = {name: round(1000 * quantile([one[0] for one in runs], 0.5), 1) for name, runs in found.items()}
+    rate = {name: round(quantile([one[1] for one in runs], 0.5), 1) for name, runs in found.items()}
+    return [
+        Figure("submission, p50, ms, payload folder", p50["folder"], "all in Redis", p50["redis"]),
+        Figure("one-page jobs/s, payload folder", rate["folder"], "all in Redis", rate["redis"]),
+    ]
 
 
 async def one_page_jobs(client: httpx.AsyncClient, home: ServiceProcesses, jobs: int) -> None:
@@ -198,7 +205,7 @@ async def documents(client: httpx.AsyncClient, home: ServiceProcesses, jobs: int
 Load = Callable[[httpx.AsyncClient, ServiceProcesses, int], Awaitable[None]]
 
 
-async def in_turns(load: Load, jobs: int, rounds: int, **settings: Any) -> str:
+async def in_turns(name: str, load: Load, jobs: int, rounds: int, **settings: Any) -> list[Figure]:
     """Both services live all the time and get their bursts in turns: what disturbs the machine disturbs both."""
     collector = Receiver(lambda _call, _number: (200, {}))
     telling = {"log_format": "json", "otel_exporter_otlp_endpoint": collector.url}
@@ -218,19 +225,21 @@ async def in_turns(load: Load, jobs: int, rounds: int, **settings: Any) -> str:
     collector.close()
     assert collector.calls, "no trace was sent"
     rate, cpu = ({tells: median(one[at] for one in runs) for tells, runs in found.items()} for at in (0, 1))
-    cpus = f"CPU a job {cpu[False] * 1000:.1f} and {cpu[True] * 1000:.1f} ms"
-    rates = f"{rate[False]:.2f} and {rate[True]:.2f} jobs/s: {rate[True] / rate[False]:.3f}"
-    return f"{rates}; {cpus} (medians of {rounds} bursts of {jobs} jobs)"
+    spent, silent = ({tells: round(1000 * value, 1) for tells, value in cpu.items()}, "without")
+    say(f"telemetry, {name}", jobs_per_s=rate, cpu_ms=spent, rounds=rounds, jobs=jobs)
+    return [
+        Figure(f"jobs/s with telemetry, {name}", round(rate[True], 2), silent, round(rate[False], 2), ">= 0.97"),
+        Figure(f"CPU ms a job with telemetry, {name}", spent[True], silent, spent[False]),
+    ]
 
 
-async def telemetry() -> None:
-    full = await in_turns(documents, 4, 15, instant_seconds=0.5, pages_in_flight=16)
-    print(f"telemetry: documents of 20 pages at an engine that is full, without and with: {full}")
-    idle = await in_turns(one_page_jobs, 100, 30, instant_seconds=0)
-    print(f"telemetry: one-page jobs at an engine that takes no time, so that CPU is all there is: {idle}")
+async def telemetry() -> list[Figure]:
+    """Documents at an engine that is full; one-page jobs at one that takes no time, so that CPU is all there is."""
+    full = await in_turns("documents of 20 pages", documents, 4, 15, instant_seconds=0.5, pages_in_flight=16)
+    return full + await in_turns("one-page jobs", one_page_jobs, 100, 30, instant_seconds=0)
 
 
-async def room() -> None:
+async def room() -> list[Figure]:
     """Of keys that hold a job's id: one job of a page, and what each further page adds."""
     sizes: dict[int, int] = {}
     with processes(instant_seconds=0) as home:
@@ -245,20 +254,36 @@ async def room() -> None:
                 names = [name for name in redis.scan_iter() if job["id"].encode() in name]
                 sizes[pages] = sum(redis.memory_usage(name, samples=0) or 0 for name in names)
     page = (sizes[101] - sizes[1]) / 100
-    print(f"room: {sizes[1] - page:.0f} bytes of Redis for a finished job and {page:.0f} for each of its pages")
+    return [
+        Figure("bytes of Redis, a finished page", round(page), "a finished job without pages", round(sizes[1] - page))
+    ]
 
 
-MEASUREMENTS = {
+async def load() -> list[Figure]:
+    points, figures = await comparisons.load()
+    DRAWING.parent.mkdir(parents=True, exist_ok=True)
+    DRAWING.write_text(drawing(points, "pages/s offered", "p95 of a page, s"), encoding="utf-8")
+    return figures
+
+
+MEASUREMENTS: dict[str, Callable[[], Awaitable[list[Figure]]]] = {
+    "submission": comparisons.submission, "jobs": comparisons.jobs, "waiting": comparisons.waiting,
+    "pages": comparisons.pages, "load": load, "library": comparisons.library,
     "throughput": throughput, "fairness": fairness, "overload": overload, "payloads": payloads,
     "telemetry": telemetry, "room": room,
 }  # fmt: skip
 
 
+async def measure(names: Sequence[str]) -> list[Figure]:
+    return [figure for name in names for figure in await MEASUREMENTS[name]()]
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="benchmarks.service")
-    parser.add_argument("names", nargs="*", metavar="NAME", default=list(MEASUREMENTS))
-    for name in parser.parse_args().names:
-        asyncio.run(MEASUREMENTS[name]())
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", default=list(MEASUREMENTS), help="; ".join(MEASUREMENTS))
+    figures = asyncio.run(measure(parser.parse_args().names))
+    save(figures, FOLDER / "service.json")
+    print(table(figures))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from shared.payloads.opening import open_payloads
 from shared.store import keyspace
 from shared.store.connect import Client, store_errors
 from shared.store.message import MESSAGE_FIELDS, Described, celery_message
-from shared.store.results import count_missing, side_by_side
+from shared.store.results import count_missing
 from shared.store.scripts import Scripts, pairs
 from shared.store.upload import name_in, parted
 from worker.patience import until_served
@@ -202,14 +202,10 @@ class Claims:
             return None
         its = PagePayloads(claim.token, len(result) > RESULT_IN_RECORD, picture is not None)
         parts = dict(figures) | ({RESULT: result} if its.result else {}) | ({PICTURE: picture} if picture else {})
-
-        async def put(part: str) -> None:
-            name = page_name(claim.job.id, claim.token, number, part)
-            await until_served(lambda: payloads.put(name, parts[part]), f"page {number} of {claim.job.id}")
-
+        named = {page_name(claim.job.id, claim.token, number, part): data for part, data in parts.items()}
         while True:
             began = monotonic()
-            await side_by_side(put, parts)
+            await until_served(lambda: payloads.put_all(named), f"page {number} of {claim.job.id}")
             # Parts that waited long for the last of them may have been swept up as orphans: then all of them again.
             if monotonic() - began < self.settings.payload_orphan_age / 2:
                 return its

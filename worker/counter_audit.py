@@ -73,12 +73,16 @@ class CounterAudit:
         return None
 
     async def _once(self) -> dict[str, int] | None:
+        counted = await self._counters()
         with store_errors():
-            counted = await self._redis.hgetall(keyspace.COUNTERS())
             waiting = [await self._redis.zrange(keyspace.WAITING(rank), 0, -1) for rank in keyspace.RANKS.values()]
         seen = {name.decode(): int(value) for name, value in counted.items()}
         in_line = [job_id.decode() for ids in waiting for job_id in ids]
-        found = {job_id: job async for job_id, job in self._unfinished()}
+        found: dict[str, UnfinishedJob | None] = {}
+        async for some in self._unfinished():
+            if found and await self._counters() != counted:
+                return None  # something has moved: of a long queue on a busy service, the rest need not be read
+            found |= some
         sums = add_up(found, in_line, seen)
         reply = await self._scripts.run(
             "audit", self._worker, uuid.uuid4().hex, json.dumps(seen), sums.pages, sums.bytes,
@@ -89,14 +93,19 @@ class CounterAudit:
             return None
         return {reply[i].decode(): int(reply[i + 1]) for i in range(1, len(reply), 2)}
 
-    async def _unfinished(self) -> AsyncIterator[tuple[str, UnfinishedJob | None]]:
+    async def _counters(self) -> dict[bytes, bytes]:
+        with store_errors():
+            counted: dict[bytes, bytes] = await self._redis.hgetall(keyspace.COUNTERS())
+        return counted
+
+    async def _unfinished(self) -> AsyncIterator[dict[str, UnfinishedJob | None]]:
+        """A few at a time."""
         with store_errors():
             ids = await self._redis.zrange(keyspace.NEXT_CHECK(), 0, -1)
         for at in range(0, len(ids), JOBS_AT_ONCE):
             names = [job_id.decode() for job_id in ids[at : at + JOBS_AT_ONCE]]
-            found = await self._scripts.run("audit_read", *names)
-            for name, line in zip(names, found, strict=True):
-                yield name, _read(name, line.decode())
+            lines = await self._scripts.run("audit_read", *names)
+            yield {name: _read(name, line.decode()) for name, line in zip(names, lines, strict=True)}
 
 
 def _read(job_id: str, line: str) -> UnfinishedJob | None:

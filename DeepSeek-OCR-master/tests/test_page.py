@@ -82,20 +82,34 @@ def test_blank_lines_are_collapsed_however_the_stream_is_cut():
     assert whole.markdown == cut.markdown == "".join(pieces) == "a\n\nb"
 
 
-def test_the_first_block_is_held_back_and_then_one_line():
-    first, second = block("text", "A first line  \nand its second  "), f"{marker('text', BOX)}\nB\nC"
-    reader, _ = PageReader(100, 100), None
-    assert [reader.feed(first), reader.feed(second[:-3]), reader.feed(second[-3:-1])] == [
+def test_text_is_given_out_by_words_and_from_a_sign_that_a_rule_may_act_on_by_lines():
+    reader = PageReader(100, 100)
+    assert reader.feed("A word") == "A word"
+    assert [reader.feed(piece) for piece in (" and 1", "0 of", " \\(x", "\\) more", "\nnext", "\n\nlast")] == [
+        " and",
+        " 10 of",
         "",
-        "A first line  \nand its second",
+        "",
+        " $x$ more",
+        "\nnext\n\nlast",
+    ]
+    assert reader.finish() == ""
+
+
+def test_of_the_first_block_only_words_before_two_spaces_are_given_out():
+    first, second = block("text", "A first line  \nand its second  "), f"{marker('text', BOX)}\nB\nC"
+    reader = PageReader(100, 100)
+    assert [reader.feed(first), reader.feed(second[:-3]), reader.feed(second[-3:-1])] == [
+        "A first line",
+        "  \nand its second",
         "\n\nB",
     ]
     assert reader.feed(second[-1:]) + reader.finish() == "\nC"
 
 
-def test_text_outside_any_block_is_given_out_line_by_line():
+def test_text_outside_any_block_is_given_out_too():
     reader = PageReader(100, 100)
-    assert [reader.feed("one\ntw"), reader.feed("o\n\nthree"), reader.finish()] == ["one", "\ntwo", "\n\nthree"]
+    assert [reader.feed("one\ntw"), reader.feed("o\n\nthree"), reader.finish()] == ["one", "\ntwo\n\nthree", ""]
 
 
 def test_a_table_below_its_captions_marker_is_the_tables():
@@ -199,7 +213,8 @@ SHARDS = (
     *MARKUP, "text", "table", "table_caption", "title", "image", "[[1, 2, 3, 4]]", "[[1, 2", "\n", "\n\n", "  ", " ",
     "- ", "<table>", "<tr>", "<td>", "</td>", "</tr>", "</table>", "\\(", "\\)", "\\[", "\\]", "\\begin{a}",
     "\\end{a}", "`", "```", "|", "| --- |", "*", "**", "_", "$", "#", "x- y", "[1] ", "[2] ", "<center>", "</center>",
-    "<br>", "7", "word", "\ufdd0", "\ufdd1", "&lt;", "\\", "<sup>", "]: ", "](", "===", "---",
+    "<br>", "7", "word", "Words, and 12 of well-known", " .", "-", "\u00a0", "é",
+    "\ufdd0", "\ufdd1", "&lt;", "\\", "<sup>", "]: ", "](", "===", "---",
 )  # fmt: skip
 
 

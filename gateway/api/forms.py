@@ -391,7 +391,7 @@ def idempotency_key(request: Request) -> str | None:
     given = request.headers.getlist("idempotency-key")
     if not given:
         return None
-    found = KEY.fullmatch(given[0].strip()) if len(given) == 1 else None
+    found = KEY.fullmatch(given[0].strip(" \t")) if len(given) == 1 else None
     key = (re.sub(r"\\(.)", r"\1", found[1]) if found[1] is not None else found[2]) if found else ""
     if not 0 < len(key) <= MAX_KEY_CHARS:
         raise BadOption(f"Idempotency-Key must be one string of 1 to {MAX_KEY_CHARS} printable ASCII characters")

@@ -7,7 +7,7 @@ from typing import Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from gateway.api.problems import answers, problem, request_id
+from gateway.api.problems import answers, problem, request_id, unavailable
 from gateway.api.workers import ready_workers
 from gateway.dependencies import MetricsDep, SettingsDep, StoreDep
 from gateway.metrics import Limits, ServiceSnapshot
@@ -96,7 +96,7 @@ async def livez() -> Alive:
     return Alive(status="ok")
 
 
-@router.get("/readyz", response_model=Alive, responses=answers("store-full"), summary="Readiness")
+@router.get("/readyz", response_model=Alive, responses=unavailable("queue-full", "store-full"), summary="Readiness")
 async def readyz(request: Request, store: StoreDep) -> Alive | Response:
     """503 when a store cannot be reached or has no room, or the queue has reached a limit; the code says which."""
     await store.ping()

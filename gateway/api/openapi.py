@@ -29,10 +29,11 @@ OCTETS: Final = "application/octet-stream"
 TEXT: Final = {"type": "string"}
 FORMATS_HERE: Final[dict[str, Any]] = {RESULT: True}
 
+# Blanks round a header's value are not part of it, wherever they are taken off on its way.
 IDEMPOTENCY: Final[dict[str, Any]] = {
     "name": "Idempotency-Key",
     "in": "header",
-    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARS, "pattern": "^[!#-\\[\\]-~]+$"},
+    "schema": {"type": "string", "pattern": f"^[ \\t]*[!#-~][!-~]{{0,{MAX_KEY_CHARS - 1}}}[ \\t]*$"},
     "description": "the same key and the same payload give the same job again",
 }
 PREFER: Final[dict[str, Any]] = {

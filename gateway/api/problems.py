@@ -194,6 +194,11 @@ def answers(*given: int | str) -> dict[int | str, dict[str, Any]]:
     return {status: _answer(status, [code for code in codes if STATUS[code] == status]) for status in _statuses(codes)}
 
 
+def unavailable(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route that has 503 for every refusal, whatever its code's status is elsewhere."""
+    return answers() | {503: _answer(503, [*codes, USUAL[503]])}
+
+
 def _statuses(codes: Iterable[str]) -> list[int]:
     return sorted({STATUS[code] for code in codes})
 

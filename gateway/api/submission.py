@@ -31,6 +31,9 @@ from shared.upload_check import Asked, UploadInfo
 logger = logging.getLogger(__name__)
 
 LOOKUP_SECONDS: Final = 5.0
+QUICKLY_DIGESTED: Final = 128 * 1024
+"""Bytes that are digested in the time that it takes to have another thread do it."""
+
 IN_MEMORY: Final = 1024 * 1024
 """Bytes of the largest upload that is held in memory; forms keep larger ones on disk."""
 
@@ -136,7 +139,8 @@ class Submissions:
         filename, password = clean_filename(file.filename or ""), submit_options.password
         size, content = await content_of(file)
         info = await self.inspector.inspect(content, Asked(filename, submit_options.pages, password))
-        return ReceivedUpload(content, size, await asyncio.to_thread(digest, content), filename, info, password)
+        sha256 = digest(content) if size <= QUICKLY_DIGESTED else await asyncio.to_thread(digest, content)
+        return ReceivedUpload(content, size, sha256, filename, info, password)
 
     async def submit(self, upload: ReceivedUpload, submit_options: SubmitOptions, submitter: Submitter) -> Submitted:
         """Store the job and its place in the queue, in one step or not at all."""

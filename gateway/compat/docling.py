@@ -32,7 +32,11 @@ UPLOAD: Final = {
                     "required": ["files"],
                     "properties": {
                         "files": {"type": "string", "format": "binary"},
-                        "to_formats": {"type": "array", "items": {"type": "string", "enum": sorted(FORMATS)}},
+                        "to_formats": {
+                            "type": "array",
+                            "items": {"type": "string"},
+                            "description": f"at least one of {', '.join(sorted(FORMATS))}; others are left out",
+                        },
                         "page_range": {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2},
                     },
                 }

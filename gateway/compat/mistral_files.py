@@ -29,7 +29,7 @@ UPLOAD: Final = {
                     "required": ["file"],
                     "properties": {
                         "file": {"type": "string", "format": "binary"},
-                        "purpose": {"type": "string", "description": "any; `ocr` is what is kept"},
+                        "purpose": {"description": "of any kind, for nothing depends on it; `ocr` is what is kept"},
                     },
                 }
             }

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from shared.payloads.names import TEMPORARY
 
 CHUNK: Final = 256 * 1024  # bytes that a stream yields at once
+AT_ONCE: Final = 16  # payloads that are stored side by side
 
 
 class BadPayloadStore(ValueError):
@@ -35,6 +37,15 @@ class PayloadStore(ABC):
     @abstractmethod
     async def put(self, name: str, data: bytes | memoryview | BinaryIO) -> None:
         """Store ``data``; a file is read from where it stands, in pieces. Once it returns, the payload is durable."""
+
+    async def put_all(self, payloads: Mapping[str, bytes]) -> None:
+        """As ``put``, several together, those of a page for instance. After an error some of them may be stored."""
+        names = list(payloads)
+        for at in range(0, len(names), AT_ONCE):
+            some = (self.put(name, payloads[name]) for name in names[at : at + AT_ONCE])
+            for failed in await asyncio.gather(*some, return_exceptions=True):
+                if failed is not None:
+                    raise failed
 
     @abstractmethod
     async def get(self, name: str) -> bytes:

@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -41,23 +41,28 @@ class FolderPayloads(PayloadStore):
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._temporary = folder / TEMPORARY
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="payloads")
 
     @property
     def is_there(self) -> bool:
         """Whether this is the folder of payloads, and not the place where its disk belongs."""
-        return (self._folder / TEMPORARY).is_dir()
+        return self._temporary.is_dir()
 
     def make(self) -> None:
         """A new folder of payloads. Raises ``OSError``."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (self._folder / TEMPORARY).mkdir(mode=0o700, exist_ok=True)
+        self._temporary.mkdir(mode=0o700, exist_ok=True)
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     async def put(self, name: str, data: bytes | memoryview | BinaryIO) -> None:
-        await self._run(lambda: self._put(name, data))
+        await self._run(lambda: self._put({name: data}))
+
+    async def put_all(self, payloads: Mapping[str, bytes]) -> None:
+        """One step of a thread, and one flush of each folder, for all of them."""
+        await self._run(lambda: self._put(payloads))
 
     async def get(self, name: str) -> bytes:
         return await self._run(lambda: self._get(name))
@@ -125,35 +130,61 @@ class FolderPayloads(PayloadStore):
             raise ValueError(f"not the name of a payload: {name!r}")
         return self._folder / name
 
-    def _put(self, name: str, data: bytes | memoryview | BinaryIO) -> None:
-        path = self._path(name)
-        with self._errors(name):
-            temporary = self._folder / TEMPORARY / uuid.uuid4().hex
+    def _put(self, payloads: Mapping[str, bytes | memoryview | BinaryIO]) -> None:
+        with self._errors(", ".join(payloads)):
+            waiting: dict[Path, Path] = {}  # file in `tmp` -> its place
             try:
-                with open(temporary, "xb", opener=_private) as file:  # Path.open takes no opener
-                    if isinstance(data, bytes | memoryview):
-                        file.write(data)
-                    else:
-                        shutil.copyfileobj(data, file, CHUNK)
-                    file.flush()
-                    os.fsync(file.fileno())
-                self._rename(temporary, path)
+                for name, data in payloads.items():
+                    temporary = self._temporary / uuid.uuid4().hex
+                    waiting[temporary] = self._path(name)
+                    _write(temporary, data)
+                self._flush(self._rename(waiting))
             finally:
-                temporary.unlink(missing_ok=True)
+                for temporary in waiting:
+                    temporary.unlink(missing_ok=True)
 
-    def _rename(self, temporary: Path, path: Path) -> None:
-        """And flush what names the file: a power failure must leave no hole where the record names it."""
+    def _rename(self, waiting: dict[Path, Path]) -> set[Path]:
+        """Take each file to its place, and off ``waiting``; the folders in which there are new entries."""
+        changed: set[Path] = set()
         for left in reversed(range(TRIES)):
             try:
                 if not self.is_there:
                     raise FileNotFoundError(errno.ENOENT, "the payload folder is gone")
-                _make_folders(path.parent, self._folder)
-                temporary.rename(path)
-                _flush_folder(path.parent)
-                return
+                for temporary, place in list(waiting.items()):
+                    self._make_folders(place.parent, changed)
+                    temporary.rename(place)
+                    changed.add(place.parent)
+                    del waiting[temporary]
+                break
             except FileNotFoundError:
                 if not left:
                     raise
+        return changed
+
+    def _make_folders(self, folder: Path, changed: set[Path]) -> None:
+        """Make a folder and those above it, and add to ``changed`` where there are new entries."""
+        if folder in changed or folder == self._folder:
+            return
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError:
+            return
+        except FileNotFoundError:
+            if folder.parent == self._folder:
+                raise
+            self._make_folders(folder.parent, changed)
+            folder.mkdir(mode=0o700, exist_ok=True)
+        changed.add(folder.parent)
+
+    def _flush(self, folders: Iterable[Path]) -> None:
+        """Write to disk what names files: a power failure must leave no hole where the record names one."""
+        for folder in folders:
+            try:
+                _flush_folder(folder)
+            except FileNotFoundError:
+                if not self.is_there:
+                    raise
+                # Else whatever was in it has been deleted meanwhile, and the folder with it.
 
     def _get(self, name: str) -> bytes:
         with self._errors(name):
@@ -176,14 +207,14 @@ class FolderPayloads(PayloadStore):
 
     def _delete(self, names: list[str]) -> None:
         with self._errors("some payloads"):
-            (self._folder / TEMPORARY).stat()
+            self._temporary.stat()
             for name in names:
                 path = self._path(name)
                 path.unlink(missing_ok=True)
                 self._remove_empty(path.parent)
 
     def _remove_empty(self, folder: Path) -> None:
-        while folder not in (self._folder, self._folder / TEMPORARY):
+        while folder not in (self._folder, self._temporary):
             try:
                 folder.rmdir()
             except OSError:
@@ -220,17 +251,20 @@ class FolderPayloads(PayloadStore):
             return facts.f_bavail * facts.f_frsize
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-def _make_folders(folder: Path, top: Path) -> None:
-    """Make a folder and those above it, and flush the entries that are new."""
-    if folder == top or folder.is_dir():
-        return
-    _make_folders(folder.parent, top)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    _flush_folder(folder.parent)
+def _write(path: Path, data: bytes | memoryview | BinaryIO) -> None:
+    """A new file, with its bytes on disk."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        if isinstance(data, bytes | memoryview):
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+        else:
+            with open(descriptor, "wb", closefd=False) as file:
+                shutil.copyfileobj(data, file, CHUNK)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _flush_folder(folder: Path) -> None:

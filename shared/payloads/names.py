@@ -2,7 +2,8 @@
 
 The topmost folder is the first characters of the job's id, which tell the time to about 17 minutes: no folder grows
 without end, and a sweeper goes through them one by one. A page's payloads lie under the token of the claim that read
-it, so two workers never write the same name.
+it, so two workers never write the same name. Payloads outlive an upgrade: whoever changes a name reads both for a
+release.
 """
 
 from __future__ import annotations

@@ -45,13 +45,13 @@ class Admission:
             raise full
 
     async def _queue(self) -> QueueFull | None:
-        counters, limits = await self._stats.counters(), self._settings
+        waiting, limits = await self._stats.waiting(), self._settings
         for name, limit in (
             (Counter.JOBS, limits.max_queue_jobs),
             (Counter.PAGES, limits.max_queue_pages),
             (Counter.BYTES, limits.max_queue_bytes),
         ):
-            if counters.get(name, 0) >= limit:
+            if waiting[name] >= limit:
                 return await self.queue_full(name)
         return None
 

@@ -183,6 +183,7 @@ class Counter:
     JOBS: Final = "jobs"  #: unfinished jobs
     PAGES: Final = "pages"  #: their pages that have not ended
     BYTES: Final = "bytes"  #: bytes of their uploads
+    LIMITED: Final = (JOBS, PAGES, BYTES)
     RUNNING: Final = "running"  #: jobs being read
     SUBMITTED: Final = "submitted"  #: jobs accepted
     CACHED: Final = "cached"  #: those of them that were made of an earlier job's result

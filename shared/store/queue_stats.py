@@ -27,6 +27,12 @@ class QueueStats:
             found = await self._redis.hgetall(keyspace.COUNTERS())
         return {name.decode(): int(value) for name, value in found.items()}
 
+    async def waiting(self) -> dict[str, int]:
+        """Of ``counters`` what the limits of the queue are about: unfinished jobs, their pages and bytes."""
+        with store_errors():
+            found = await self._redis.hmget(keyspace.COUNTERS(), Counter.LIMITED)
+        return {name: int(value or 0) for name, value in zip(Counter.LIMITED, found, strict=True)}
+
     async def histograms(self) -> dict[str, int]:
         """The fields of ``histograms`` (``keyspace.Histogram``)."""
         with store_errors():

@@ -14,21 +14,24 @@ from tools.valkey import ROOT
 # What no schema can say: whether bytes are a picture, which modes the running engine has, which cursors were given out.
 NOT_SAYABLE = "positive_data_acceptance"
 
-# Seeds decide which mutations are drawn. Some end schemathesis 4.32.5 itself (its wrapper of bytes, in a list of files,
-# reaches the validator), some ask for what is meant to be taken leniently: blanks around a header, unknown formats
-# beside a known one.
-SEED = "4"
+# Seeds decide which mutations are drawn. Not 1: there schemathesis 4.32.5 ends by a fault of its own (its wrapper of
+# bytes, in a list of files, reaches the validator).
+SEEDS = ("2", "3", "4")
+
+EXAMPLES = "15"
+"""Of each operation."""
 
 ENDLESS = "/api/v1/events"  # a stream without an end: each call would take the whole request time-out
 
 
 @pytest.mark.timeout(400)
-def test_schemathesis_finds_nothing(target: AttackTarget, tmp_path: Path) -> None:
+@pytest.mark.parametrize("seed", SEEDS)
+def test_schemathesis_finds_nothing(target: AttackTarget, tmp_path: Path, seed: str) -> None:
     command = [
         shutil.which("schemathesis", path=str(ROOT / ".venv" / "bin")) or "schemathesis",
         "--config-file", str(ROOT / "tests" / "attack" / "schemathesis.toml"), "run",
-        f"{target.gateway.url}/openapi.json", "--header", f"Authorization: Bearer {KEY}", "--seed", SEED,
-        "--max-examples", "15", "--generation-database", "none", "--exclude-checks", NOT_SAYABLE,
+        f"{target.gateway.url}/openapi.json", "--header", f"Authorization: Bearer {KEY}", "--seed", seed,
+        "--max-examples", EXAMPLES, "--generation-database", "none", "--exclude-checks", NOT_SAYABLE,
         "--request-timeout", "60", "--no-color", "--exclude-path", ENDLESS,
     ]  # fmt: skip
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=380)

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from gateway import admin
 from shared.contract.events import PageCompleted
 from shared.errors import StoreFull
 from shared.store.connect import connect
 from shared.store.jobs import Store
 from tests.conftest import make_settings
 from tests.integration.waiting import FIXTURES, ended, names, until, until_event
+from tests.settings import settings_of
 from tools.processes import Worker
 from tools.uploads import picture, png, submit, tiff
 from tools.valkey import Valkey
@@ -88,6 +90,30 @@ async def test_term_then_kill_at_the_end_of_the_grace_period(
     start_worker()
     job = await ended(store, job_id)
     assert (job.status, job.attempt, job.progress.pages_done) == ("succeeded", 2, 3)
+
+
+async def test_killed_while_an_operators_order_drains_it_the_jobs_are_read_by_the_process_that_follows(
+    store: Store,
+    start_worker: Callable[..., Worker],
+) -> None:
+    """For one of the same name see ``test_an_order_to_drain_is_for_the_process_that_reports_now``."""
+    worker = start_worker(engine=f"{FIXTURES}.never_returns:load", pages_in_flight=4)
+    held = await submit(store, tiff([1, 2, 3], poison=[2]), "image/tiff", 3)
+    await until(store, held, lambda job: job.progress.pages_done == 2)
+    (draining,) = await store.workers()
+    await admin.run(settings_of(store), admin.parse(["workers", "drain", draining.name]))
+    while [(one.state, one.jobs) for one in await store.workers()] != [("draining", 1)]:
+        await asyncio.sleep(0.02)
+    waiting = await submit(store, png(7), "image/png")
+    worker.kill()
+    start_worker()
+    jobs = [await ended(store, job_id) for job_id in (waiting, held)]
+    assert [(job.status, job.attempt, job.progress.pages_done) for job in jobs] == [
+        ("succeeded", 1, 1), ("succeeded", 2, 3),
+    ]  # fmt: skip
+    states = {one.name: one.state for one in await store.workers() if one.name != draining.name}
+    assert set(states.values()) <= {"ready", "busy"}, states
+    assert len(states) == 1
 
 
 async def test_cold_shutdown_gives_the_job_back_with_its_pages(

@@ -66,6 +66,8 @@ async def test_readyz_is_503_when_the_queue_is_full(valkey: Valkey) -> None:
         await job_of(api)
         answer = await api.get("/readyz")
         assert (answer.status_code, answer.json()["code"]) == (503, "queue-full")
+        described = (await api.get("/openapi.json")).json()["paths"]["/readyz"]["get"]["responses"]
+        assert described["503"]["description"] == "queue-full, store-full, store-unavailable"
 
 
 async def test_readyz_says_which_store_has_no_room(valkey: Valkey) -> None:

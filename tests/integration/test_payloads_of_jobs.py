@@ -209,8 +209,8 @@ async def test_a_worker_keeps_a_page_until_there_is_room(in_folder: Settings, mo
     async with both(in_folder) as (store, claims, _):
         claim = await claimed(store, claims)
         assert claims.payloads is not None
-        full = Away(claims.payloads.put, times=4, error=StoreFull)
-        monkeypatch.setattr(claims.payloads, "put", full)
+        full = Away(claims.payloads.put_all, times=4, error=StoreFull)
+        monkeypatch.setattr(claims.payloads, "put_all", full)
         assert await claims.page_end(claim, READ, b"webp", JPEGS)
         assert full.refused == 4
         assert await store.pages(claim.job.id) == [READ]

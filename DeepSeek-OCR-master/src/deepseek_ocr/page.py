@@ -1,7 +1,8 @@
 """One page: events become Markdown (as a stream) and blocks. What is streamed, joined, is the page's Markdown.
 
-The blocks' texts, joined by blank lines, are that Markdown too. The first block is held back until it has ended, for
-its end tells how the page marks the ends of printed lines; after that, one line (or formula, or table) at a time.
+The blocks' texts, joined by blank lines, are that Markdown too. Text is given out by words while no rule acts on them,
+else one line (or formula, or table) at a time; of the first block only its first words, for its end tells how the page
+marks the ends of printed lines.
 """
 
 from __future__ import annotations
@@ -120,6 +121,7 @@ class PageReader:
     def _text(self, opened: _Open, text: str) -> Iterator[str]:
         if opened.label is not None and self._spaced is None:
             opened.held.append(text)
+            yield from self._give(opened, opened.writer.ahead(text))
         else:
             yield from self._give(opened, opened.writer.feed(text))
 
@@ -129,7 +131,7 @@ class PageReader:
         opened.held.clear()
         if opened.label is not None and self._spaced is None and held.strip():
             self._spaced = opened.writer.spaced = held.rstrip("\n").endswith("  ")
-        yield from self._give(opened, opened.writer.feed(held))
+        yield from self._give(opened, opened.writer.take(held))
         yield from self._give(opened, opened.writer.finish())
 
     def _give(self, opened: _Open, written: list[Written] | Iterator[Written]) -> Iterator[str]:

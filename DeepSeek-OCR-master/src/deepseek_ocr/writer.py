@@ -1,11 +1,13 @@
 """A block's text as Markdown, written while it is read: what is given out is final.
 
-A line is given out once it has ended, a table once it is whole. Whatever is left open at the end of a block (code, a
-table) is closed, so that it cannot swallow the next one.
+A line is given out once it has ended, a table once it is whole; of a line that begins a paragraph the words before its
+first sign that a rule may act on, as they come (``BlockWriter.ahead``). Whatever is left open at the end of a block
+(code, a table) is closed, so that it cannot swallow the next one.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -17,6 +19,12 @@ from deepseek_ocr.units import Kind, Span, Table, UnitLine, first_unit
 PARAGRAPH, LINE = "\n\n", "\n"
 FENCE = "```"
 TABLE_END = "table>"
+
+_RULED = re.compile(r"[`*_\\$<|\[\]#\n\r]|\s\s|-\s")
+"""Where a rule may act, or a line ends: before it every rule of ``clean`` leaves a line as it is."""
+
+_UNDECIDED = re.compile(r"[\s\d.,-]*\Z")
+"""Signs that the next one may change: spaces at an end, hyphens, numbers that a formula takes in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +52,29 @@ class BlockWriter:
     _in_code: bool = False
     _reference: int | None = None
     _rows: list[UnitLine] = field(default_factory=list)
+    _ahead: _Ahead | None = None
 
     def feed(self, text: str) -> Iterator[Written]:
         """What is final after ``text``."""
+        yield from self.take(text)
+        yield from self.ahead(text if self._ahead else self._text + text if self._new else self._text)
+
+    def ahead(self, text: str) -> Iterator[Written]:
+        """Words of an open line that are final before ``take`` has seen its end. ``text``: what came of the line."""
+        if self._ahead is None:
+            text = text.lstrip("\n")
+            if not text:
+                return
+            self._ahead = _Ahead(plain=self._may_go_ahead() and text[0].isalnum())
+        if self._ahead.plain and (words := self._ahead.words(clean.without_marks(text))):
+            yield Written(PARAGRAPH if self._ahead.given == len(words) else "", words)
+
+    def _may_go_ahead(self) -> bool:
+        is_heading = self.kind in HEADINGS and not self._started
+        return self._gap == PARAGRAPH and not (self._in_code or self._rows or is_heading)
+
+    def take(self, text: str) -> Iterator[Written]:
+        """What has ended with ``text``, less what was given ahead of it."""
         self._new.append(text)
         ending = self._ending + text
         self._ending = ending[-len(TABLE_END) :]
@@ -66,8 +94,24 @@ class BlockWriter:
         while found := first_unit(self._text[at:], last=last, verbatim=self._in_code):
             unit, length = found
             at += length
-            yield from self._table(unit) if isinstance(unit, Table) else self._line(unit)
+            if isinstance(unit, Table):
+                self._ahead = None
+                yield from self._table(unit)
+            else:
+                yield from self._rest(unit)
         self._text = self._text[at:]
+
+    def _rest(self, line: UnitLine) -> Iterator[Written]:
+        """The line without the words that were given out ahead."""
+        given = self._ahead.given if self._ahead else 0
+        if given and not line.text.strip():
+            yield from self._line(line)  # above the line that they are of
+            return
+        self._ahead = None
+        written = self._line(line)
+        if given and (rest := next(written).text[given:]):
+            yield Written("", rest)
+        yield from written
 
     def _table(self, table: Table) -> Iterator[Written]:
         yield from self._pipe_table()
@@ -162,6 +206,27 @@ class BlockWriter:
 
     def _is_heading(self, text: str) -> bool:
         return (text.lstrip().startswith("#") and self.kind != "text") or (self.kind in HEADINGS and not self._started)
+
+
+@dataclass(slots=True)
+class _Ahead:
+    """An open line. ``plain``: no rule acts on what there is of it; ``given``: characters that were given out."""
+
+    plain: bool
+    given: int = 0
+    _undecided: str = ""
+
+    def words(self, text: str) -> str:
+        """What is final of the line's next ``text`` and was not given out."""
+        text = self._undecided + text
+        ruled = _RULED.search(text)
+        self.plain = ruled is None
+        text = text[: ruled.start()] if ruled else text
+        undecided = _UNDECIDED.search(text)
+        end = undecided.start() if undecided else len(text)
+        self._undecided = text[end:]
+        self.given += end
+        return text[:end]
 
 
 def _punctuation(text: str) -> tuple[str, str]:

@@ -27,6 +27,8 @@ local function end_job(id, status, failure, now)
   count(ended(status), 1)
   redis.call('ZADD', keys.untold, now + TOLD_SECONDS, id)
   observe(labelled('job', status), now - tonumber(job.created))
+  -- What stands for an upload that is a payload is shorter than the file (shared/store/upload.py).
+  local upload_is_payload = redis.call('STRLEN', keys.upload(id)) < tonumber(job.bytes)
   redis.call('DEL', keys.upload(id), keys.page_starts(id), keys.pages_in_flight(id), keys.page_operations(id))
   redis.call('ZREM', keys.next_check, id)
   redis.call('ZREM', keys.waiting(job.rank), id)
@@ -37,7 +39,7 @@ local function end_job(id, status, failure, now)
   redis.call('HSET', key, 'done_event', done)
   redis.call('EXPIRE', keys.events(id), job.result_ttl)
   clean_up(id, 'events', now + FOLLOWED_SECONDS)
-  if job.payloads == '1' then clean_up(id, 'upload', now) end
+  if job.payloads == '1' and upload_is_payload then clean_up(id, 'upload', now) end
 end
 
 local function fail_job(id, code, detail, now)

@@ -279,6 +279,23 @@ async def test_a_lost_message_is_sent_again_later_and_later(store: Store, claims
     assert valkey.client.llen("ocr\x06\x163") == 4
 
 
+@pytest.mark.parametrize(("queue", "sent"), [("whole", 256), ("lost", 300)])
+async def test_a_message_is_sent_again_where_a_jobs_turn_is_near_or_its_queue_is_too_short_to_hold_it(
+    store: Store, claims: Claims, valkey: Valkey, queue: str, sent: int
+) -> None:
+    claims.settings = make_settings(valkey.url, requeue_after=10)
+    jobs = [await submitted(store) for _ in range(300)]
+    if queue == "lost":
+        valkey.client.delete("ocr\x06\x163")
+    valkey.client.zadd("open", {job_id: 1 for job_id in jobs})
+    assert await claims.reap(most=300) == sent
+    assert valkey.client.llen("ocr\x06\x163") == sent + (300 if queue == "whole" else 0)
+    assert await claims.reap(most=300) == 0
+    seconds, _micro = valkey.client.time()
+    if queue == "whole":
+        assert 38 < float(valkey.client.zscore("open", jobs[-1]) or 0) - seconds <= 41
+
+
 # -- being heard of
 
 

@@ -6,6 +6,7 @@ level with the words' lines, which those of two columns of different text are by
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -208,8 +209,16 @@ def gutter(lines: list[Line], height: float) -> float | None:
     left, right = min((line.x0 for line in lines), default=0.0), max((line.x1 for line in lines), default=0.0)
     if len(lines) < 6 or right - left < 12 * height:
         return None
-    places = (left + (right - left) * percent / 100 for percent in range(15, 86))
-    scored = [(score, x) for x in places if (score := badness(lines, x, height)) is not None]
+    slack = 0.2 * height
+    starts, ends = sorted(line.x0 for line in lines), sorted(line.x1 for line in lines)
+    # A gutter is as good as another that the same lines stand before and after: of those, the first.
+    places: dict[tuple[int, int], float] = {}
+    for percent in range(15, 86):
+        x = left + (right - left) * percent / 100
+        before, after = bisect_right(ends, x + slack), len(lines) - bisect_left(starts, x - slack)
+        if before >= 3 and after >= 3 and len(lines) - before - after <= 0.45 * len(lines):
+            places.setdefault((before, after), x)
+    scored = [(score, x) for x in places.values() if (score := badness(lines, x, height)) is not None]
     return min(scored)[1] if scored else None
 
 
@@ -219,8 +228,6 @@ def badness(lines: list[Line], x: float, height: float) -> float | None:
     before = [line for line in lines if line.x1 <= x + slack]
     after = [line for line in lines if line.x0 >= x - slack]
     crossing = len(lines) - len(before) - len(after)
-    if len(before) < 3 or len(after) < 3 or crossing > 0.45 * len(lines):
-        return None
     prose = (is_prose(before), is_prose(after))
     clean = crossing <= 0.06 * len(lines) and min(len(before), len(after)) >= 8
     if not all(prose) and is_paired(before, after, height):
@@ -235,7 +242,7 @@ def badness(lines: list[Line], x: float, height: float) -> float | None:
 def is_paired(before: list[Line], after: list[Line], height: float, share: float = PAIRED) -> bool:
     """Whether most lines of the shorter side are level with a line of the other: words and their values."""
     few, many = sorted((before, after), key=len)
-    beside = sum(any(is_level(line, other, height) for other in many) for line in few)
+    beside = count_level(few, many, height)
     return beside >= share * len(few) and (are_values(after) or not (runs_on(before) or runs_on(after)))
 
 
@@ -255,9 +262,20 @@ def runs_on(lines: list[Line]) -> bool:
     return going_on >= RUNNING * len(lines)
 
 
-def is_level(a: Line, b: Line, height: float) -> bool:
-    """On one base line, or half-way down alike: what two sizes of type on one line have in common."""
-    return min(abs(a.y1 - b.y1), abs(a.middle - b.middle)) < 0.35 * height
+def count_level(lines: list[Line], others: list[Line], height: float) -> int:
+    """How many lines are level with one of the others.
+
+    That is: on one base line, or half-way down alike, what two sizes of type on one line have in common.
+    """
+    bases, middles = sorted(line.y1 for line in others), sorted(line.middle for line in others)
+    near = 0.35 * height
+    return sum(min(distance(line.y1, bases), distance(line.middle, middles)) < near for line in lines)
+
+
+def distance(value: float, ordered: list[float]) -> float:
+    """To the nearest of some values in order."""
+    at = bisect_left(ordered, value)
+    return min(abs(value - other) for other in ordered[max(0, at - 1) : at + 1])
 
 
 def is_sidebar(before: list[Line], after: list[Line], height: float) -> bool:

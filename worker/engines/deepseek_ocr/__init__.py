@@ -31,6 +31,7 @@ CARD = ModelCard(
     plugin="worker.engines.deepseek_ocr.vllm_model:register",
     architecture="OcrDeepseekForCausalLM",
     engine_args=ENGINE_ARGS,
+    kernel_settings=Path(__file__).with_name("expert_settings"),  # made by benchmarks.gpu_moe
     fixed_bytes=11 << 30,  # weights 6.2 GiB, working memory 1.7, what vLLM does not count 2.5
     page_bytes=96 << 20,  # 60 KiB a token, 1,350 tokens on average, and some room
 )

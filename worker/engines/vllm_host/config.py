@@ -81,6 +81,8 @@ def environment(settings: VllmSettings, card: ModelCard) -> None:
         OCR_ENGINE_PARENT=str(os.getpid()),
         OCR_ENGINE_PLUGIN=card.plugin or "",
     )
+    if card.kernel_settings:
+        os.environ.setdefault("VLLM_TUNED_CONFIG_FOLDER", str(card.kernel_settings))
     model_runner.choose()
     # In vLLM's process sixteen OpenMP threads fight over its one busy core: with one a step of 512 pages takes 29
     # instead of 41 ms on an H100. Children inherit it; none of them has work for a second thread.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from mmap import mmap
+from pathlib import Path
 from typing import Any, Protocol
 
 from PIL.Image import Image
@@ -31,6 +32,7 @@ class ModelCard:
     that every process of vLLM calls, with vLLM imported, to register the model's class; may be called twice.
     ``architecture``: the class's name in vLLM's registry, None for the one the checkpoint names. ``engine_args``: of
     ``AsyncEngineArgs``, below the settings'. ``additional_config``: for the model's own class, vLLM passes it on.
+    ``kernel_settings``: folder of what vLLM's kernels run fastest with, by kind of GPU (``VLLM_TUNED_CONFIG_FOLDER``).
     ``fixed_bytes``: GPU memory beside the KV cache; ``page_bytes``: a page's share of the cache, halfway through.
     """
 
@@ -42,6 +44,7 @@ class ModelCard:
     architecture: str | None = None
     engine_args: Mapping[str, Any] = field(default_factory=dict)
     additional_config: Mapping[str, Any] = field(default_factory=dict)
+    kernel_settings: Path | None = None
     fixed_bytes: int = 16 << 30
     page_bytes: int = 256 << 20
 
