@@ -33,7 +33,7 @@ FOLDER = Path(__file__).parents[1].parent / "shared" / "deepseek-outputs"
 WIDTH, HEIGHT = 1240, 1754
 GOALS = {"paper": 0.94, "spec": 0.87}
 """Of whole words, on pages that are no front matter. The goal was measured on all 213 pages of the specification (raw
-.860). 9 of those are a title and contents, where the model writes numbers and titles together; of the pages here 6 of 27.
+.860). 9 of those are a title and contents, where the model glues numbers to titles; of the pages here 6 of 27 are.
 """
 
 BODY_FROM = {"spec": 10}
