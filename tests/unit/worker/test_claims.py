@@ -287,7 +287,7 @@ async def test_a_message_is_sent_again_where_a_jobs_turn_is_near_or_its_queue_is
     jobs = [await submitted(store) for _ in range(300)]
     if queue == "lost":
         valkey.client.delete("ocr\x06\x163")
-    valkey.client.zadd("open", {job_id: 1 for job_id in jobs})
+    valkey.client.zadd("open", dict.fromkeys(jobs, 1))
     assert await claims.reap(most=300) == sent
     assert valkey.client.llen("ocr\x06\x163") == sent + (300 if queue == "whole" else 0)
     assert await claims.reap(most=300) == 0
