@@ -39,6 +39,9 @@ SCRIPTS = {
 }  # fmt: skip
 """How Unicode's names of their letters begin."""
 
+UNLIKE_LATIN = ("ARABIC", "DEVANAGARI", "HANGUL", "HEBREW", "THAI")
+"""Scripts in which tesseract was sure of none of 15 English lines (at most .83, each with doubtful words)."""
+
 DOUBTFUL = 0.65
 """Confidence of a line below which it is not taken."""
 
@@ -53,6 +56,8 @@ LITTLE = 0.1
 
 LONGER = 1.2
 """Or: how many letters the second has for each of the first."""
+
+SURE = 0.88
 
 HALF_READ = 3
 """Letters of the script itself from which on the first knows half of it, as of Greek; formulas have fewer."""
@@ -171,7 +176,9 @@ def surer(first: Text, lost: float, second: Text, languages: Iterable[str]) -> T
     own, known = own_letters(second, scripts), own_letters(first, scripts)
     # Of a line with many numbers the first may have lost every word and still have much to say.
     longer = letters_of(second) > LONGER * letters_of(first) or (known >= HALF_READ and own > LONGER * known)
-    return with_currencies(second, first) if own and (lost > LITTLE or longer) else first
+    # Thai can look like Latin letters to the first, which is sure of them.
+    unlike = not second.loss and second.score >= SURE and own_letters(second, UNLIKE_LATIN) >= HALF_READ
+    return with_currencies(second, first) if own and (lost > LITTLE or longer or unlike) else first
 
 
 def own_letters(text: Text, scripts: tuple[str, ...]) -> int:

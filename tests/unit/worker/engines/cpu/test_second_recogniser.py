@@ -83,6 +83,8 @@ def test_signs_of_direction_go_and_thai_and_greek_are_written_as_they_are_typed(
         ),
         (Text("ιμ: 48,90 €", 0.91), 0.24, Text("Τιμή: 48,90 Ε", 0.91, loss=0.0), "el", "Τιμή: 48,90 €"),
         (Text("02-120,9:00", 0.96), 0.0, Text("전화 02-120, 9:00부터", 0.89, loss=0.4), "ko", "전화 02-120, 9:00부터"),
+        (Text("51 1,250 11n n5", 0.93), 0.0, Text("ราคา 1,250 บาท โทร", 0.93, loss=0.0), "th", "ราคา 1,250 บาท โทร"),
+        (Text("Tel. 02-555", 0.98), 0.0, Text("'ไโด|. 02-555", 0.83, loss=0.4), "th", "Tel. 02-555"),
         (Text("1 250,00", 0.60), 0.6, Text("1 250,00", 0.90, loss=0.0), "ru", "1 250,00"),
         (Text("Thư vin cng", 0.97), 0.0, Text("Thư viện cảng", 0.96, loss=0.0), "vi", "Thư viện cảng"),
         (Text("The lamp", 0.97), 0.0, Text("The lamb", 0.96, loss=0.0), "vi", "The lamp"),
