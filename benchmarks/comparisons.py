@@ -33,7 +33,7 @@ import redis
 from benchmarks import bare_task
 from benchmarks.gpu_engine import draw_page
 from benchmarks.processes import ServiceProcesses, processes, quantile
-from benchmarks.report import Figure, Point, say
+from benchmarks.report import Comparison, Point, say
 from shared.settings import StoreSettings
 from shared.store import keyspace
 from shared.store.connect import connect
@@ -52,7 +52,7 @@ CALLERS = 8
 WARM_UP_SECONDS = 4.0  # a connection that is quiet for longer is closed
 
 
-class Caller:
+class UploadConnection:
     """One connection that is kept open, over the cheapest client there is: what it takes is small beside the answer."""
 
     def __init__(self, url: str, path: str) -> None:
@@ -108,7 +108,7 @@ def running(*found: Process) -> Iterator[None]:
 # -- submission
 
 
-async def submission(rounds: int = 10, times: int = 50) -> list[Figure]:
+async def submission(rounds: int = 10, times: int = 50) -> list[Comparison]:
     """One caller. Nobody reads the jobs, so that nothing else runs; both programs use one Redis."""
     taken: dict[str, list[float]] = {"gateway": [], "endpoint": []}
     spent = dict.fromkeys(taken, 0.0)
@@ -123,7 +123,7 @@ async def submission(rounds: int = 10, times: int = 50) -> list[Figure]:
             pids = {"gateway": gateway.pid, "endpoint": bare.pid}
             for number in range(2 * rounds + 2):
                 name = "gateway" if number % 4 in (1, 2) else "endpoint"
-                caller, pages = Caller(*at[name]), [png(next(UNREAD)) for _ in range(times + 1)]
+                caller, pages = UploadConnection(*at[name]), [png(next(UNREAD)) for _ in range(times + 1)]
                 caller.submit(pages.pop())
                 before = cpu_seconds(pids[name])
                 seconds = [caller.submit(page)[0] for page in pages]
@@ -135,8 +135,8 @@ async def submission(rounds: int = 10, times: int = 50) -> list[Figure]:
     p95 = {name: round(1000 * quantile(seconds, 0.95), 3) for name, seconds in taken.items()}
     say("submission", p50_ms=p50, p95_ms=p95, cpu_ms=cpu, times=len(taken["gateway"]))
     return [
-        Figure("submission, p50, ms", p50["gateway"], "bare FastAPI endpoint", p50["endpoint"], "<= 1.5"),
-        Figure("submission, CPU, ms", cpu["gateway"], "bare FastAPI endpoint", cpu["endpoint"]),
+        Comparison("submission, p50, ms", p50["gateway"], "bare FastAPI endpoint", p50["endpoint"], "<= 1.5"),
+        Comparison("submission, CPU, ms", cpu["gateway"], "bare FastAPI endpoint", cpu["endpoint"]),
     ]
 
 
@@ -152,7 +152,7 @@ def answers(port: int) -> bool:
 # -- jobs
 
 
-async def jobs(rounds: int = 5, count: int = 200) -> list[Figure]:
+async def jobs(rounds: int = 5, count: int = 200) -> list[Comparison]:
     """Both workers on one Redis, in turns; eight callers upload, a plain producer sends Celery's tasks."""
     rates: dict[str, list[float]] = {"service": [], "celery": []}
     cpu: dict[str, list[float]] = {"service": [], "celery": []}
@@ -177,8 +177,8 @@ async def jobs(rounds: int = 5, count: int = 200) -> list[Figure]:
     spent = {name: round(1000 * median(found), 2) for name, found in cpu.items()}
     say("jobs", per_s=rate, cpu_ms=spent, rounds=rounds, count=count)
     return [
-        Figure("one-page jobs/s, upload to result", rate["service"], "bare Celery no-op", rate["celery"], ">= 0.7"),
-        Figure("CPU ms a job, gateway and worker", spent["service"], "its worker", spent["celery"]),
+        Comparison("one-page jobs/s, upload to result", rate["service"], "bare Celery no-op", rate["celery"], ">= 0.7"),
+        Comparison("CPU ms a job, gateway and worker", spent["service"], "its worker", spent["celery"]),
     ]
 
 
@@ -188,7 +188,7 @@ def one_page_jobs(home: ServiceProcesses, count: int) -> None:
     shares = [pages[start::CALLERS] for start in range(CALLERS)]
 
     def share(own: list[bytes]) -> None:
-        caller = Caller(home.url, "/api/v1/jobs")
+        caller = UploadConnection(home.url, "/api/v1/jobs")
         for page in own:
             caller.submit(page)
 
@@ -220,7 +220,7 @@ def producer(valkey: Valkey) -> Callable[[int], None]:
 # -- a queue that is long
 
 
-async def waiting(few: int = 10, many: int = 100_000, rounds: int = 3, seconds: float = 8) -> list[Figure]:
+async def waiting(few: int = 10, many: int = 100_000, rounds: int = 3, seconds: float = 8) -> list[Comparison]:
     """Two services alike, one with few jobs waiting and one with many.
 
     Submissions are measured in turns before a worker is there, jobs/s while every job that ends is replaced.
@@ -233,7 +233,7 @@ async def waiting(few: int = 10, many: int = 100_000, rounds: int = 3, seconds: 
         for number in range(2 * rounds + 2):
             depth = many if number % 4 in (1, 2) else few
             pages = [png(next(UNREAD)) for _ in range(41)]
-            caller = Caller(services[depth].url, "/api/v1/jobs")
+            caller = UploadConnection(services[depth].url, "/api/v1/jobs")
             found = [caller.submit(page)[0] for page in pages][1:]
             taken[depth] += found if number > 1 else []
         for depth in (few, many):
@@ -243,9 +243,9 @@ async def waiting(few: int = 10, many: int = 100_000, rounds: int = 3, seconds: 
     spent = {depth: round(1000 * median(found), 2) for depth, found in cpu.items()}
     say("waiting", p50_ms=p50, jobs_per_s=rate, cpu_ms=spent)
     return [
-        Figure(f"submission, p50, ms, {many:,} waiting", p50[many], f"{few} waiting", p50[few], "<= 1.1"),
-        Figure(f"one-page jobs/s, {many:,} waiting", rate[many], f"{few} waiting", rate[few], ">= 0.9"),
-        Figure(f"CPU ms a job with Redis, {many:,} waiting", spent[many], f"{few} waiting", spent[few], "<= 1.1"),
+        Comparison(f"submission, p50, ms, {many:,} waiting", p50[many], f"{few} waiting", p50[few], "<= 1.1"),
+        Comparison(f"one-page jobs/s, {many:,} waiting", rate[many], f"{few} waiting", rate[few], ">= 0.9"),
+        Comparison(f"CPU ms a job with Redis, {many:,} waiting", spent[many], f"{few} waiting", spent[few], "<= 1.1"),
     ]
 
 
@@ -295,7 +295,7 @@ def replaced(home: ServiceProcesses, rounds: int, seconds: float) -> tuple[list[
 
 def top_up(home: ServiceProcesses, depth: int, seconds: float) -> int:
     """Submit as many jobs as end; how many that was."""
-    caller, client = Caller(home.url, "/api/v1/jobs"), home.valkey.client
+    caller, client = UploadConnection(home.url, "/api/v1/jobs"), home.valkey.client
     ends, submitted = time.perf_counter() + seconds, 0
     while time.perf_counter() < ends:
         missing = depth - unfinished(client)
@@ -309,7 +309,7 @@ def top_up(home: ServiceProcesses, depth: int, seconds: float) -> int:
 # -- pages of a document
 
 
-async def pages(sizes: tuple[int, ...] = (1, 10, 100, 1000), rounds: int = 2, total: int = 1000) -> list[Figure]:
+async def pages(sizes: tuple[int, ...] = (1, 10, 100, 1000), rounds: int = 2, total: int = 1000) -> list[Comparison]:
     """So many pages altogether, as documents of each size, in turns."""
     rates: dict[int, list[float]] = {size: [] for size in sizes}
     cpu: dict[int, list[float]] = {size: [] for size in sizes}
@@ -332,14 +332,16 @@ async def pages(sizes: tuple[int, ...] = (1, 10, 100, 1000), rounds: int = 2, to
         for size in sizes
         if size != reference
         for figure in (
-            Figure(f"pages/s, documents of {size:,}", rate[size], f"of {reference}", rate[reference], ">= 0.9"),
-            Figure(f"CPU ms a page, documents of {size:,}", spent[size], f"of {reference}", spent[reference], "<= 1.1"),
+            Comparison(f"pages/s, documents of {size:,}", rate[size], f"of {reference}", rate[reference], ">= 0.9"),
+            Comparison(
+                f"CPU ms a page, documents of {size:,}", spent[size], f"of {reference}", spent[reference], "<= 1.1"
+            ),
         )
     ]
 
 
 def read_all(home: ServiceProcesses, files: list[bytes]) -> None:
-    caller = Caller(home.url, "/api/v1/jobs")
+    caller = UploadConnection(home.url, "/api/v1/jobs")
     for file in files:
         caller.submit(file)
     client = home.valkey.client
@@ -349,7 +351,7 @@ def read_all(home: ServiceProcesses, files: list[bytes]) -> None:
 # -- offered load
 
 
-async def load(seconds: float = 10) -> tuple[list[Point], list[Figure]]:
+async def load(seconds: float = 10) -> tuple[list[Point], list[Comparison]]:
     """One-page jobs that come evenly, whatever the service does, at an engine of 16 pages/s."""
     slots, page_seconds, points = 8, 0.5, []
     with processes(instant_seconds=page_seconds, pages_in_flight=slots, log_level="error", **NO_LIMIT) as home:
@@ -360,7 +362,7 @@ async def load(seconds: float = 10) -> tuple[list[Point], list[Figure]]:
                 points.append(Point(rate, round(ended, 2), round(quantile(taken, 0.95), 2)))
                 say("load", pages_per_s_offered=rate, pages_per_s=points[-1].rate, p95=points[-1].p95)
     engine, most = slots / page_seconds, max(point.rate for point in points)
-    return points, [Figure("pages/s at most, one-page jobs", most, "what the engine can read", engine)]
+    return points, [Comparison("pages/s at most, one-page jobs", most, "what the engine can read", engine)]
 
 
 async def offered(client: httpx.AsyncClient, rate: float, seconds: float) -> tuple[list[float], float]:
@@ -384,7 +386,7 @@ async def offered(client: httpx.AsyncClient, rate: float, seconds: float) -> tup
 # -- the OCR library itself
 
 
-async def library(rounds: int = 3) -> list[Figure]:
+async def library(rounds: int = 3) -> list[Comparison]:
     """A drawn page, read alone, in turns. The library runs as it comes, with as many threads as it likes."""
     ways: dict[str, Callable[[bytes], float]] = {"RapidOCR called directly": directly()}
     if shutil.which("tesseract"):
@@ -394,7 +396,7 @@ async def library(rounds: int = 3) -> list[Figure]:
         for number in range(rounds + 1):
             page = drawn_page(number)
             began = time.perf_counter()
-            status = Caller(home.url, "/api/v1/jobs").submit(page, wait=110)[1]["status"]
+            status = UploadConnection(home.url, "/api/v1/jobs").submit(page, wait=110)[1]["status"]
             assert status in ("succeeded", "partial"), status
             found = {"service": time.perf_counter() - began}
             found |= {name: await asyncio.to_thread(way, page) for name, way in ways.items()}
@@ -402,7 +404,9 @@ async def library(rounds: int = 3) -> list[Figure]:
                 taken[name].append(seconds)
     seconds = {name: round(median(values), 2) for name, values in taken.items()}
     say("library", seconds=seconds)
-    return [Figure("s, an A4 page through the CPU engine", seconds["service"], name, seconds[name]) for name in ways]
+    return [
+        Comparison("s, an A4 page through the CPU engine", seconds["service"], name, seconds[name]) for name in ways
+    ]
 
 
 def drawn_page(seed: int) -> bytes:

@@ -28,7 +28,7 @@ from unittest.mock import patch
 import onnxruntime
 from PIL.Image import Image
 
-from benchmarks.report import Figure, say, table
+from benchmarks.report import Comparison, say, table
 from shared.contract.options import Options
 from shared.upload_check import open_pdf
 from worker.engines.base import PageImage, PageRead
@@ -141,7 +141,7 @@ def differing(turns: Iterable[Turn]) -> list[int]:
     return sorted(number for number, found in texts.items() if len(found) > 1)
 
 
-def compared(turns: dict[int, Turn]) -> list[Figure]:
+def compared(turns: dict[int, Turn]) -> list[Comparison]:
     found, one, goals = [], turns[1].numbers, {2: ">= 1.6", 16: ">= 10"}
     for count, turn in turns.items():
         if count > 1:
@@ -151,8 +151,8 @@ def compared(turns: dict[int, Turn]) -> list[Figure]:
     return found
 
 
-def _beside(name: str, numbers: dict[str, float], one: dict[str, float], key: str, goal: str = "") -> Figure:
-    return Figure(name, numbers[key], "one after the other, one thread", one[key], goal)
+def _beside(name: str, numbers: dict[str, float], one: dict[str, float], key: str, goal: str = "") -> Comparison:
+    return Comparison(name, numbers[key], "one after the other, one thread", one[key], goal)
 
 
 # -- a page alone
@@ -165,7 +165,7 @@ def models_with_threads(count: int) -> Reader:
         return build_reader()
 
 
-async def alone(models: Reader, threads: int, images: Sequence[Image]) -> list[Figure]:
+async def alone(models: Reader, threads: int, images: Sequence[Image]) -> list[Comparison]:
     """Seconds of a page that has the engine for itself, in turns; the median of all pages."""
     engines = {
         "idle threads help": CpuEngine(models, threads),
@@ -183,7 +183,7 @@ async def alone(models: Reader, threads: int, images: Sequence[Image]) -> list[F
     seconds = {name: round(median(found), 3) for name, found in taken.items()}
     say(f"cpu: alone on {threads} threads", pages=len(images), seconds=seconds)
     first, *others = seconds
-    return [Figure(f"s, a page alone, {first}", seconds[first], name, seconds[name], "<= 1") for name in others]
+    return [Comparison(f"s, a page alone, {first}", seconds[first], name, seconds[name], "<= 1") for name in others]
 
 
 # -- memory
@@ -195,7 +195,7 @@ def resident() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-async def memory(models: Reader, threads: int, images: Sequence[Image], pages: int, seconds: float) -> list[Figure]:
+async def memory(models: Reader, threads: int, images: Sequence[Image], pages: int, seconds: float) -> list[Comparison]:
     """The most that the process holds during the first quarter of the pages, and during the last."""
     engine, held, ends = CpuEngine(models, threads), [], time.perf_counter() + seconds
     todo = iter(range(pages))
@@ -211,7 +211,9 @@ async def memory(models: Reader, threads: int, images: Sequence[Image], pages: i
     quarter = max(1, len(held) // 4)
     first, last = max(held[:quarter]) / MIB, max(held[-quarter:]) / MIB
     say("cpu: memory", pages=len(held), threads=threads, first_quarter_mib=round(first), last_quarter_mib=round(last))
-    return [Figure(f"MiB, last quarter of {len(held)} pages", round(last), "first quarter", round(first), "<= 1.05")]
+    return [
+        Comparison(f"MiB, last quarter of {len(held)} pages", round(last), "first quarter", round(first), "<= 1.05")
+    ]
 
 
 # -- all

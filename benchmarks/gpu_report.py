@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu_engine import said
-from benchmarks.report import Figure, Point, drawing, table
+from benchmarks.report import Comparison, Point, drawing, table
 
 Case = dict[str, Any]
 
@@ -65,7 +65,7 @@ def main() -> None:
     (folder / "gpu.json").write_text(json.dumps({"cases": cases, "compared": compared}, indent=1), encoding="utf-8")
     if points := curve(cases):
         (folder / "gpu.svg").write_text(drawing(points, "pages in flight", "p95 of a page, s"), encoding="utf-8")
-    print(table(Figure(*row) for row in ratios(cases)))
+    print(table(Comparison(*row) for row in ratios(cases)))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def say(case: str, **numbers: Any) -> None:
 
 
 @dataclass(frozen=True)
-class Figure:
+class Comparison:
     """A measured value beside a reference of the same run. ``goal``: what the ratio is to be, with the sign before."""
 
     measured: str
@@ -32,7 +32,7 @@ class Figure:
         return self.value / self.reference_value
 
 
-def table(figures: Iterable[Figure]) -> str:
+def table(figures: Iterable[Comparison]) -> str:
     """As Markdown; with a column of goals where there are any."""
     found = list(figures)
     goals = any(figure.goal for figure in found)
@@ -44,7 +44,7 @@ def table(figures: Iterable[Figure]) -> str:
     return "\n".join(lines)
 
 
-def save(figures: Iterable[Figure], file: Path) -> None:
+def save(figures: Iterable[Comparison], file: Path) -> None:
     """The table as JSON."""
     file.parent.mkdir(parents=True, exist_ok=True)
     rows = [{**asdict(figure), "ratio": round(figure.ratio, 3)} for figure in figures]

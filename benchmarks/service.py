@@ -27,7 +27,7 @@ import httpx
 from benchmarks import comparisons
 from benchmarks.comparisons import UNREAD
 from benchmarks.processes import ServiceProcesses, processes, quantile
-from benchmarks.report import Figure, drawing, save, say, table
+from benchmarks.report import Comparison, drawing, save, say, table
 from shared.contract.options import Options
 from shared.store import keyspace
 from tools.payloads import payloads_url
@@ -68,7 +68,7 @@ async def in_process(pages: int, seconds: float, at_once: int) -> float:
     return pages / (time.perf_counter() - began)
 
 
-async def throughput() -> list[Figure]:
+async def throughput() -> list[Comparison]:
     seconds, at_once, documents, pages = 0.5, 16, 16, 20
     reference = await in_process(documents * pages, seconds, at_once)
     with processes(instant_seconds=seconds, pages_in_flight=at_once, keep_page_images=False) as home:
@@ -82,7 +82,9 @@ async def throughput() -> list[Figure]:
             jobs = await asyncio.gather(*(finish(client, home.url, answer.json()["id"]) for answer in answers))
             rate = documents * pages / (time.perf_counter() - began)
     assert all(job["status"] == "succeeded" for job in jobs)
-    return [Figure("pages/s through HTTP and queue, 16 in flight", round(rate, 1), "in process", round(reference, 1))]
+    return [
+        Comparison("pages/s through HTTP and queue, 16 in flight", round(rate, 1), "in process", round(reference, 1))
+    ]
 
 
 async def single(client: httpx.AsyncClient, url: str, times: int, seed: int) -> list[float]:
@@ -95,7 +97,7 @@ async def single(client: httpx.AsyncClient, url: str, times: int, seed: int) -> 
     return taken
 
 
-async def fairness() -> list[Figure]:
+async def fairness() -> list[Comparison]:
     seconds, times = 0.4, 25
     with processes(instant_seconds=seconds, pages_in_flight=1) as home:
         async with httpx.AsyncClient(timeout=120) as client:
@@ -108,10 +110,10 @@ async def fairness() -> list[Figure]:
     limit = 2 * idle + seconds
     say("fairness", idle_p95=round(idle, 2), busy_p95=round(busy, 2))
     reference = "twice idle, and a page"
-    return [Figure("s, p95 of a one-page job beside 500 pages", round(busy, 2), reference, round(limit, 2), "<= 1")]
+    return [Comparison("s, p95 of a one-page job beside 500 pages", round(busy, 2), reference, round(limit, 2), "<= 1")]
 
 
-async def overload(duration: float = 120) -> list[Figure]:
+async def overload(duration: float = 120) -> list[Comparison]:
     seconds, at_once = 0.5, 2
     offered = 10 * at_once / seconds
     taken: dict[str, list[float]] = {"idle": [], "overload": []}
@@ -143,7 +145,7 @@ async def overload(duration: float = 120) -> list[Figure]:
             ends = Counter([(await finish(client, home.url, job_id))["status"] for job_id in accepted])
     idle, busy = (round(1000 * quantile(taken[phase], 0.99), 1) for phase in ("idle", "overload"))
     say("overload", per_s=offered, seconds=duration, answers=dict(answers), ended=dict(ends), redis_mib=peak >> 20)
-    return [Figure("submission, p99, ms, ten times too many", busy, "idle", idle)]
+    return [Comparison("submission, p99, ms, ten times too many", busy, "idle", idle)]
 
 
 async def one_store(url: str, jobs: int) -> tuple[float, float]:
@@ -169,7 +171,7 @@ async def one_store(url: str, jobs: int) -> tuple[float, float]:
     return quantile(taken, 0.5), rate
 
 
-async def payloads(rounds: int = 3, jobs: int = 300) -> list[Figure]:
+async def payloads(rounds: int = 3, jobs: int = 300) -> list[Comparison]:
     found: dict[str, list[tuple[float, float]]] = {"redis": [], "folder": []}
     for _ in range(rounds):
         for name, url in (("redis", "redis:"), ("folder", payloads_url())):
@@ -177,8 +179,8 @@ async def payloads(rounds: int = 3, jobs: int = 300) -> list[Figure]:
     p50 = {name: round(1000 * quantile([one[0] for one in runs], 0.5), 1) for name, runs in found.items()}
     rate = {name: round(quantile([one[1] for one in runs], 0.5), 1) for name, runs in found.items()}
     return [
-        Figure("submission, p50, ms, payload folder", p50["folder"], "all in Redis", p50["redis"]),
-        Figure("one-page jobs/s, payload folder", rate["folder"], "all in Redis", rate["redis"]),
+        Comparison("submission, p50, ms, payload folder", p50["folder"], "all in Redis", p50["redis"]),
+        Comparison("one-page jobs/s, payload folder", rate["folder"], "all in Redis", rate["redis"]),
     ]
 
 
@@ -205,7 +207,7 @@ async def documents(client: httpx.AsyncClient, home: ServiceProcesses, jobs: int
 Load = Callable[[httpx.AsyncClient, ServiceProcesses, int], Awaitable[None]]
 
 
-async def in_turns(name: str, load: Load, jobs: int, rounds: int, **settings: Any) -> list[Figure]:
+async def in_turns(name: str, load: Load, jobs: int, rounds: int, **settings: Any) -> list[Comparison]:
     """Both services live all the time and get their bursts in turns: what disturbs the machine disturbs both."""
     collector = Receiver(lambda _call, _number: (200, {}))
     telling = {"log_format": "json", "otel_exporter_otlp_endpoint": collector.url}
@@ -228,18 +230,18 @@ async def in_turns(name: str, load: Load, jobs: int, rounds: int, **settings: An
     spent, silent = ({tells: round(1000 * value, 1) for tells, value in cpu.items()}, "without")
     say(f"telemetry, {name}", jobs_per_s=rate, cpu_ms=spent, rounds=rounds, jobs=jobs)
     return [
-        Figure(f"jobs/s with telemetry, {name}", round(rate[True], 2), silent, round(rate[False], 2), ">= 0.97"),
-        Figure(f"CPU ms a job with telemetry, {name}", spent[True], silent, spent[False]),
+        Comparison(f"jobs/s with telemetry, {name}", round(rate[True], 2), silent, round(rate[False], 2), ">= 0.97"),
+        Comparison(f"CPU ms a job with telemetry, {name}", spent[True], silent, spent[False]),
     ]
 
 
-async def telemetry() -> list[Figure]:
+async def telemetry() -> list[Comparison]:
     """Documents at an engine that is full; one-page jobs at one that takes no time, so that CPU is all there is."""
     full = await in_turns("documents of 20 pages", documents, 4, 15, instant_seconds=0.5, pages_in_flight=16)
     return full + await in_turns("one-page jobs", one_page_jobs, 100, 30, instant_seconds=0)
 
 
-async def room() -> list[Figure]:
+async def room() -> list[Comparison]:
     """Of keys that hold a job's id: one job of a page, and what each further page adds."""
     sizes: dict[int, int] = {}
     with processes(instant_seconds=0) as home:
@@ -255,18 +257,20 @@ async def room() -> list[Figure]:
                 sizes[pages] = sum(redis.memory_usage(name, samples=0) or 0 for name in names)
     page = (sizes[101] - sizes[1]) / 100
     return [
-        Figure("bytes of Redis, a finished page", round(page), "a finished job without pages", round(sizes[1] - page))
+        Comparison(
+            "bytes of Redis, a finished page", round(page), "a finished job without pages", round(sizes[1] - page)
+        )
     ]
 
 
-async def load() -> list[Figure]:
+async def load() -> list[Comparison]:
     points, figures = await comparisons.load()
     DRAWING.parent.mkdir(parents=True, exist_ok=True)
     DRAWING.write_text(drawing(points, "pages/s offered", "p95 of a page, s"), encoding="utf-8")
     return figures
 
 
-MEASUREMENTS: dict[str, Callable[[], Awaitable[list[Figure]]]] = {
+MEASUREMENTS: dict[str, Callable[[], Awaitable[list[Comparison]]]] = {
     "submission": comparisons.submission, "jobs": comparisons.jobs, "waiting": comparisons.waiting,
     "pages": comparisons.pages, "load": load, "library": comparisons.library,
     "throughput": throughput, "fairness": fairness, "overload": overload, "payloads": payloads,
@@ -274,7 +278,7 @@ MEASUREMENTS: dict[str, Callable[[], Awaitable[list[Figure]]]] = {
 }  # fmt: skip
 
 
-async def measure(names: Sequence[str]) -> list[Figure]:
+async def measure(names: Sequence[str]) -> list[Comparison]:
     return [figure for name in names for figure in await MEASUREMENTS[name]()]
 
 
