@@ -125,7 +125,7 @@ class PayloadSweeper:
         source = (await self._scripts.run("forget_pictures", job_id)).decode()
         if source:
             names = [payload.name async for payload in self._payloads.under(job_folder(source))]
-            await self._payloads.delete(name for name in names if name.endswith(f".{PICTURE}"))
+            await self._payloads.delete(name for name in names if name.endswith(f"/{PICTURE}"))
 
     # -- orphans
 
@@ -193,7 +193,7 @@ class NamedPayloads:
         """Whether this payload of the job is one of them."""
         if name == upload_name(job_id):
             return self.upload
-        token, _, rest = name.removeprefix(job_folder(job_id)).partition(".")
-        page, _, part = rest.partition(".")
+        token, _, rest = name.removeprefix(job_folder(job_id)).partition("/")
+        page, _, part = rest.partition("/")
         named = (PagePayloads.of(text.decode()) for its in self.pages if (text := its.get(page.encode())) is not None)
         return any(its.token == token and (its.picture or part != PICTURE) for its in named)

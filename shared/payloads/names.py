@@ -1,9 +1,9 @@
-"""The names of payloads: ``01KB3X/01KB3X…/upload`` and ``01KB3X/01KB3X…/TOKEN.7.result.json``.
+"""The names of payloads: ``01KB3X/01KB3X…/upload`` and ``01KB3X/01KB3X…/TOKEN/7/result.json``.
 
 The topmost folder is the first characters of the job's id, which tell the time to about 17 minutes: no folder grows
-without end, and a sweeper goes through them one by one. A page's payloads begin with the token of the claim that
-read it, so two workers never write the same name. They lie in the job's folder itself: a folder of files would have to
-make and flush each further one for every page.
+without end, and a sweeper goes through them one by one. A page's payloads lie under the token of the claim that read
+it, so two workers never write the same name. Payloads outlive an upgrade: whoever changes a name reads both for a
+release.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def upload_name(job_id: str) -> str:
 
 def page_name(job_id: str, token: str, page: int, part: str) -> str:
     """``part``: ``RESULT``, ``PICTURE`` or a figure's name."""
-    return f"{job_folder(job_id)}{token}.{page}.{part}"
+    return f"{job_folder(job_id)}{token}/{page}/{part}"
 
 
 def job_of(name: str) -> str:

@@ -94,7 +94,7 @@ async def test_a_job_reads_as_it_was_written_wherever_it_lies(settings: Settings
             b"jpeg", None, None, None,
         ]  # fmt: skip
         if store.payloads is not None:
-            assert await stored(store.payloads, job_id) == ["t1.1.1_0.jpg", "t1.1.picture.webp", "t1.1.result.json"]
+            assert await stored(store.payloads, job_id) == ["t1/1/1_0.jpg", "t1/1/picture.webp", "t1/1/result.json"]
             assert await orphans(sweeper, store.payloads, job_id) == 0
 
 
@@ -335,7 +335,7 @@ async def test_a_sweepers_own_clock_does_not_make_payloads_old(
         sweeper = PayloadSweeper(store.redis, store.payloads, "worker-1", orphan_age=3600)
         for _ in range(5):
             await sweeper.step()
-        assert await stored(store.payloads, claim.job.id) == ["t1.1.result.json", "upload"]
+        assert await stored(store.payloads, claim.job.id) == ["t1/1/result.json", "upload"]
 
 
 async def test_a_password_lies_beside_the_record_and_not_in_the_payload(in_folder: Settings) -> None:
@@ -362,7 +362,7 @@ async def test_pictures_may_go_before_the_result(settings: Settings, valkey: Val
         assert at == pytest.approx(((await store.job(job_id)).completed_at or 0) + 60, abs=0.01)
         valkey.client.zadd(keyspace.CLEANUPS(), {f"pictures {job_id}": 1})
         await sweeper.clean_up()
-        assert await stored(store.payloads, job_id) == ["t1.1.1_0.jpg", "t1.1.result.json"]
+        assert await stored(store.payloads, job_id) == ["t1/1/1_0.jpg", "t1/1/result.json"]
         assert (await store.page_image(job_id, 1), await store.picture_part(job_id, 1)) == (None, None)
         assert (await store.pages(job_id), await store.figures(job_id)) == ([READ], dict(JPEGS))
 
