@@ -90,7 +90,7 @@ chaos: $(DEV_READY) ## inject random faults into the real processes and check ev
 soak: $(DEV_READY) ## constant load; report each process's memory and its slope  [MINUTES=10]
 	@$(PY) -m benchmarks.soak --minutes $(or $(MINUTES),10)
 
-bench: $(DEV_READY) ## throughput and latency through HTTP and queue, with the instant engine
+bench: $(DEV_READY) ## the service beside bare programs and the OCR library: one table, JSON and a drawing in build/bench
 	@$(PY) -m benchmarks.service
 
 bench-quality: $(DEV_READY) ## reading faults of real model outputs; errors on known documents, beside tesseract

@@ -52,7 +52,7 @@ CALLERS = 8
 WARM_UP_SECONDS = 4.0  # a connection that is quiet for longer is closed
 
 
-class UploadConnection:
+class Uploader:
     """One connection that is kept open, over the cheapest client there is: what it takes is small beside the answer."""
 
     def __init__(self, url: str, path: str) -> None:
@@ -123,7 +123,7 @@ async def submission(rounds: int = 10, times: int = 50) -> list[Comparison]:
             pids = {"gateway": gateway.pid, "endpoint": bare.pid}
             for number in range(2 * rounds + 2):
                 name = "gateway" if number % 4 in (1, 2) else "endpoint"
-                caller, pages = UploadConnection(*at[name]), [png(next(UNREAD)) for _ in range(times + 1)]
+                caller, pages = Uploader(*at[name]), [png(next(UNREAD)) for _ in range(times + 1)]
                 caller.submit(pages.pop())
                 before = cpu_seconds(pids[name])
                 seconds = [caller.submit(page)[0] for page in pages]
@@ -188,7 +188,7 @@ def one_page_jobs(home: ServiceProcesses, count: int) -> None:
     shares = [pages[start::CALLERS] for start in range(CALLERS)]
 
     def share(own: list[bytes]) -> None:
-        caller = UploadConnection(home.url, "/api/v1/jobs")
+        caller = Uploader(home.url, "/api/v1/jobs")
         for page in own:
             caller.submit(page)
 
@@ -233,7 +233,7 @@ async def waiting(few: int = 10, many: int = 100_000, rounds: int = 3, seconds: 
         for number in range(2 * rounds + 2):
             depth = many if number % 4 in (1, 2) else few
             pages = [png(next(UNREAD)) for _ in range(41)]
-            caller = UploadConnection(services[depth].url, "/api/v1/jobs")
+            caller = Uploader(services[depth].url, "/api/v1/jobs")
             found = [caller.submit(page)[0] for page in pages][1:]
             taken[depth] += found if number > 1 else []
         for depth in (few, many):
@@ -294,16 +294,16 @@ def replaced(home: ServiceProcesses, rounds: int, seconds: float) -> tuple[list[
 
 
 def top_up(home: ServiceProcesses, depth: int, seconds: float) -> int:
-    """Submit as many jobs as end; how many that was."""
-    caller, client = UploadConnection(home.url, "/api/v1/jobs"), home.valkey.client
-    ends, submitted = time.perf_counter() + seconds, 0
+    """Submit as many jobs as end, as far as one caller can; how many ended."""
+    caller, client = Uploader(home.url, "/api/v1/jobs"), home.valkey.client
+    ends, before, submitted = time.perf_counter() + seconds, unfinished(client), 0
     while time.perf_counter() < ends:
-        missing = depth - unfinished(client)
-        for _ in range(missing):
+        if unfinished(client) < depth:
             caller.submit(png(next(UNREAD)))
-        submitted += max(0, missing)
-        time.sleep(0.005)
-    return submitted
+            submitted += 1
+        else:
+            time.sleep(0.005)
+    return submitted + before - unfinished(client)
 
 
 # -- pages of a document
@@ -341,7 +341,7 @@ async def pages(sizes: tuple[int, ...] = (1, 10, 100, 1000), rounds: int = 2, to
 
 
 def read_all(home: ServiceProcesses, files: list[bytes]) -> None:
-    caller = UploadConnection(home.url, "/api/v1/jobs")
+    caller = Uploader(home.url, "/api/v1/jobs")
     for file in files:
         caller.submit(file)
     client = home.valkey.client
@@ -396,7 +396,7 @@ async def library(rounds: int = 3) -> list[Comparison]:
         for number in range(rounds + 1):
             page = drawn_page(number)
             began = time.perf_counter()
-            status = UploadConnection(home.url, "/api/v1/jobs").submit(page, wait=110)[1]["status"]
+            status = Uploader(home.url, "/api/v1/jobs").submit(page, wait=110)[1]["status"]
             assert status in ("succeeded", "partial"), status
             found = {"service": time.perf_counter() - began}
             found |= {name: await asyncio.to_thread(way, page) for name, way in ways.items()}

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAMS = (
     "gateway", "gateway.keys", "worker", "worker.webhooks", "deploy.local", "deploy.local.key", "ocr_client.cli",
     "tools.settings_page", "tools.env_example", "tools.transcript", "tests.chaos", "benchmarks.soak",
+    "benchmarks.service", "benchmarks.cpu_engine",
 )  # fmt: skip
 
 
