@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx
 import pypdfium2
 
-from shared.contract.document import Block, Figure, Page, PageStatus, figure_name
+from shared.contract.document import Figure, PageBlock, PageResult, PageStatus, figure_name
 from shared.settings import StoreSettings
 from shared.store.connect import connect
 from shared.store.jobs import Store
@@ -37,13 +37,13 @@ TEXT = "It was a bright cold day in April, and the clocks were striking thirteen
 TABLE = "| a | b |\n|---|---|\n" + "| 1 | 2 |\n" * 10
 
 
-def page_of(number: int) -> Page:
+def page_of(number: int) -> PageResult:
     """About as large as a full page of a book with a table."""
     name = figure_name(number, 0)
     markdown = f"# Page {number}\n\n{TEXT}{TABLE}\n![](images/{name})"
-    blocks = tuple(Block(type="text", bbox=(0, 0, 9, 9), text=text) for text in TEXT.split("\n\n") if text)
-    table = Block(type="table", bbox=(0, 0, 9, 9), text=TABLE)
-    return Page(
+    blocks = tuple(PageBlock(type="text", bbox=(0, 0, 9, 9), text=text) for text in TEXT.split("\n\n") if text)
+    table = PageBlock(type="table", bbox=(0, 0, 9, 9), text=TABLE)
+    return PageResult(
         number=number, status=PageStatus.OK, width=1600, height=2200, markdown=markdown, blocks=(*blocks, table),
         figures=(Figure(name=name, bbox=(0, 0, 9, 9)),),
     )  # fmt: skip

@@ -24,7 +24,7 @@ import httpx
 import pypdfium2
 
 from shared.boxes import page_picture
-from shared.contract.document import Page
+from shared.contract.document import PageResult
 from shared.contract.options import Options
 from shared.store import keyspace
 from shared.store.connect import connect
@@ -76,7 +76,7 @@ class PageWriters:
         pieces = [piece async for piece in InstantEngine(0).read(PageImage(number, self._image), Options())]
         found = pieces[-1]
         assert isinstance(found, PageRead)
-        page = Page(
+        page = PageResult(
             number=number, status=found.status, width=self._image.width, height=self._image.height,
             markdown=found.markdown, blocks=found.blocks, usage=found.usage,
         )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from shared.contract.document import Block, Page
+from shared.contract.document import PageBlock, PageResult
 from shared.store import keyspace
 from shared.store.connect import Client, store_errors
 
@@ -44,13 +44,13 @@ class Corrections:
             pages.setdefault(int(page), {})[int(block)] = text.decode()
         return pages
 
-    async def applied(self, job_id: str, pages: list[Page]) -> list[Page]:
+    async def applied(self, job_id: str, pages: list[PageResult]) -> list[PageResult]:
         """The pages with the job's corrections in them."""
         found = await self.of(job_id)
         return [corrected(page, found[page.number]) if page.number in found else page for page in pages]
 
 
-def corrected(page: Page, texts: Corrected) -> Page:
+def corrected(page: PageResult, texts: Corrected) -> PageResult:
     """The page with the corrected blocks in its blocks and its Markdown; each says so, and keeps what was read."""
     wanted = {i: text for i, text in texts.items() if i < len(page.blocks)}
     if not wanted:
@@ -62,7 +62,7 @@ def corrected(page: Page, texts: Corrected) -> Page:
     return page.model_copy(update={"blocks": blocks, "markdown": _markdown(page.markdown, page.blocks, wanted)})
 
 
-def _markdown(markdown: str, blocks: tuple[Block, ...], texts: Corrected) -> str:
+def _markdown(markdown: str, blocks: tuple[PageBlock, ...], texts: Corrected) -> str:
     """The Markdown with the blocks' texts replaced where they stand, in reading order."""
     parts, at = [], 0
     for i, block in enumerate(blocks):

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from shared.contract.document import Box, Page
+from shared.contract.document import Box, PageResult
 from shared.contract.job import StoredJob
 from shared.store.jobs import Store
 
@@ -58,7 +58,7 @@ async def search(store: Store, owner: str, query: str, limit: int) -> Found:
     return Found(hits, complete=False)
 
 
-def _of_job(job: StoredJob, pages: list[Page], wanted: str) -> list[SearchHit]:
+def _of_job(job: StoredJob, pages: list[PageResult], wanted: str) -> list[SearchHit]:
     hits: list[SearchHit] = []
     for page in pages:
         if wanted not in page.markdown.casefold():

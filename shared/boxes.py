@@ -7,7 +7,7 @@ from io import BytesIO
 
 from PIL import Image, ImageDraw, ImageFont
 
-from shared.contract.document import Page
+from shared.contract.document import PageResult
 
 _COLOURS = {
     "title": "#c62828",
@@ -26,7 +26,7 @@ WEBP_MAX_SIDE = 16383
 QUALITY = 80
 
 
-def draw(image: bytes, page: Page) -> bytes:
+def draw(image: bytes, page: PageResult) -> bytes:
     """A page's picture (bytes of any kind we keep) with its blocks: WebP bytes. Boxes outside it are cut."""
     with Image.open(BytesIO(image), formats=["WEBP", "JPEG", "PNG"]) as opened:
         picture = opened.convert("RGB")

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from shared.boxes import page_picture
-from shared.contract.document import Block, Page, PageStatus
+from shared.contract.document import PageBlock, PageResult, PageStatus
 from shared.contract.job import Input, NewJob
 from shared.contract.options import Options
 from shared.settings import StoreSettings
@@ -78,9 +78,9 @@ async def written_book(url: str, pages: int) -> str:
         await claims.page_start(claim, number)
         texts = (f"# Page {number}", "It was a bright cold day in April, and the clocks were striking thirteen.")
         blocks = tuple(
-            Block(type="text", bbox=(40, 90 * i, 560, 90 * i + 70), text=text) for i, text in enumerate(texts)
+            PageBlock(type="text", bbox=(40, 90 * i, 560, 90 * i + 70), text=text) for i, text in enumerate(texts)
         )
-        page = Page(
+        page = PageResult(
             number=number, status=PageStatus.OK, width=600, height=800, markdown="\n\n".join(texts), blocks=blocks
         )  # fmt: skip
         await claims.page_end(claim, page, image)

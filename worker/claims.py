@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Final
 
 from shared import log
-from shared.contract.document import Page
+from shared.contract.document import PageResult
 from shared.contract.events import JobEvent
 from shared.contract.job import JobFailure, PageSummary, StoredJob, read_job
 from shared.contract.states import TERMINAL_STATUSES
@@ -173,7 +173,7 @@ class Claims:
         await self.scripts.run("page_stop", claim.job.id, claim.token, number, next(claim.steps), int(forgive))
 
     async def page_end(
-        self, claim: Claim, page: Page, picture: bytes | None = None, figures: Sequence[tuple[str, bytes]] = ()
+        self, claim: Claim, page: PageResult, picture: bytes | None = None, figures: Sequence[tuple[str, bytes]] = ()
     ) -> bool:
         """Store a page's result and its event; a second result for the same page is dropped. False: claim lost.
 

@@ -14,7 +14,7 @@ from PIL.Image import Image
 
 from shared import log, tracing
 from shared.boxes import page_picture
-from shared.contract.document import Figure, Page, PageStatus
+from shared.contract.document import Figure, PageResult, PageStatus
 from shared.contract.options import TextLayer
 from shared.contract.page_range import parse
 from shared.errors import EngineDead, InferenceError, OptionError, PayloadMissing, PreprocessingError
@@ -232,7 +232,7 @@ class JobRunner:
 
     async def _store_read(self, image: PageImage, read: PageRead, attempt: int) -> None:
         seen = read.upright or image.image
-        page = Page(
+        page = PageResult(
             number=image.number,
             status=read.status,
             width=seen.width,
@@ -253,7 +253,7 @@ class JobRunner:
             return None
         return await asyncio.to_thread(page_picture, image, self._context.settings.page_image_quality)
 
-    async def _store(self, page: Page, picture: bytes | None = None, figures: Figures = ()) -> None:
+    async def _store(self, page: PageResult, picture: bytes | None = None, figures: Figures = ()) -> None:
         await self._context.event_buffer.flush(self._job.id)
         with tracing.span("store.page_end"):
             if not await self._context.claims.page_end(self._claim, page, picture, figures):
@@ -274,5 +274,5 @@ def _code(reason: str | None) -> str | None:
     return None if reason is None else reason.partition(":")[0]
 
 
-def failed(number: int, reason: str, attempts: int = 1) -> Page:
-    return Page(number=number, status=PageStatus.FAILED, reason=reason, attempts=max(1, attempts))
+def failed(number: int, reason: str, attempts: int = 1) -> PageResult:
+    return PageResult(number=number, status=PageStatus.FAILED, reason=reason, attempts=max(1, attempts))

@@ -11,7 +11,7 @@ from gateway.api.outcomes import find_page
 from gateway.api.problems import answers
 from gateway.corrections import MAX_TEXT, corrected
 from gateway.dependencies import CallerDep, CorrectionsDep, StoreDep
-from shared.contract.document import Block, Page
+from shared.contract.document import PageBlock, PageResult
 from shared.errors import BadOption, NotFound
 from shared.store.jobs import Store
 
@@ -38,7 +38,7 @@ async def correct_block(
     store: StoreDep,
     corrections: CorrectionsDep,
     body: BlockText | None = None,  # asked for below: another caller's block is 404 whatever was sent
-) -> Block:
+) -> PageBlock:
     """Every format has the new text from now on, and says that it was corrected."""
     page = await _page(store, job_id, caller.owner, number, block)
     if body is None:
@@ -59,7 +59,7 @@ async def restore_block(
     await corrections.remove(job_id, number, block)
 
 
-async def _page(store: Store, job_id: str, owner: str, number: int, block: int) -> Page:
+async def _page(store: Store, job_id: str, owner: str, number: int, block: int) -> PageResult:
     page = await find_page(store, await store.job(job_id, owner, pages=False), number)
     if page is None or block >= len(page.blocks):
         raise NotFound(f"Page {number} has no block {block}")

@@ -23,7 +23,7 @@ from gateway.formats.markdown import markdown
 from gateway.streaming import sse
 from gateway.streaming.event_hub import EventReader, Hub
 from gateway.streaming.text_stream import TextStream
-from shared.contract.document import Document
+from shared.contract.document import DocumentResult
 from shared.contract.events import JobDone, PageEnded, PageRestarted, PageText
 from shared.contract.job import StoredJob
 from shared.errors import EngineNotReady, JobFailed, OCRError
@@ -107,7 +107,7 @@ class OcrCall:
         pages = tuple(await self._store.pages(job.id))
         seconds = round((job.completed_at or 0.0) - (job.started_at or job.created_at), 3)
         return OcrResponse(
-            text=markdown(Document(job_id=job.id, engine=job.engine or "", pages=pages)),
+            text=markdown(DocumentResult(job_id=job.id, engine=job.engine or "", pages=pages)),
             metadata=OcrMetadata(
                 image_width=self._upload.info.width or pages[0].width,
                 image_height=self._upload.info.height or pages[0].height,

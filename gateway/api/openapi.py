@@ -28,6 +28,8 @@ JSON_BODY: Final = "x-json-body"
 OCTETS: Final = "application/octet-stream"
 TEXT: Final = {"type": "string"}
 FORMATS_HERE: Final[dict[str, Any]] = {RESULT: True}
+PUBLIC_NAMES: Final = {"DocumentResult": "Document", "PageResult": "Page", "PageBlock": "Block"}
+"""Name of a model -> what its schema is called: generated clients and ``ocr_client`` have these as names of classes."""
 
 # Blanks round a header's value are not part of it, wherever they are taken off on its way.
 IDEMPOTENCY: Final[dict[str, Any]] = {
@@ -178,8 +180,10 @@ def operation_id(route: APIRoute) -> str:
 def describe(app: FastAPI, settings: GatewaySettings) -> dict[str, Any]:
     """The OpenAPI document, made once: FastAPI's, completed, with problems in place of its own validation errors."""
     if app.openapi_schema is None:
-        made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        openapi_schemas = made.setdefault("components", {}).setdefault("schemas", {})
+        made = _with_public_names(
+            get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        )
+        openapi_schemas = made["components"]["schemas"]
         made["servers"] = [{"url": "/"}]
         made["info"]["license"] = {"name": "MIT", "identifier": "MIT"}
         made["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
@@ -200,6 +204,29 @@ def describe(app: FastAPI, settings: GatewaySettings) -> dict[str, Any]:
                     operation["requestBody"] = _json_body(schema, openapi_schemas)
         app.openapi_schema = made
     return app.openapi_schema
+
+
+def _with_public_names(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with the schemas of ``PUBLIC_NAMES`` renamed, and every reference to one."""
+    renamed: dict[str, Any] = _referring(document)
+    openapi_schemas = {
+        PUBLIC_NAMES.get(name, name): {**schema, "title": PUBLIC_NAMES[name]} if name in PUBLIC_NAMES else schema
+        for name, schema in renamed["components"]["schemas"].items()
+    }
+    renamed["components"]["schemas"] = dict(sorted(openapi_schemas.items()))
+    return renamed
+
+
+def _referring(part: Any) -> Any:
+    """A part of the document, its references with public names."""
+    if isinstance(part, dict):
+        return {key: _reference(value) if key == "$ref" else _referring(value) for key, value in part.items()}
+    return [_referring(entry) for entry in part] if isinstance(part, list) else part
+
+
+def _reference(reference: str) -> str:
+    folder, _, name = reference.rpartition("/")
+    return f"{folder}/{PUBLIC_NAMES.get(name, name)}"
 
 
 def json_body(model: type[BaseModel]) -> dict[str, Any]:

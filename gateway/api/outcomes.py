@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.contract import page_range
-from shared.contract.document import Page
+from shared.contract.document import PageResult
 from shared.contract.job import StoredJob
 from shared.errors import JobFailed, NotFound, ResultExpired
 from shared.store.jobs import Store
@@ -19,7 +19,7 @@ def refuse_without_result(job: StoredJob) -> None:
         raise JobFailed(f"{job.error.code}: {job.error.detail}" if job.error else None)
 
 
-async def find_page(store: Store, job: StoredJob, number: int) -> Page | None:
+async def find_page(store: Store, job: StoredJob, number: int) -> PageResult | None:
     """The page, or None while it may still come. Raises ``NotFound``, ``JobFailed`` and ``ResultExpired``."""
     if number not in page_range.parse(job.input.page_range, job.input.pages):
         raise NotFound(f"The job has no page {number}")

@@ -15,14 +15,14 @@ from gateway.corrections import Corrected, corrected
 from gateway.formats.layout import Layout
 from gateway.formats.registry import ResultFormat
 from gateway.formats.source import Source
-from shared.contract.document import Page
+from shared.contract.document import PageResult
 from shared.contract.job import StoredJob
 from shared.errors import OCRError
 from shared.store.jobs import Store
 
 logger = logging.getLogger(__name__)
 
-Pages = Callable[[], AsyncIterator[Sequence[Page]]]
+Pages = Callable[[], AsyncIterator[Sequence[PageResult]]]
 PIECE_BYTES: Final = 256 * 1024
 """Of a piece that is sent, at least; a result that is smaller is sent whole, with its Content-Length."""
 
@@ -30,17 +30,17 @@ PIECE_BYTES: Final = 256 * 1024
 def document_source(store: Store, job: StoredJob, corrections: Mapping[int, Corrected], layout: Layout) -> Source:
     """The whole document, with its corrections: page -> block -> text."""
 
-    async def pages() -> AsyncIterator[Sequence[Page]]:
+    async def pages() -> AsyncIterator[Sequence[PageResult]]:
         async for some in store.pages_in_turn(job.id):
             yield [corrected(page, corrections[page.number]) if page.number in corrections else page for page in some]
 
     return _source(store, job, layout, pages, "images/")
 
 
-def page_source(store: Store, job: StoredJob, page: Page, layout: Layout) -> Source:
+def page_source(store: Store, job: StoredJob, page: PageResult, layout: Layout) -> Source:
     """One page, as a document of its own."""
 
-    async def pages() -> AsyncIterator[Sequence[Page]]:
+    async def pages() -> AsyncIterator[Sequence[PageResult]]:
         yield [page]
 
     return _source(store, job, layout, pages, "../images/")

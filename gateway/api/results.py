@@ -19,7 +19,7 @@ from gateway.formats.layout import Layout
 from gateway.formats.negotiation import negotiate
 from shared.boxes import draw, shrink
 from shared.contract import view
-from shared.contract.document import Block, Document, Page
+from shared.contract.document import DocumentResult, PageBlock, PageResult
 from shared.contract.job import StoredJob
 from shared.errors import NotFound, PreprocessingError, ResultExpired, StateError
 from shared.sandbox import Failures
@@ -30,8 +30,8 @@ DRAW_SECONDS: Final = 20.0
 LATER: Final[Responses] = {
     202: {"model": view.JobView, "description": "not yet", "headers": {"Retry-After": RETRY_AFTER}}
 }
-WHOLE: Final[Responses] = {200: {"model": Document}}
-ONE_PAGE: Final[Responses] = {200: {"model": Page}}
+WHOLE: Final[Responses] = {200: {"model": DocumentResult}}
+ONE_PAGE: Final[Responses] = {200: {"model": PageResult}}
 PICTURE: Final[Responses] = {200: {"description": "the picture", "content": content("image/webp")}}
 FIGURE: Final[Responses] = {200: {"description": "the figure", "content": content("image/jpeg")}}
 PARTS: Final[Responses] = {
@@ -45,13 +45,13 @@ DRAWING: Final = Failures(
 )
 
 
-class RenderedBlock(Block):
+class RenderedBlock(PageBlock):
     """A block, and its text as sanitised HTML."""
 
     html: str
 
 
-class RenderedPage(Page):
+class RenderedPage(PageResult):
     """A page whose blocks have ``html``; ``html`` of the page itself only where it has no blocks."""
 
     blocks: tuple[RenderedBlock, ...]
@@ -112,7 +112,7 @@ async def get_result(
 @router.get(
     "/{job_id}/document",
     summary="The document as JSON",
-    response_model=Document,
+    response_model=DocumentResult,
     responses=answers(404, "not-finished", "job-failed", 410, "payload-missing"),
 )
 async def get_document(job_id: str, caller: CallerDep, store: StoreDep, corrections: CorrectionsDep) -> Response:
@@ -216,7 +216,7 @@ async def get_figure(job_id: str, name: str, request: Request, caller: CallerDep
     return part_response(request, part, "image/jpeg")
 
 
-def with_html(page: Page, job_id: str) -> str:
+def with_html(page: PageResult, job_id: str) -> str:
     """The page as JSON, each block with its text as sanitised ``html``; figures by their URL on this gateway."""
     images = f"/api/v1/jobs/{job_id}/images/"
     blocks = tuple(RenderedBlock(**dict(block), html=fragment(block.text, images)) for block in page.blocks)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, JsonValue, field_validator
 
 from gateway.formats.layout import Layout, text_of
 from gateway.formats.markdown import comment
-from shared.contract.document import Block, Figure, Page, PageStatus
+from shared.contract.document import Figure, PageBlock, PageResult, PageStatus
 from shared.errors import BadPageRange
 
 IMAGE_LINK: Final = re.compile(r"!\[[^\]]*\]\(images/([^)\s]+)\)")
@@ -111,7 +111,7 @@ class NamedFigure:
         return {"id": self.id, **corners(self.figure.bbox), "image_base64": encoded}
 
 
-def name_figures(pages: Iterable[Page], images: Mapping[str, bytes], asked: OcrRequest) -> dict[str, NamedFigure]:
+def name_figures(pages: Iterable[PageResult], images: Mapping[str, bytes], asked: OcrRequest) -> dict[str, NamedFigure]:
     """Our name of each figure that the response is to have -> the figure."""
     smallest = asked.image_min_size or 0
     wanted = [figure for page in pages for figure in page.figures if min(_size(figure)) >= smallest]
@@ -128,7 +128,7 @@ def corners(bbox: Sequence[int]) -> dict[str, int]:
     return dict(zip(("top_left_x", "top_left_y", "bottom_right_x", "bottom_right_y"), bbox, strict=True))
 
 
-def shown_page(page: Page, figures: Mapping[str, NamedFigure], asked: OcrRequest) -> dict[str, Any]:
+def shown_page(page: PageResult, figures: Mapping[str, NamedFigure], asked: OcrRequest) -> dict[str, Any]:
     """A page of the response."""
     own = [figures[figure.name] for figure in page.figures if figure.name in figures]
     header = _furniture(page, "header") if asked.extract_header else None
@@ -146,15 +146,15 @@ def shown_page(page: Page, figures: Mapping[str, NamedFigure], asked: OcrRequest
     return shown
 
 
-def _furniture(page: Page, *types: str) -> list[Block]:
+def _furniture(page: PageResult, *types: str) -> list[PageBlock]:
     return [block for block in page.blocks if block.type in types]
 
 
-def _text(blocks: list[Block] | None) -> str | None:
+def _text(blocks: list[PageBlock] | None) -> str | None:
     return "\n\n".join(block.text for block in blocks) if blocks else None
 
 
-def _markdown(page: Page, asked: OcrRequest) -> str:
+def _markdown(page: PageResult, asked: OcrRequest) -> str:
     """Without the heads and feet that are given as members of their own; a fault of the page is named first."""
     types = (
         *(["header"] if asked.extract_header else []),
@@ -176,7 +176,9 @@ def _linked(markdown: str, figures: Mapping[str, NamedFigure]) -> str:
     return IMAGE_LINK.sub(link, markdown)
 
 
-def _shown_block(block: Block, own: Sequence[NamedFigure], figures: Mapping[str, NamedFigure]) -> dict[str, Any] | None:
+def _shown_block(
+    block: PageBlock, own: Sequence[NamedFigure], figures: Mapping[str, NamedFigure]
+) -> dict[str, Any] | None:
     """A block; None for one whose figure is left out: their clients know no image without its id."""
     kind = BLOCK_TYPES.get(block.type, "text")
     shown: dict[str, Any] = {"type": kind, **corners(block.bbox), "content": _linked(block.text, figures)}

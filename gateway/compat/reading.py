@@ -16,7 +16,7 @@ from gateway.api.submission import Submissions, Submitter
 from gateway.api.workers import ready_workers
 from gateway.background import Background
 from gateway.dependencies import BackgroundDep, Caller, CallerDep, LongPollDep, StoreDep, SubmissionsDep
-from shared.contract.document import Document, Page
+from shared.contract.document import DocumentResult, PageResult
 from shared.contract.job import StoredJob
 from shared.errors import EngineNotReady
 from shared.store.jobs import Store
@@ -27,11 +27,11 @@ class ReadFile:
     """A job that ended with a result, and its pages."""
 
     job: StoredJob
-    pages: tuple[Page, ...]
+    pages: tuple[PageResult, ...]
 
     @property
-    def document(self) -> Document:
-        return Document(job_id=self.job.id, engine=self.job.engine or "", pages=self.pages)
+    def document(self) -> DocumentResult:
+        return DocumentResult(job_id=self.job.id, engine=self.job.engine or "", pages=self.pages)
 
     @property
     def headers(self) -> dict[str, str]:

@@ -12,7 +12,7 @@ from gateway.formats.archive_tables import csv_tables
 from gateway.formats.document_json import JsonWriter
 from gateway.formats.markdown import MarkdownWriter
 from gateway.formats.source import Source, text_pieces
-from shared.contract.document import Page
+from shared.contract.document import PageResult
 
 _FIGURE: Final = re.compile(r"\d{1,7}_\d{1,7}\.jpg", re.ASCII)
 _AS_IT_IS: Final = 0  # level of deflate: a JPEG gets no smaller
@@ -47,7 +47,7 @@ def _figure(name: str) -> str:
     return name
 
 
-def _tables(pages: Sequence[Page]) -> list[tuple[str, str]]:
+def _tables(pages: Sequence[PageResult]) -> list[tuple[str, str]]:
     return list(csv_tables(pages))
 
 

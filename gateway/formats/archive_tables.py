@@ -11,7 +11,7 @@ from io import StringIO
 
 from gateway.formats.parsing import only_markup, parser
 from gateway.formats.text import plain
-from shared.contract.document import Page
+from shared.contract.document import PageResult
 
 BOM = "\ufeff"  # without it Excel takes UTF-8 for the code page of its country
 MAX_SPAN = 1000
@@ -19,7 +19,7 @@ MAX_CELLS = 200_000  # of one table: what spans make of it counts
 _FORMULA = re.compile(r"[=@\t\r]|[+-](?![\d.,\s]*\d[\d.,\s%]*$)")
 
 
-def csv_tables(pages: Iterable[Page]) -> Iterator[tuple[str, str]]:
+def csv_tables(pages: Iterable[PageResult]) -> Iterator[tuple[str, str]]:
     """Name (``tables/<page>_<i>.csv``, i from 0) and text of every table, in the pages' order."""
     for page in pages:
         tables = [table for block in page.blocks if block.type == "table" for table in tables_of(block.text)]

@@ -18,7 +18,7 @@ from gateway import csp
 from gateway.formats.layout import Layout, text_of
 from gateway.formats.parsing import MAX_FORMULA, only_markup, parser
 from gateway.formats.source import PageWriter, written
-from shared.contract.document import Document, Page, PageStatus
+from shared.contract.document import DocumentResult, PageResult, PageStatus
 
 CSS = """
 :root{color-scheme:light dark}
@@ -115,7 +115,7 @@ class HtmlWriter(PageWriter):
         title = f"<title>Document {escape(self._job_id)}</title>"
         return f'<!DOCTYPE html>\n<html lang="und"><head>{head}{title}<style>{CSS}</style></head>\n<body><main>\n'
 
-    def page(self, page: Page) -> str:
+    def page(self, page: PageResult) -> str:
         parting, self._parting = self._parting, "\n"
         return parting + _section(page, self._images, self._layout)
 
@@ -123,12 +123,12 @@ class HtmlWriter(PageWriter):
         return "\n</main></body></html>\n"
 
 
-def html(document: Document, images: str = "images/", layout: Layout | None = None) -> str:
+def html(document: DocumentResult, images: str = "images/", layout: Layout | None = None) -> str:
     """The document as ``HtmlWriter`` writes it."""
     return written(HtmlWriter(document.job_id, images, layout), document.pages)
 
 
-def _section(page: Page, images: str, layout: Layout) -> str:
+def _section(page: PageResult, images: str, layout: Layout) -> str:
     note = ""
     if page.status in {PageStatus.FAILED, PageStatus.DEGRADED}:
         note = f'<p class="note">Page {page.number}: {page.status} ({escape(page.reason or "unknown")})</p>\n'

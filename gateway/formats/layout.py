@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from gateway.formats.pipe_tables import continued_rows
-from shared.contract.document import Block, Page
+from shared.contract.document import PageBlock, PageResult
 
 FURNITURE = frozenset({"header", "footer", "page_number"})
 """Kinds of blocks that stand on a page because it is a page."""
@@ -35,13 +35,13 @@ class Layout:
     join_pages: bool = False
 
 
-def text_of(page: Page, layout: Layout) -> str:
+def text_of(page: PageResult, layout: Layout) -> str:
     """The page's Markdown, without line ends around it."""
     text = page.markdown.strip("\n")
     return text if layout.furniture else _without_furniture(text, page)
 
 
-def _without_furniture(text: str, page: Page) -> str:
+def _without_furniture(text: str, page: PageResult) -> str:
     paragraphs = text.split("\n\n")
     for block in page.blocks:
         if not block.text.strip() or not (block.type in FURNITURE or _is_page_number(block, page)):
@@ -54,7 +54,7 @@ def _without_furniture(text: str, page: Page) -> str:
     return "\n\n".join(paragraphs).strip("\n")
 
 
-def _is_page_number(block: Block, page: Page) -> bool:
+def _is_page_number(block: PageBlock, page: PageResult) -> bool:
     _, top, _, bottom = block.bbox
     at_edge = bottom < EDGE * page.height or top > (1 - EDGE) * page.height
     return at_edge and _NUMBER.fullmatch(block.text.strip()) is not None

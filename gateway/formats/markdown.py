@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gateway.formats.layout import Layout, joint, text_of
 from gateway.formats.source import PageWriter, written
-from shared.contract.document import Document, Page, PageStatus
+from shared.contract.document import DocumentResult, PageResult, PageStatus
 
 PARAGRAPH = "\n\n"
 
@@ -19,7 +19,7 @@ class MarkdownWriter(PageWriter):
         self._last: str | None = None  # the last paragraph so far: the next page may go on with it
         self._last_is_whole = False  # nothing of the page it stands on failed
 
-    def page(self, page: Page) -> str:
+    def page(self, page: PageResult) -> str:
         text, whole = text_of(page, self._layout), not _is_noted(page)
         joined = self._joined(text, page) if whole and self._last_is_whole else None
         self._last_is_whole = whole
@@ -31,7 +31,7 @@ class MarkdownWriter(PageWriter):
     def end(self) -> str:
         return (self._last or "") + "\n"
 
-    def _joined(self, text: str, page: Page) -> str | None:
+    def _joined(self, text: str, page: PageResult) -> str | None:
         if not self._layout.join_pages or self._last is None:
             return None
         return joint(self._last, text, mark_of(page) if self._layout.page_marks else "")
@@ -41,12 +41,12 @@ class MarkdownWriter(PageWriter):
         return before + parting
 
 
-def markdown(document: Document, layout: Layout | None = None) -> str:
+def markdown(document: DocumentResult, layout: Layout | None = None) -> str:
     """The document as ``MarkdownWriter`` writes it."""
     return written(MarkdownWriter(layout), document.pages)
 
 
-def _notes(page: Page, layout: Layout) -> Iterator[str]:
+def _notes(page: PageResult, layout: Layout) -> Iterator[str]:
     if layout.page_marks:
         yield mark_of(page)
     if _is_noted(page):
@@ -55,16 +55,16 @@ def _notes(page: Page, layout: Layout) -> Iterator[str]:
         yield f"<!-- page {page.number}: {corrections} corrected by hand -->"
 
 
-def _is_noted(page: Page) -> bool:
+def _is_noted(page: PageResult) -> bool:
     return page.status in {PageStatus.FAILED, PageStatus.DEGRADED}
 
 
-def mark_of(page: Page) -> str:
+def mark_of(page: PageResult) -> str:
     """``<!-- page 7 -->``"""
     return f"<!-- page {page.number} -->"
 
 
-def comment(page: Page) -> str:
+def comment(page: PageResult) -> str:
     """``<!-- page 7: failed (reason) -->``; a reason cannot end the comment."""
     reason = (page.reason or "unknown").replace("--", "- -").replace(">", "")
     return f"<!-- page {page.number}: {page.status} ({reason}) -->"

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from dataclasses import dataclass, field
 
 from gateway.formats.layout import Layout
-from shared.contract.document import Page
+from shared.contract.document import PageResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,8 @@ class Source:
 
     job_id: str
     engine: str
-    pages: Callable[[], AsyncIterator[Sequence[Page]]]
-    figures: Callable[[Sequence[Page]], AsyncIterator[tuple[str, bytes]]]
+    pages: Callable[[], AsyncIterator[Sequence[PageResult]]]
+    figures: Callable[[Sequence[PageResult]], AsyncIterator[tuple[str, bytes]]]
     picture: Callable[[int], Awaitable[bytes | None]]
     layout: Layout = field(default_factory=Layout)
     images: str = "images/"
@@ -37,7 +37,7 @@ class PageWriter(ABC):
         return ""
 
     @abstractmethod
-    def page(self, page: Page) -> str:
+    def page(self, page: PageResult) -> str:
         """What can be written now that this page is known; some of it may have to wait for the next."""
 
     def end(self) -> str:
@@ -45,7 +45,7 @@ class PageWriter(ABC):
         return ""
 
 
-def written(writer: PageWriter, pages: Iterable[Page]) -> str:
+def written(writer: PageWriter, pages: Iterable[PageResult]) -> str:
     """The whole text of a document that is in memory already."""
     return "".join([writer.begin(), *map(writer.page, pages), writer.end()])
 
@@ -58,5 +58,5 @@ async def text_pieces(writer: PageWriter, source: Source) -> AsyncIterator[str]:
     yield writer.end()
 
 
-def _together(writer: PageWriter, pages: Sequence[Page]) -> str:
+def _together(writer: PageWriter, pages: Sequence[PageResult]) -> str:
     return "".join(map(writer.page, pages))

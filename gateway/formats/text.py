@@ -12,7 +12,7 @@ from gateway.formats.cells import Grid
 from gateway.formats.layout import Layout, text_of
 from gateway.formats.parsing import only_markup, parser
 from gateway.formats.source import PageWriter, written
-from shared.contract.document import Document, Page
+from shared.contract.document import DocumentResult, PageResult
 
 _ENDS = {"paragraph_close": "\n\n", "heading_close": "\n\n", "tr_close": "\n", "table_close": "\n", "hr": "\n"}
 _CELLS = {"th_close": "\t", "td_close": "\t"}
@@ -27,7 +27,7 @@ class TextWriter(PageWriter):
         self._layout = layout or Layout()
         self._parting = ""
 
-    def page(self, page: Page) -> str:
+    def page(self, page: PageResult) -> str:
         its = _noted(page, plain(text_of(page, self._layout)))
         if not its:
             return ""
@@ -38,12 +38,12 @@ class TextWriter(PageWriter):
         return "\n"
 
 
-def text(document: Document, layout: Layout | None = None) -> str:
+def text(document: DocumentResult, layout: Layout | None = None) -> str:
     """The document as ``TextWriter`` writes it."""
     return written(TextWriter(layout), document.pages)
 
 
-def _noted(page: Page, text: str) -> str:
+def _noted(page: PageResult, text: str) -> str:
     corrections = sum(block.edited for block in page.blocks)
     return f"{text}\n\n[page {page.number}: {corrections} corrected by hand]" if corrections else text
 

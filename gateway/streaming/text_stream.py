@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gateway.formats.markdown import comment
-from shared.contract.document import Page, PageStatus
+from shared.contract.document import PageResult, PageStatus
 
 PAGE_GAP = "\n\n"  # between two pages, as in the Markdown
 
@@ -52,7 +52,7 @@ class TextStream:
         self._partial.clear()
         yield from self._void()
 
-    def ended(self, page: Page) -> Iterator[dict[str, Any]]:
+    def ended(self, page: PageResult) -> Iterator[dict[str, Any]]:
         """Take the result of a page."""
         if page.number in self._ended or page.number not in self._numbers:
             return

@@ -44,7 +44,7 @@ class Shortfall(Frozen):
     missing: Share = 0.0
 
 
-class Block(Frozen):
+class PageBlock(Frozen):
     """A piece of the page in reading order.
 
     ``type`` is an open vocabulary; the words in use are DeepSeek-OCR's labels: ``title``, ``sub_title``, ``text``,
@@ -82,7 +82,7 @@ class Usage(Frozen):
         )
 
 
-class Page(Frozen):
+class PageResult(Frozen):
     """One page's result. ``number`` is the document's own page number, from 1, and never changes.
 
     ``missing``: the share of its writing that a ``degraded`` page is without or has wrong; 0 where nobody can say.
@@ -96,15 +96,15 @@ class Page(Frozen):
     missing: Share = 0.0
     attempts: Annotated[int, Field(ge=1)] = 1
     markdown: str = ""
-    blocks: tuple[Block, ...] = ()
+    blocks: tuple[PageBlock, ...] = ()
     figures: tuple[Figure, ...] = ()
     usage: Usage = Usage()
 
 
-class Document(Frozen):
+class DocumentResult(Frozen):
     job_id: str
     engine: str
-    pages: tuple[Page, ...]
+    pages: tuple[PageResult, ...]
 
 
 def figure_name(page: int, index: int) -> str:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from dataclasses import dataclass
 from typing import Final, NoReturn, TypeVar
 
-from shared.contract.document import Page
+from shared.contract.document import PageResult
 from shared.errors import NotFound, PayloadMissing
 from shared.payloads.base import PayloadStore
 from shared.payloads.names import PICTURE, RESULT, PagePayloads
@@ -45,11 +45,11 @@ class ResultReader:
         self.redis = redis
         self.payloads = payloads
 
-    async def pages(self, job_id: str) -> list[Page]:
+    async def pages(self, job_id: str) -> list[PageResult]:
         """The pages that have ended, by number."""
         return [page async for some in self.pages_in_turn(job_id) for page in some]
 
-    async def pages_in_turn(self, job_id: str) -> AsyncIterator[list[Page]]:
+    async def pages_in_turn(self, job_id: str) -> AsyncIterator[list[PageResult]]:
         """The pages that have ended, by number, ``AT_ONCE`` at a time: no more of them are in memory here.
 
         Raises ``NotFound`` where the job was deleted, or has expired, meanwhile.
@@ -64,7 +64,7 @@ class ResultReader:
             found = await self._results_in_record(job_id, [number for number in numbers if number not in named])
             ours = [(number, named[number]) for number in numbers if number in named]
             found += await side_by_side(lambda one: self._payload(job_id, one[0], one[1], RESULT), ours)
-            yield sorted(map(Page.model_validate_json, found), key=lambda page: page.number)
+            yield sorted(map(PageResult.model_validate_json, found), key=lambda page: page.number)
 
     async def _results_in_record(self, job_id: str, numbers: Sequence[int]) -> list[bytes]:
         if not numbers:
@@ -75,20 +75,20 @@ class ResultReader:
             raise NotFound("There is no such job")
         return list(found)
 
-    async def page(self, job_id: str, number: int) -> Page | None:
+    async def page(self, job_id: str, number: int) -> PageResult | None:
         found = await self._of_page(job_id, number, keyspace.PAGES(job_id), str(number), RESULT)
-        return Page.model_validate_json(found) if found else None
+        return PageResult.model_validate_json(found) if found else None
 
     async def page_image(self, job_id: str, number: int) -> bytes | None:
         """The page's picture as the engine saw it (WebP), or None where none was kept."""
         return await self._of_page(job_id, number, keyspace.PAGE_IMAGES(job_id), str(number), PICTURE)
 
-    async def figures(self, job_id: str, pages: Sequence[Page] | None = None) -> dict[str, bytes]:
+    async def figures(self, job_id: str, pages: Sequence[PageResult] | None = None) -> dict[str, bytes]:
         """Every figure of these pages (None: of all): name -> JPEG."""
         pages = await self.pages(job_id) if pages is None else pages
         return {name: jpeg async for name, jpeg in self.figures_in_turn(job_id, pages)}
 
-    async def figures_in_turn(self, job_id: str, pages: Sequence[Page]) -> AsyncIterator[tuple[str, bytes]]:
+    async def figures_in_turn(self, job_id: str, pages: Sequence[PageResult]) -> AsyncIterator[tuple[str, bytes]]:
         """Name and JPEG of every figure of these pages, in their order; ``FIGURES_AT_ONCE`` are in memory here."""
         numbered = [(page.number, figure.name) for page in pages for figure in page.figures]
         stored = await self._payloads_of(job_id, {number for number, _ in numbered})

@@ -16,7 +16,7 @@ from deepseek_ocr.page import PageReader
 from deepseek_ocr.tokens import MARKUP
 from gateway.formats.html import html
 from gateway.inspector import Inspector
-from shared.contract.document import Block, Document, Page, PageStatus
+from shared.contract.document import DocumentResult, PageBlock, PageResult, PageStatus
 from shared.errors import FileValidationError
 from shared.sniff import media_type
 from shared.upload_check import Asked
@@ -131,9 +131,9 @@ def test_any_output_is_read_the_same_however_it_is_cut_and_never_beyond_the_page
 @given(output=OUTPUTS)
 def test_no_output_puts_a_script_into_the_page_that_people_see(output: str) -> None:
     reader = read([output])
-    blocks = tuple(Block(type="text", bbox=block.bbox, text=block.text) for block in reader.blocks)
-    page = Page(number=1, status=PageStatus.OK, width=640, height=480, markdown=reader.markdown, blocks=blocks)
-    made = html(Document(job_id="01J", engine="e", pages=(page,)), images="images/").lower()
+    blocks = tuple(PageBlock(type="text", bbox=block.bbox, text=block.text) for block in reader.blocks)
+    page = PageResult(number=1, status=PageStatus.OK, width=640, height=480, markdown=reader.markdown, blocks=blocks)
+    made = html(DocumentResult(job_id="01J", engine="e", pages=(page,)), images="images/").lower()
     tags = made.split("<body", 1)[-1].split("<")[1:]
     assert not any(
         tag.startswith(("script", "iframe", "object", "embed", "svg", "link", "base", "form")) for tag in tags

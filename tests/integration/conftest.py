@@ -13,7 +13,7 @@ import pytest
 
 from gateway.app import create_app
 from gateway.inspector import Inspector
-from shared.contract.document import Block, Figure, Page, PageStatus, Usage
+from shared.contract.document import Figure, PageBlock, PageResult, PageStatus, Usage
 from shared.contract.events import PageText
 from shared.contract.worker_status import EngineStatus, WorkerStatus
 from tests.conftest import make_settings
@@ -53,10 +53,10 @@ class Script:
         if (listed := more.pop("page_figures", None)) is not None:
             more["figures"] = listed
         named = tuple(Figure(name=name, bbox=(1, 1, 9, 9)) for name, _ in figures)
-        blocks = (Block(type="text", bbox=(1, 1, 9, 9), text=markdown),)
+        blocks = (PageBlock(type="text", bbox=(1, 1, 9, 9), text=markdown),)
         size = {"width": 200, "height": 120}
         fields: dict[str, Any] = {"status": PageStatus.OK, "blocks": blocks, "figures": named, **size}
-        page = Page(number=number, markdown=markdown, usage=Usage(completion_tokens=3), **{**fields, **more})
+        page = PageResult(number=number, markdown=markdown, usage=Usage(completion_tokens=3), **{**fields, **more})
         assert await self.claims.page_end(claim, page, picture, figures)
 
     async def do(self, job_id: str, texts: Sequence[str] = ("hello",)) -> None:

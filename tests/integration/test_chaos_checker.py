@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.contract.document import Page, PageStatus
+from shared.contract.document import PageResult, PageStatus
 from shared.contract.options import Options
 from shared.store.jobs import Store
 from tests.chaos.checker import verdict
@@ -25,7 +25,7 @@ async def read(store: Store, claims: Claims, planned: Planned, *, wrong: bool = 
     await claims.start(claim, "instant")
     await claims.page_start(claim, 1)
     text = "another text" if wrong else answer(picture(planned.seeds[0]))
-    await claims.page_end(claim, Page(number=1, status=PageStatus.OK, markdown=text))
+    await claims.page_end(claim, PageResult(number=1, status=PageStatus.OK, markdown=text))
     await claims.finish(claim)
     return claim
 

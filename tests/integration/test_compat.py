@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from gateway.auth.api_keys import ApiKeys
-from shared.contract.document import Block, Figure, PageStatus
+from shared.contract.document import Figure, PageBlock, PageStatus
 from shared.store.jobs import Store
 from tests.conftest import make_settings
 from tests.integration.conftest import Kept, Script, client_of
@@ -24,12 +24,12 @@ OCR = "/v1/ocr"
 PNG = png(1)
 Call = Callable[[], Awaitable[httpx.Response]]
 BLOCKS = (
-    Block(type="header", bbox=(1, 1, 90, 9), text="The head"),
-    Block(type="sub_title", bbox=(1, 10, 90, 19), text="## News"),
-    Block(type="image", bbox=(5, 20, 60, 70), text="![](images/1_0.jpg)"),
-    Block(type="image", bbox=(5, 72, 9, 76), text="![](images/1_1.jpg)"),
-    Block(type="table_footnote", bbox=(1, 80, 90, 89), text="Note"),
-    Block(type="page_number", bbox=(40, 110, 50, 118), text="7"),
+    PageBlock(type="header", bbox=(1, 1, 90, 9), text="The head"),
+    PageBlock(type="sub_title", bbox=(1, 10, 90, 19), text="## News"),
+    PageBlock(type="image", bbox=(5, 20, 60, 70), text="![](images/1_0.jpg)"),
+    PageBlock(type="image", bbox=(5, 72, 9, 76), text="![](images/1_1.jpg)"),
+    PageBlock(type="table_footnote", bbox=(1, 80, 90, 89), text="Note"),
+    PageBlock(type="page_number", bbox=(40, 110, 50, 118), text="7"),
 )
 MARKDOWN = "\n\n".join(block.text for block in BLOCKS)
 FIGURES = (Figure(name="1_0.jpg", bbox=(5, 20, 60, 70)), Figure(name="1_1.jpg", bbox=(5, 72, 9, 76)))

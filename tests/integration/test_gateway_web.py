@@ -10,7 +10,7 @@ import pytest
 
 from gateway.auth.api_keys import ApiKeys, Scope
 from gateway.web.page import FILES
-from shared.contract.document import Block, Page, PageStatus
+from shared.contract.document import PageBlock, PageResult, PageStatus
 from shared.contract.options import Options
 from shared.store.jobs import Store
 from tests.conftest import make_settings
@@ -34,9 +34,9 @@ async def read(store: Store, claims: Claims, **more: Any) -> str:
     await claims.start(claim, "instant")
     await claims.page_start(claim, 1)
     blocks = tuple(
-        Block(type="text", bbox=(0, 10 * i, 50, 10 * i + 9), text=text) for i, text in enumerate(TEXT.split("\n\n"))
+        PageBlock(type="text", bbox=(0, 10 * i, 50, 10 * i + 9), text=text) for i, text in enumerate(TEXT.split("\n\n"))
     )
-    page = Page(number=1, status=PageStatus.OK, width=200, height=120, markdown=TEXT, blocks=blocks)
+    page = PageResult(number=1, status=PageStatus.OK, width=200, height=120, markdown=TEXT, blocks=blocks)
     await claims.page_end(claim, page, png(1))
     await claims.finish(claim)
     return job_id

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.api.rendering import PIECE_BYTES
 from gateway.formats.registry import FORMATS
-from shared.contract.document import Document
+from shared.contract.document import DocumentResult
 from shared.payloads.names import RESULT, page_name
 from shared.store.jobs import Store
 from tests.integration.conftest import Script
@@ -42,11 +42,11 @@ async def test_a_large_result_is_whole(api: httpx.AsyncClient, script: Script, s
     answer = await api.get(f"{JOBS}/{job_id}/result?format={kind}")
     assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
     assert "content-length" not in answer.headers
-    document = Document(job_id=job_id, engine="instant", pages=tuple(await store.pages(job_id)))
+    document = DocumentResult(job_id=job_id, engine="instant", pages=tuple(await store.pages(job_id)))
     if kind == "zip":
         with ZipFile(io.BytesIO(answer.content)) as opened:
             assert opened.testzip() is None
-            assert Document.model_validate_json(opened.read("result.json")) == document
+            assert DocumentResult.model_validate_json(opened.read("result.json")) == document
             assert opened.read(f"images/{PAGES}_0.jpg") == FIGURE
     elif kind == "json":
         assert answer.text == document.model_dump_json()

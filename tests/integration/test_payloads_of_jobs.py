@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gateway import admin
-from shared.contract.document import Block, Figure, Page, PageStatus
+from shared.contract.document import Figure, PageBlock, PageResult, PageStatus
 from shared.contract.events import JobDone
 from shared.contract.job import Input, NewJob
 from shared.contract.options import Options
@@ -34,9 +34,9 @@ from worker.payload_sweeper import PayloadSweeper
 LARGE = b"\x89large upload " * (UPLOAD_IN_RECORD // 8)
 FIGURES = (Figure(name="1_0.jpg", bbox=(0, 0, 5, 5)),)
 LONG = "a line of the page\n" * 100
-READ = Page(
+READ = PageResult(
     number=1, status=PageStatus.OK, markdown=LONG, figures=FIGURES,
-    blocks=(Block(type="text", bbox=(0, 0, 5, 5), text=LONG),),
+    blocks=(PageBlock(type="text", bbox=(0, 0, 5, 5), text=LONG),),
 )  # fmt: skip
 JPEGS = [("1_0.jpg", b"jpeg")]
 
@@ -81,7 +81,7 @@ async def test_a_job_reads_as_it_was_written_wherever_it_lies(settings: Settings
         assert upload is not None
         assert (bytes(upload[0]), upload[1]) == (LARGE, None)
         assert await claims.page_end(claim, READ, b"webp", JPEGS)
-        failed = Page(number=2, status=PageStatus.FAILED, reason="timeout")
+        failed = PageResult(number=2, status=PageStatus.FAILED, reason="timeout")
         assert await claims.page_end(claim, failed)
         assert await claims.finish(claim) == "partial"
         await sweeper.clean_up()

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from shared.contract.document import Figure, Page, PageStatus
+from shared.contract.document import Figure, PageResult, PageStatus
 from shared.contract.events import JobDone
 from shared.contract.job import Input, NewJob, WebhookTarget
 from shared.contract.options import Options
@@ -42,7 +42,7 @@ async def reports(claims: Claims, reader: str = READER) -> None:
     await claims.report(WorkerStatus(name=claims.worker, reader=reader, engine=engine))
 
 
-async def read(claims: Claims, job_id: str, *pages: Page, reader: str = READER) -> Claim:
+async def read(claims: Claims, job_id: str, *pages: PageResult, reader: str = READER) -> Claim:
     claim = await claims.claim(job_id, f"token-of-{job_id}")
     assert claim is not None
     await claims.start(claim, "instant", reader)
@@ -175,7 +175,7 @@ async def test_a_result_with_a_fault_is_not_used_again(in_folder: Settings, stat
     async with both(in_folder) as (store, claims, _):
         await reports(claims)
         two = replace(NEW, pages=2)
-        faulty = Page(number=2, status=status, reason="length", markdown=LONG)
+        faulty = PageResult(number=2, status=status, reason="length", markdown=LONG)
         await read(claims, (await store.submit(two, LARGE)).job_id, READ, faulty)
         assert not (await store.submit(two, LARGE, cache=True)).cached
 
@@ -189,7 +189,7 @@ async def test_pages_that_two_readers_read_are_nobodys_result(in_folder: Setting
         await claims.start(first, "instant", "reader-0")
         await claims.page_end(first, READ)
         await claims.release(first)
-        await read(claims, job_id, Page(number=2, status=PageStatus.OK, markdown=LONG))
+        await read(claims, job_id, PageResult(number=2, status=PageStatus.OK, markdown=LONG))
         assert (await store.job(job_id)).status == "succeeded"
         assert not (await store.submit(replace(NEW, pages=2), LARGE, cache=True)).cached
 

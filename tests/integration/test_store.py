@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from redis.exceptions import NoScriptError
 
-from shared.contract.document import Figure, Page, PageStatus, Usage
+from shared.contract.document import Figure, PageResult, PageStatus, Usage
 from shared.contract.events import JobDone, PageText
 from shared.contract.job import Input, NewJob, WebhookTarget
 from shared.contract.options import Options
@@ -45,8 +45,8 @@ async def claimed(store: Store, claims: Claims, pages: int = 1, **more: Any) -> 
 FIGURES = (Figure(name="1_0.jpg", bbox=(0, 0, 5, 5)),)
 
 
-def page(number: int, status: PageStatus = PageStatus.OK, **more: Any) -> Page:
-    return Page(number=number, status=status, markdown=f"page {number}", **more)
+def page(number: int, status: PageStatus = PageStatus.OK, **more: Any) -> PageResult:
+    return PageResult(number=number, status=status, markdown=f"page {number}", **more)
 
 
 async def names(store: Store, job_id: str) -> list[str]:
@@ -173,7 +173,7 @@ async def test_finish_needs_every_page_and_cleans_up(store: Store, claims: Claim
 async def test_second_result_of_a_page_is_dropped(store: Store, claims: Claims) -> None:
     claim = await claimed(store, claims, 2)
     await claims.page_end(claim, page(1))
-    assert await claims.page_end(claim, Page(number=1, status=PageStatus.FAILED, reason="late"))
+    assert await claims.page_end(claim, PageResult(number=1, status=PageStatus.FAILED, reason="late"))
     job = await store.job(claim.job.id)
     assert (job.progress.pages_done, job.progress.pages_failed) == (1, 0)
 

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from shared.contract.document import Page, PageStatus
+from shared.contract.document import PageResult, PageStatus
 from shared.errors import NotFound
 from shared.store.jobs import Store
 from shared.store.keyspace import HISTOGRAM_BOUNDS
@@ -53,7 +53,7 @@ async def test_an_ended_job_is_written_down_with_the_moments_of_what_follows(
     claim = await claimed(store, claims, owner="alice")
     job_id = claim.job.id
     if ending == "succeeded":
-        await claims.page_end(claim, Page(number=1, status=PageStatus.OK))
+        await claims.page_end(claim, PageResult(number=1, status=PageStatus.OK))
         await claims.finish(claim)
     elif ending == "failed":
         await claims.fail(claim, "engine-failed", "It did")
@@ -83,7 +83,7 @@ async def test_pictures_are_kept_for_their_time_and_no_longer_than_the_result(
     store.settings = make_settings(valkey.url, result_ttl=1000, picture_ttl=picture_ttl)
     store.payloads = claims.payloads = None  # as with `redis:`
     claim = await claimed(store, claims)
-    await claims.page_end(claim, Page(number=1, status=PageStatus.OK), b"webp")
+    await claims.page_end(claim, PageResult(number=1, status=PageStatus.OK), b"webp")
     await claims.finish(claim)
     assert kept - NEAR < valkey.client.ttl(f"img:{claim.job.id}") <= kept
 
@@ -93,7 +93,7 @@ async def test_the_pages_of_a_job_that_fails_are_no_longer_waited_for(
 ) -> None:
     claim = await claimed(store, claims, pages=5)
     for number, status in ((1, PageStatus.OK), (2, PageStatus.FAILED)):
-        await claims.page_end(claim, Page(number=number, status=status))
+        await claims.page_end(claim, PageResult(number=number, status=status))
     await claims.fail(claim, "engine-failed", "It did")
     counters = numbers(valkey, "counters")
     assert (counters["pages"], counters["jobs"], counters["bytes"], counters["fin:3"]) == (0, 0, 0, 5)
@@ -113,7 +113,7 @@ async def test_a_value_is_counted_in_the_one_bucket_where_it_belongs(
 async def test_the_first_text_of_a_job_is_measured_once(store: Store, claims: Claims, valkey: Valkey) -> None:
     claim = await claimed(store, claims, pages=2)
     for number in (1, 2):
-        await claims.page_end(claim, Page(number=number, status=PageStatus.OK))
+        await claims.page_end(claim, PageResult(number=number, status=PageStatus.OK))
     buckets = histogram(valkey, "first_text")
     assert sum(count for name, count in buckets.items() if name != "sum") == 1
     assert 0 < buckets["sum"] < NEAR * 1e6
@@ -154,7 +154,7 @@ async def test_a_deleted_job_leaves_a_trace_for_ten_minutes_and_nothing_to_clean
     claim = await claimed(store, claims, owner="alice")
     job_id = claim.job.id
     store.payloads = claims.payloads = None  # as with `redis:`
-    await claims.page_end(claim, Page(number=1, status=PageStatus.OK))
+    await claims.page_end(claim, PageResult(number=1, status=PageStatus.OK))
     await claims.finish(claim)
     await store.delete(job_id)
     assert score(valkey, "jobs:/ended", f"alice {job_id}") == pytest.approx(time.time() + 600, abs=NEAR)

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from shared.contract.document import Page, PageStatus
+from shared.contract.document import PageResult, PageStatus
 from shared.contract.job import WebhookTarget
 from shared.contract.options import Options
 from shared.errors import RateLimited
@@ -40,7 +40,7 @@ async def test_a_record_outlives_its_result_so_that_a_late_caller_hears_of_the_e
     store: Store, claims: Claims, valkey: Valkey
 ) -> None:
     claim = await claimed(store, claims)
-    await claims.page_end(claim, Page(number=1, status=PageStatus.OK), b"webp", [("1_0.jpg", b"jpeg")])
+    await claims.page_end(claim, PageResult(number=1, status=PageStatus.OK), b"webp", [("1_0.jpg", b"jpeg")])
     await claims.finish(claim)
     ttl = store.settings.result_ttl
     for kind in ("pages", "marks", "stored", "ev"):
@@ -129,7 +129,7 @@ async def test_a_failed_jobs_last_event_says_why_and_another_jobs_does_not(store
 async def test_a_job_that_has_ended_stays_as_it_ended_whoever_claims_it(store: Store, claims: Claims, end: str) -> None:
     claim = await claimed(store, claims)
     if end == "succeeded":
-        await claims.page_end(claim, Page(number=1, status=PageStatus.OK))
+        await claims.page_end(claim, PageResult(number=1, status=PageStatus.OK))
         await claims.finish(claim)
     elif end == "failed":
         await claims.fail(claim, "internal", "x")
@@ -145,7 +145,7 @@ async def test_a_page_that_ended_is_no_longer_in_flight(store: Store, claims: Cl
     claim = await claimed(store, claims, 2)
     for number in (1, 2):
         await claims.page_start(claim, number)
-    await claims.page_end(claim, Page(number=1, status=PageStatus.OK))
+    await claims.page_end(claim, PageResult(number=1, status=PageStatus.OK))
     assert valkey.client.hkeys(f"flight:{claim.job.id}") == [b"2"]
     await claims.release(claim)
     restarted = [event.event.payload() for event in await store.events(claim.job.id) if event.name == "page.restarted"]

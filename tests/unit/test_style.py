@@ -25,15 +25,9 @@ OLD_CODE: Final = (
     "tests/fixtures/write_store.py"  # it runs in a checkout of an older version, and stays as it ran there
 )
 
-# The client is a distribution of its own, and names a result's parts as the API does.
-CLIENT_TWINS: Final = {"Document", "Page", "Block"}
-
 # In brackets, so that a search for the words does not find this file.
 METAPHORS: Final = re.compile(r"\b(h[o]use|d[o]or|b[e]nch|o[u]tflow|w[i]shes|t[a]ke_in)\b", re.IGNORECASE)
 TARGET: Final = re.compile(r"\bmake b[e]nch\b")  # the name that targets for measurements have in many projects
-
-
-MIRRORED: Final = {("client/src/ocr_client/document.py", name) for name in ("Document", "Page", "Block")}
 
 
 @cache
@@ -67,11 +61,10 @@ def room(file: str) -> str:
 
 
 def test_no_two_classes_share_a_name() -> None:
-    """The client, a distribution of its own, may name what it shows as the contract names what it reads."""
     owners = defaultdict(list)
     for file, tree in modules():
         for node in ast.walk(tree):
-            if isinstance(node, ast.ClassDef) and not (file.startswith("client/src/") and node.name in CLIENT_TWINS):
+            if isinstance(node, ast.ClassDef):
                 owners[node.name].append(f"{file}:{node.lineno}")
     assert {name: places for name, places in owners.items() if len(places) > 1} == {}
 

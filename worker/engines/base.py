@@ -14,7 +14,7 @@ from typing import Protocol
 
 from PIL.Image import Image
 
-from shared.contract.document import Block, Box, PageStatus, Shortfall, Usage
+from shared.contract.document import Box, PageBlock, PageStatus, Shortfall, Usage
 from shared.contract.options import Options
 from shared.contract.worker_status import EngineStatus
 
@@ -72,7 +72,7 @@ class PageRead:
     """
 
     markdown: str
-    blocks: tuple[Block, ...] = ()
+    blocks: tuple[PageBlock, ...] = ()
     figures: tuple[FigureCrop, ...] = ()
     status: PageStatus = PageStatus.OK
     reason: str | None = None

@@ -14,7 +14,7 @@ from typing import ClassVar
 from PIL import Image
 from pydantic import Field
 
-from shared.contract.document import Block, PageStatus, Usage
+from shared.contract.document import PageBlock, PageStatus, Usage
 from shared.contract.options import Options
 from shared.contract.worker_status import EngineStatus
 from worker.engines.base import PageImage, PageRead, Piece
@@ -69,7 +69,7 @@ class InstantEngine:
                 await asyncio.sleep(self._seconds / len(paragraphs))
             yield paragraph if i == 0 else "\n\n" + paragraph
         box = (0, 0, page.image.width, page.image.height)
-        blocks = tuple(Block(type="title" if p.startswith("#") else "text", bbox=box, text=p) for p in paragraphs)
+        blocks = tuple(PageBlock(type="title" if p.startswith("#") else "text", bbox=box, text=p) for p in paragraphs)
         usage = Usage(completion_tokens=len(text.split()), engine_seconds=self._seconds)
         yield PageRead(text, blocks, usage=usage)
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from shared.contract.document import Block, Box, PageStatus, Usage, figure_name
+from shared.contract.document import Box, PageBlock, PageStatus, Usage, figure_name
 from shared.contract.options import Options
 from worker.engines.base import Engine, FigureCrop, PageImage, PageRead, Piece, Restarted
 
@@ -240,7 +240,7 @@ class Joined:
         self._part = Part(page.image, 0, 0)
         self._reads: list[PageRead] = []
         self._markdown = ""
-        self._blocks: list[Block] = []
+        self._blocks: list[PageBlock] = []
         self._figures: list[FigureCrop] = []
         self._begun = False  # some text of this part has gone out
 
@@ -305,7 +305,7 @@ class Joined:
             for i, figure in enumerate(read.figures)
         ]
 
-    def _placed(self, block: Block, read: PageRead) -> Block:
+    def _placed(self, block: PageBlock, read: PageRead) -> PageBlock:
         return block.model_copy(update={"bbox": self._box(block.bbox, read), "text": self._renamed(block.text)})
 
     def _box(self, box: Box, read: PageRead) -> Box:
@@ -343,7 +343,7 @@ def _missing(read: PageRead) -> float:
     return read.missing
 
 
-def _merged(before: Block, after: Block) -> Block:
+def _merged(before: PageBlock, after: PageBlock) -> PageBlock:
     """One paragraph of the two halves that a cut parted."""
     (a0, b0, a1, b1), (c0, d0, c1, d1) = before.bbox, after.bbox
     box = (min(a0, c0), min(b0, d0), max(a1, c1), max(b1, d1))

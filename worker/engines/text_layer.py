@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from shared.contract.document import Block, Box
+from shared.contract.document import Box, PageBlock
 from worker.engines.base import PageImage, PageRead, TextPiece
 from worker.engines.cpu.joining import row_text, run_on, vocabulary
 from worker.engines.cpu.lines import Line, Row, union
@@ -65,8 +65,8 @@ def _with_title(found: list[ParagraphPart], row: Row, known: frozenset[str]) -> 
     return [*found, ParagraphPart("title", (row,), "# " + escaped(row_text(row)))]
 
 
-def _block(part: ParagraphPart, size: tuple[int, int]) -> Block:
+def _block(part: ParagraphPart, size: tuple[int, int]) -> PageBlock:
     left, top, right, bottom = union(piece.box for row in part.rows for piece in row.pieces)
     x0, y0 = min(max(0, int(left)), size[0] - 1), min(max(0, int(top)), size[1] - 1)
     box: Box = (x0, y0, max(x0 + 1, min(size[0], round(right))), max(y0 + 1, min(size[1], round(bottom))))
-    return Block(type=part.kind, bbox=box, text=part.text)
+    return PageBlock(type=part.kind, bbox=box, text=part.text)

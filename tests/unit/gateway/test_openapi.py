@@ -11,17 +11,18 @@ from pydantic import BaseModel
 
 from gateway.api import batches, health, jobs, search, shares, tokens
 from gateway.api.forms import WEBHOOK_EVENTS
+from gateway.api.openapi import PUBLIC_NAMES
 from gateway.api.openapi_examples import EXAMPLES
 from gateway.app import create_app
-from shared.contract.document import Document, Page
+from shared.contract.document import DocumentResult, PageResult
 from shared.contract.events import EventName
 from shared.contract.view import JobBrief, JobView
 from tests.conftest import make_settings
 
 MODELS: dict[str, type[BaseModel]] = {
-    model.__name__: model
+    PUBLIC_NAMES.get(model.__name__, model.__name__): model
     for model in (
-        JobBrief, JobView, jobs.JobList, Page, Document, batches.BatchView, tokens.Token, shares.ShareLink,
+        JobBrief, JobView, jobs.JobList, PageResult, DocumentResult, batches.BatchView, tokens.Token, shares.ShareLink,
         shares.SharedJob, search.SearchResult, health.Health, health.Alive,
     )
 }  # fmt: skip
@@ -70,6 +71,16 @@ def test_a_route_names_the_codes_that_it_can_answer_with(document: dict[str, Any
     assert codes(document, "get", "/{job_id}/document", 409) == {"not-finished", "job-failed"}
     assert codes(document, "post", "/{job_id}/cancel", 409) == {"already-finished"}
     assert codes(document, "get", "/{job_id}/result", 500) == {"internal"}
+
+
+def test_the_parts_of_a_result_have_the_names_that_clients_know(
+    document: dict[str, Any], components: dict[str, Any]
+) -> None:
+    assert {name: components[name]["title"] for name in ("Document", "Page", "Block")} == {
+        "Document": "Document", "Page": "Page", "Block": "Block",
+    }  # fmt: skip
+    assert components["Document"]["properties"]["pages"]["items"] == {"$ref": "#/components/schemas/Page"}
+    assert not any(name in json.dumps(document) for name in PUBLIC_NAMES)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.formats.markdown import markdown
 from gateway.streaming.text_stream import TextStream
-from shared.contract.document import Document, Page, PageStatus
+from shared.contract.document import DocumentResult, PageResult, PageStatus
 
 
 def sent(pieces: list[dict[str, Any]]) -> str:
@@ -20,8 +20,8 @@ def sent(pieces: list[dict[str, Any]]) -> str:
     return text
 
 
-def ok(number: int, text: str) -> Page:
-    return Page(number=number, status=PageStatus.OK, markdown=text)
+def ok(number: int, text: str) -> PageResult:
+    return PageResult(number=number, status=PageStatus.OK, markdown=text)
 
 
 def test_a_page_that_was_told_otherwise_stands_as_it_was_sent() -> None:
@@ -32,7 +32,7 @@ def test_a_page_that_was_told_otherwise_stands_as_it_was_sent() -> None:
 
 def test_a_failed_page_leaves_its_mark() -> None:
     text_stream = TextStream([7])
-    pieces = list(text_stream.ended(Page(number=7, status=PageStatus.FAILED, reason="inference-failed")))
+    pieces = list(text_stream.ended(PageResult(number=7, status=PageStatus.FAILED, reason="inference-failed")))
     assert sent(pieces) == "<!-- page 7: failed (inference-failed) -->"
 
 
@@ -77,5 +77,5 @@ def test_whatever_the_order_what_is_told_is_the_markdown(texts: list[str], steps
             pieces += text_stream.ended(ok(at + 1, texts[at]))
             ended.add(at)
     pieces += text_stream.finished()
-    document = Document(job_id="j", engine="e", pages=tuple(ok(n, text) for n, text in enumerate(texts, 1)))
+    document = DocumentResult(job_id="j", engine="e", pages=tuple(ok(n, text) for n, text in enumerate(texts, 1)))
     assert sent(pieces).rstrip("\n") == markdown(document).rstrip("\n")

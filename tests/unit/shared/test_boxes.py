@@ -7,12 +7,12 @@ from io import BytesIO
 from PIL import Image
 
 from shared.boxes import colour, draw, page_picture
-from shared.contract.document import Block, Page, PageStatus
+from shared.contract.document import PageBlock, PageResult, PageStatus
 
 
-def page(*boxes: tuple[int, int, int, int]) -> Page:
-    blocks = tuple(Block(type="text", bbox=box, text="") for box in boxes)
-    return Page(number=1, status=PageStatus.OK, width=200, height=300, blocks=blocks)
+def page(*boxes: tuple[int, int, int, int]) -> PageResult:
+    blocks = tuple(PageBlock(type="text", bbox=box, text="") for box in boxes)
+    return PageResult(number=1, status=PageStatus.OK, width=200, height=300, blocks=blocks)
 
 
 def opened(data: bytes) -> Image.Image:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shared.contract.document import Figure, Page, PageStatus, Usage
+from shared.contract.document import Figure, PageResult, PageStatus, Usage
 from shared.contract.events import JobEvent, PageCompleted, PageRestarted, PageText
 from shared.contract.job import JobProgress
 from shared.contract.worker_status import EngineStatus, WorkerStatus
@@ -32,8 +32,8 @@ async def claimed(store: Store, claims: Claims, pages: int = 1, **more: Any) -> 
     return claim
 
 
-def ok(number: int, **more: Any) -> Page:
-    return Page(number=number, status=PageStatus.OK, markdown=f"page {number}", **more)
+def ok(number: int, **more: Any) -> PageResult:
+    return PageResult(number=number, status=PageStatus.OK, markdown=f"page {number}", **more)
 
 
 async def lapse(store: Store, claim: Claim) -> None:
@@ -130,7 +130,7 @@ async def test_a_pages_end_stores_all_of_it_and_says_so(store: Store, claims: Cl
     claim = await claimed(store, claims, 2)
     usage = Usage(prompt_tokens=3, completion_tokens=5, engine_seconds=0.25)
     figures = tuple(Figure(name=f"2_{i}.jpg", bbox=(0, 0, 5, 5)) for i in range(2))
-    page = Page(
+    page = PageResult(
         number=2, status=PageStatus.DEGRADED, reason="length", attempts=3, markdown="text", usage=usage, figures=figures
     )
     assert await claims.page_end(claim, page, b"webp", [("2_0.jpg", b"a"), ("2_1.jpg", b"b")]) is True

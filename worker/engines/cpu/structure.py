@@ -10,7 +10,7 @@ from itertools import groupby
 
 from PIL.Image import Image
 
-from shared.contract.document import Block, Box, figure_name
+from shared.contract.document import Box, PageBlock, figure_name
 from worker.engines.base import FigureCrop, PageRead
 from worker.engines.cpu import tables
 from worker.engines.cpu.joining import row_text, run_on, vocabulary
@@ -193,25 +193,25 @@ class Composer:
             text = run_on(text, row_text(row), self.known)
         return text
 
-    def block(self, part: ParagraphPart) -> Block:
+    def block(self, part: ParagraphPart) -> PageBlock:
         if part.kind == "region":
             return self.region_block(self.region(part))
         pieces = [piece for row in part.rows for piece in row.pieces]
         box = clipped(union(piece.box for piece in pieces), self.scene.image.size)
-        return Block(type=part.kind, bbox=box, text=part.text, confidence=confidence(pieces))
+        return PageBlock(type=part.kind, bbox=box, text=part.text, confidence=confidence(pieces))
 
     def region(self, part: ParagraphPart) -> Region:
         """The table or figure that a part of kind ``region`` stands for."""
         return self.regions[part.rows[0].region or 0]
 
-    def region_block(self, region: Region) -> Block:
+    def region_block(self, region: Region) -> PageBlock:
         box = clipped(region.box, self.scene.image.size)
         text = region_text(region, self.scene.number, len(self.figures))
         if region.kind == "table":
-            return Block(type="table", bbox=box, text=text, confidence=confidence(region.lines))
+            return PageBlock(type="table", bbox=box, text=text, confidence=confidence(region.lines))
         name = figure_name(self.scene.number, len(self.figures))
         self.figures.append(FigureCrop(name, box, jpeg(self.scene.image, box)))
-        return Block(type="image", bbox=box, text=text, confidence=confidence(region.lines))
+        return PageBlock(type="image", bbox=box, text=text, confidence=confidence(region.lines))
 
 
 def region_text(region: Region, page: int, figures: int) -> str:

@@ -22,7 +22,7 @@ from PIL.Image import Image
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
-from shared.contract.document import Block, PageStatus, Usage, figure_name
+from shared.contract.document import PageBlock, PageStatus, Usage, figure_name
 from shared.contract.options import Options
 from shared.contract.worker_status import EngineStatus
 from shared.errors import InferenceError
@@ -223,7 +223,7 @@ class VllmEngine:
         missing = await asyncio.to_thread(unread, page.image, boxes, has_text=bool(reader.markdown.strip()))
         read = PageRead(
             reader.markdown,
-            tuple(Block(type=block.label, bbox=block.bbox, text=block.text) for block in reader.blocks),
+            tuple(PageBlock(type=block.label, bbox=block.bbox, text=block.text) for block in reader.blocks),
             await asyncio.to_thread(cut_out, page.image, figures) if figures else (),
             PageStatus.OK if ok else PageStatus.DEGRADED,
             None if ok else reading.ended,

@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 
 from gateway.formats.archive_tables import BOM, as_csv, csv_tables, tables_of
-from shared.contract.document import Block, Document, Page, PageStatus
+from shared.contract.document import DocumentResult, PageBlock, PageResult, PageStatus
 
 PIPES = "| Part | Price |\n| --- | --- |\n| Rope, tarred | 9.95 |\n| a \\| b | \\$4 |"
 MERGED = (
@@ -56,10 +56,10 @@ def test_what_is_no_table_harms_nothing(wild: str) -> None:
 
 
 def test_tables_are_numbered_page_by_page() -> None:
-    def page(number: int, *texts: str) -> Page:
-        blocks = tuple(Block(type="table", bbox=(0, 0, 1, 1), text=text) for text in texts)
-        other = Block(type="text", bbox=(0, 0, 1, 1), text=PIPES)
-        return Page(number=number, status=PageStatus.OK, blocks=(other, *blocks))
+    def page(number: int, *texts: str) -> PageResult:
+        blocks = tuple(PageBlock(type="table", bbox=(0, 0, 1, 1), text=text) for text in texts)
+        other = PageBlock(type="text", bbox=(0, 0, 1, 1), text=PIPES)
+        return PageResult(number=number, status=PageStatus.OK, blocks=(other, *blocks))
 
-    document = Document(job_id="j", engine="e", pages=(page(3, PIPES, MERGED), page(9, PIPES), page(10)))
+    document = DocumentResult(job_id="j", engine="e", pages=(page(3, PIPES, MERGED), page(9, PIPES), page(10)))
     assert [name for name, _ in csv_tables(document.pages)] == ["tables/3_0.csv", "tables/3_1.csv", "tables/9_0.csv"]

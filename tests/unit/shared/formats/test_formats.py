@@ -22,7 +22,7 @@ from gateway.formats.negotiation import negotiate
 from gateway.formats.registry import FORMATS
 from gateway.formats.source import Source
 from gateway.formats.text import plain, text
-from shared.contract.document import Block, Document, Figure, Page, PageStatus
+from shared.contract.document import DocumentResult, Figure, PageBlock, PageResult, PageStatus
 from shared.errors import BadOption
 
 GOLDEN = Path(__file__).parents[3] / "golden"
@@ -48,21 +48,21 @@ Some *text* with \(a^2\) and `\(code\)`, from $5 to $10.
 - one
 - two"""
 
-DOCUMENT = Document(
+DOCUMENT = DocumentResult(
     job_id="01JD",
     engine="instant",
     pages=(
-        Page(
+        PageResult(
             number=1,
             status=PageStatus.OK,
             width=100,
             height=200,
             markdown=FIRST,
-            blocks=(Block(type="title", bbox=(1, 2, 30, 40), text="A title"),),
+            blocks=(PageBlock(type="title", bbox=(1, 2, 30, 40), text="A title"),),
             figures=(Figure(name="1_0.jpg", bbox=(5, 5, 50, 50)),),
         ),
-        Page(number=2, status=PageStatus.FAILED, reason="render-failed"),
-        Page(number=7, status=PageStatus.DEGRADED, reason="repetition", markdown="again again"),
+        PageResult(number=2, status=PageStatus.FAILED, reason="render-failed"),
+        PageResult(number=7, status=PageStatus.DEGRADED, reason="repetition", markdown="again again"),
     ),
 )
 
@@ -83,14 +83,14 @@ def test_golden(name: str, written: str) -> None:
     assert written == (GOLDEN / name).read_text(encoding="utf-8")
 
 
-def source(document: Document, figures: Mapping[str, bytes], at_once: int = 2) -> Source:
+def source(document: DocumentResult, figures: Mapping[str, bytes], at_once: int = 2) -> Source:
     """The document from memory, a few pages at a time."""
 
-    async def pages() -> AsyncIterator[Sequence[Page]]:
+    async def pages() -> AsyncIterator[Sequence[PageResult]]:
         for at in range(0, len(document.pages), at_once):
             yield document.pages[at : at + at_once]
 
-    async def figures_of(pages: Sequence[Page]) -> AsyncIterator[tuple[str, bytes]]:
+    async def figures_of(pages: Sequence[PageResult]) -> AsyncIterator[tuple[str, bytes]]:
         for figure in (figure for page in pages for figure in page.figures):
             yield figure.name, figures[figure.name]
 
@@ -100,14 +100,14 @@ def source(document: Document, figures: Mapping[str, bytes], at_once: int = 2) -
     return Source(document.job_id, document.engine, pages, figures_of, picture)
 
 
-async def zipped(document: Document, figures: Mapping[str, bytes]) -> bytes:
+async def zipped(document: DocumentResult, figures: Mapping[str, bytes]) -> bytes:
     return b"".join([piece async for piece in archive(source(document, figures))])
 
 
-def page_with(figure: str, number: int) -> Page:
-    table = Block(type="table", bbox=(0, 0, 9, 9), text="| a |\n|---|\n| 1 |")
+def page_with(figure: str, number: int) -> PageResult:
+    table = PageBlock(type="table", bbox=(0, 0, 9, 9), text="| a |\n|---|\n| 1 |")
     figures = (Figure(name=figure, bbox=(5, 5, 50, 50)),)
-    return Page(number=number, status=PageStatus.OK, markdown="text", blocks=(table,), figures=figures)
+    return PageResult(number=number, status=PageStatus.OK, markdown="text", blocks=(table,), figures=figures)
 
 
 async def test_zip_holds_everything_and_is_the_same_each_time() -> None:
@@ -121,7 +121,7 @@ async def test_zip_holds_everything_and_is_the_same_each_time() -> None:
         ]  # fmt: skip
         assert opened.testzip() is None
         assert opened.read("result.md").decode() == markdown(document)
-        assert Document.model_validate_json(opened.read("result.json")) == document
+        assert DocumentResult.model_validate_json(opened.read("result.json")) == document
         assert opened.read("images/10_0.jpg") == b"ten"
 
 
@@ -150,18 +150,18 @@ class CountedPages:
     def _released(self) -> None:
         self.held -= 1
 
-    def page(self, number: int) -> Page:
+    def page(self, number: int) -> PageResult:
         page = page_with(f"{number}_0.jpg", number)
         weakref.finalize(page, self._released)
         self.held += 1
         self.most = max(self.most, self.held)
         return page
 
-    async def pages(self) -> AsyncIterator[Sequence[Page]]:
+    async def pages(self) -> AsyncIterator[Sequence[PageResult]]:
         for first in range(1, self.PAGES + 1, self.AT_ONCE):
             yield [self.page(number) for number in range(first, first + self.AT_ONCE)]
 
-    async def figures(self, pages: Sequence[Page]) -> AsyncIterator[tuple[str, bytes]]:
+    async def figures(self, pages: Sequence[PageResult]) -> AsyncIterator[tuple[str, bytes]]:
         for figure in (figure for page in pages for figure in page.figures):
             yield figure.name, random.Random(figure.name).randbytes(self.FIGURE)
 
@@ -183,7 +183,7 @@ async def test_a_long_document_is_never_in_memory_whole(name: str) -> None:
 
 
 def test_a_reason_cannot_end_its_comment() -> None:
-    page = Page(number=1, status=PageStatus.FAILED, reason="--><script>alert(1)</script>")
+    page = PageResult(number=1, status=PageStatus.FAILED, reason="--><script>alert(1)</script>")
     assert comment(page).count("-->") == 1
 
 

@@ -8,16 +8,16 @@ from gateway.formats.html import html
 from gateway.formats.layout import Layout
 from gateway.formats.markdown import markdown
 from gateway.formats.text import text
-from shared.contract.document import Block, Document, Page, PageStatus
+from shared.contract.document import DocumentResult, PageBlock, PageResult, PageStatus
 
 
-def page(number: int, *blocks: tuple[str, str], status: PageStatus = PageStatus.OK) -> Page:
-    made = tuple(Block(type=kind, bbox=(0, 0, 9, 9), text=said) for kind, said in blocks)
-    return Page(number=number, status=status, markdown="\n\n".join(said for _, said in blocks), blocks=made)
+def page(number: int, *blocks: tuple[str, str], status: PageStatus = PageStatus.OK) -> PageResult:
+    made = tuple(PageBlock(type=kind, bbox=(0, 0, 9, 9), text=said) for kind, said in blocks)
+    return PageResult(number=number, status=status, markdown="\n\n".join(said for _, said in blocks), blocks=made)
 
 
-def document(*pages: Page) -> Document:
-    return Document(job_id="1", engine="instant", pages=pages)
+def document(*pages: PageResult) -> DocumentResult:
+    return DocumentResult(job_id="1", engine="instant", pages=pages)
 
 
 def test_running_heads_and_page_numbers_can_be_left_out() -> None:
@@ -35,20 +35,22 @@ def test_running_heads_and_page_numbers_can_be_left_out() -> None:
 )
 def test_a_number_alone_at_the_edge_is_the_pages(top: int, said: str, left_out: bool) -> None:
     blocks = (
-        Block(type="text", bbox=(0, 100, 9, 120), text="17"),
-        Block(type="text", bbox=(0, top, 9, top + 20), text=said),
+        PageBlock(type="text", bbox=(0, 100, 9, 120), text="17"),
+        PageBlock(type="text", bbox=(0, top, 9, top + 20), text=said),
     )
-    one = Page(number=1, status=PageStatus.OK, width=700, height=1000, markdown=f"17\n\n{said}", blocks=blocks)
+    one = PageResult(number=1, status=PageStatus.OK, width=700, height=1000, markdown=f"17\n\n{said}", blocks=blocks)
     assert markdown(document(one), Layout(furniture=False)) == ("17\n" if left_out else f"17\n\n{said}\n")
 
 
 def test_a_block_that_is_no_paragraph_of_the_text_is_left_alone() -> None:
-    one = Page(number=1, status=PageStatus.OK, markdown="Reports are long", blocks=page(1, ("header", "Report")).blocks)
+    one = PageResult(
+        number=1, status=PageStatus.OK, markdown="Reports are long", blocks=page(1, ("header", "Report")).blocks
+    )
     assert markdown(document(one), Layout(furniture=False)) == "Reports are long\n"
 
 
 def test_pages_can_be_marked() -> None:
-    pages = document(page(3, ("text", "A")), Page(number=4, status=PageStatus.FAILED, reason="timeout"))
+    pages = document(page(3, ("text", "A")), PageResult(number=4, status=PageStatus.FAILED, reason="timeout"))
     assert markdown(pages, Layout(page_marks=True)) == (
         "<!-- page 3 -->\n\nA\n\n<!-- page 4 -->\n\n<!-- page 4: failed (timeout) -->\n"
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from shared.contract.document import Block, Box, PageStatus, Usage
+from shared.contract.document import Box, PageBlock, PageStatus, Usage
 from shared.contract.options import Options
 from shared.contract.worker_status import EngineStatus
 from worker.engines import parts
@@ -94,7 +94,7 @@ class Bars:
         image = page.image
         for _ in range(self.turned):
             image = image.transpose(Image.Transpose.ROTATE_270)
-        blocks = tuple(Block(type="text", bbox=box, text=f"bar{box[3] - box[1]}.") for box in bars(image))
+        blocks = tuple(PageBlock(type="text", bbox=box, text=f"bar{box[3] - box[1]}.") for box in bars(image))
         if self.restarts:
             self.restarts -= 1
             yield "what is void"
@@ -181,7 +181,7 @@ def joined(*reads: tuple[bool, PageRead]) -> PageRead:
 
 
 def read_of(text: str, **more: object) -> PageRead:
-    return PageRead(text, (Block(type="text", bbox=(1, 1, 9, 9), text=text),) if text else (), **more)  # type: ignore[arg-type]
+    return PageRead(text, (PageBlock(type="text", bbox=(1, 1, 9, 9), text=text),) if text else (), **more)  # type: ignore[arg-type]
 
 
 def test_a_paragraph_that_goes_on_behind_a_cut_is_one_paragraph() -> None:
@@ -205,7 +205,7 @@ def test_the_worst_part_is_named_and_blank_ones_are_passed_over() -> None:
 def test_figures_are_numbered_through_the_page() -> None:
     def figure() -> PageRead:
         text = "![](images/7_0.jpg)"
-        block = Block(type="image", bbox=(1, 1, 9, 9), text=text)
+        block = PageBlock(type="image", bbox=(1, 1, 9, 9), text=text)
         return PageRead(text, (block,), (FigureCrop("7_0.jpg", (1, 1, 9, 9), b"jpeg"),))
 
     page = joined((False, figure()), (False, figure()))

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import pytest
 from PIL import Image
 
-from shared.contract.document import Block
+from shared.contract.document import PageBlock
 from shared.contract.options import Options
 from shared.errors import EngineDead, InferenceError
 from worker.engines.base import PageImage, PageRead, Restarted
@@ -47,7 +47,7 @@ class ToldReader(Reader):
             for text in self.early:
                 emit(text)
             assert self.go_on.wait(10)
-        blocks = tuple(Block(type="text", bbox=(0, 0, 1, 1), text=text) for text in ("one", "two"))
+        blocks = tuple(PageBlock(type="text", bbox=(0, 0, 1, 1), text=text) for text in ("one", "two"))
         return PageRead("one\n\ntwo", blocks)
 
     def wait_for_stop(self, checkpoint: Callable[[], None]) -> None:
