@@ -12,15 +12,16 @@ import json
 import logging
 import re
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
-from pythonjsonlogger.json import JsonFormatter
+from pythonjsonlogger.json import JsonEncoder, JsonFormatter
 
 from shared.settings import SharedSettings
 
@@ -70,7 +71,9 @@ def bound(name: str) -> Any:
 def event(logger: logging.Logger, name: str, level: int = logging.INFO, **fields: object) -> None:
     """Write one line about what happened; ``name`` is ``thing.what`` and part of the documented log."""
     if logger.isEnabledFor(level):
-        logger.log(level, "%s", name, extra={"event": name, "fields": _known(fields)})
+        # Not Logger.log: it looks through the stack for a caller that no line of ours names.
+        extra = {"event": name, "fields": _known(fields)}
+        logger.handle(logger.makeRecord(logger.name, level, "", 0, "%s", (name,), None, extra=extra))
 
 
 def milliseconds(seconds: float) -> int:
@@ -84,9 +87,8 @@ def _known(fields: Mapping[str, object]) -> dict[str, object]:
 def content(record: logging.LogRecord) -> dict[str, object]:
     """The fields of one line, in the order in which they are written."""
     name: str | None = getattr(record, "event", None)
-    moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
     line: dict[str, object] = {
-        "time": moment.replace("+00:00", "Z"),
+        "time": f"{_second(int(record.created))}.{int(record.created * 1000) % 1000:03d}Z",
         "level": record.levelname.lower(),
         "event": name or LIBRARY_LINE,
         **_process,
@@ -96,6 +98,12 @@ def content(record: logging.LogRecord) -> dict[str, object]:
     if name is None:
         line |= {"logger": record.name, "message": record.getMessage()}
     return line
+
+
+@lru_cache(maxsize=2)
+def _second(seconds: int) -> str:
+    """UTC, to the second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 class Redaction:
@@ -118,16 +126,15 @@ class JsonLines(JsonFormatter):
     """One JSON object a line."""
 
     def __init__(self, redact: Redaction) -> None:
-        super().__init__(json_ensure_ascii=False)
+        super().__init__(json_serializer=_json)
         self._redact = redact
 
-    def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
-        log_data.update(content(record))
-        if record.exc_info:
-            log_data["exception"] = self.formatException(record.exc_info)
-
     def format(self, record: logging.LogRecord) -> str:
-        return self._redact(super().format(record))
+        """The library's own way goes over every field several times; ours are known."""
+        line = content(record)
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return self._redact(self.serialize_log_record(line))
 
 
 class TextLines(logging.Formatter):
@@ -149,6 +156,14 @@ class TextLines(logging.Formatter):
         return self._redact(text)
 
 
+_encode: Final = JsonEncoder(ensure_ascii=False).encode
+
+
+def _json(line: Mapping[str, object], **_: object) -> str:
+    """As the formatter would do it, with one encoder for all lines."""
+    return _encode(line)
+
+
 def _text(value: object) -> str:
     text = str(value)
     return text if BARE.fullmatch(text) else json.dumps(text, ensure_ascii=False)
@@ -163,6 +178,7 @@ def configure(settings: SharedSettings) -> None:
     root.handlers = [handler]
     root.setLevel(settings.log_level.upper())
     logging.captureWarnings(True)
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # no line has what they look up
     for name in ("uvicorn", "uvicorn.error", "celery", "celery.task", "celery.redirected"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [], True

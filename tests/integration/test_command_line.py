@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
 from ocr_client import Client
@@ -104,6 +105,15 @@ def test_stdin_globs_and_options_anywhere(service: Service, folder: Path) -> Non
     assert piped.startswith("# A page of")
     both = service.ocr("--patience=5", f"{folder}/[ab].png", "-q", "--url", service.url)
     assert both.count("# A page of") == 2
+
+
+def test_the_languages_of_a_file_reach_its_job_and_those_of_a_retry(service: Service, folder: Path) -> None:
+    service.ocr(folder / "a.png", "--languages", "ru, EN", "--url", service.url)
+    with Client(service.url) as client:
+        first = next(client.jobs())
+    again = service.ocr("retry", first.id, "--page", "1", "--languages", "el", "--url", service.url).split()[0]
+    stored = [httpx.get(f"{service.url}/api/v1/jobs/{job}").json() for job in (first.id, again)]
+    assert [job["options"]["languages"] for job in stored] == [["ru", "en"], ["el"]]
 
 
 def test_a_job_that_was_cancelled_or_deleted_is_read_once_more(service: Service, folder: Path) -> None:

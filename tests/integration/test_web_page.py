@@ -157,14 +157,22 @@ def test_a_page_with_a_fault_is_retried_as_a_document_of_its_own(tab: BrowserTab
         job["pages"] = [page | {"status": "degraded", "reason": "repetition"} for page in job.get("pages", [])]
         route.fulfill(response=answer, json=job)
 
+    def with_languages(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | {"languages": ["ru"]})
+
     page = tab.page
+    page.route("**/models", with_languages)
     page.route(re.compile(r"/jobs/[0-9A-Z]{26}$"), degraded)
     page = opened(tab, url, files[1])
     before = page.url
     expect(page.locator("#page-1 .state")).to_have_text("degraded: repetition")
     page.get_by_role("button", name="Retry").click()
     page.get_by_role("dialog").get_by_label("Kind").select_option("image")
-    page.get_by_role("dialog").get_by_role("button", name="Read again").click()
+    page.get_by_role("dialog").get_by_label("Languages").fill("ru")
+    with page.expect_request(re.compile(r"/pages/1/retry$")) as sent:
+        page.get_by_role("dialog").get_by_role("button", name="Read again").click()
+    assert sent.value.post_data_json == {"type": "image", "languages": "ru"}
     expect(page.get_by_role("heading", name="picture, page 1.webp")).to_be_visible()
     expect(page.locator("#page-1 .block").first).to_be_visible()
     assert page.url != before

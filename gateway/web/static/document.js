@@ -424,7 +424,7 @@ class Row {
 	}
 
 	async retry() {
-		const form = h("div", { class: "options" }, pageOptions(await api.get("/models").catch(() => null)));
+		const form = h("div", { class: "options" }, pageOptions(await api.get("/models").catch(() => ({}))));
 		const answer = await dialog(`Read page ${this.number} again`, h("div", {}, h("p", {}, "The new text is a document of its own; this one stays as it is."), form),
 			[["close", "Cancel"], ["retry", "Read again", "primary"]]);
 		if (answer !== "retry") return;

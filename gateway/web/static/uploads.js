@@ -1,15 +1,17 @@
-// Uploads, at most three at once; a refusal stays beside its file.
+// Uploads; a refusal stays beside its file.
 
 import { upload } from "./api.js";
 import { $, announce, btn, h } from "./dom.js";
 
 const AT_ONCE = 3;
-const choice = (name, label, values) => h("label", {}, label, h("select", { name }, values.map(([value, words]) => h("option", { value }, words))));
+const choice = (name, label, values) => h("label", {}, label, h("select", { name }, values.map(([value, words = value]) => h("option", { value }, words))));
+const input = (name, label, placeholder) => h("label", {}, label, h("input", { name, placeholder }));
 
-export function pageOptions(models) {
-	const fields = [choice("type", "Kind", [["", "document"], ["image", "photo or drawing"]])];
-	if (models?.modes?.length) fields.push(choice("mode", "Mode", [["", "default"], ...models.modes.map((mode) => [mode, mode])]));
-	if (models?.prompts) fields.push(h("label", {}, "Prompt", h("input", { name: "prompt", placeholder: "the engine's own" })));
+export function pageOptions({ modes, prompts, languages }) {
+	const fields = [choice("type", "Kind", [["", "document"], ["image", "picture"]])];
+	if (modes?.length) fields.push(choice("mode", "Mode", [["", "default"], ...modes.map((m) => [m])]));
+	if (prompts) fields.push(input("prompt", "Prompt", "the engine's own"));
+	if (languages?.length) fields.push(input("languages", "Languages", "ru,en"));
 	return fields;
 }
 
@@ -20,10 +22,10 @@ export class Uploads {
 
 	setModels(models) {
 		$("#options").replaceChildren(
-			h("label", {}, "Pages", h("input", { name: "pages", placeholder: "all, or 1-3,7" })),
-			...pageOptions(models),
-			choice("text_layer", "Text in the PDF", [["", "ignore, read the image"], ["prefer", "use it where it is whole"]]),
-			choice("priority", "Priority", [["", "normal"], ["high", "high"], ["low", "low"]]));
+			input("pages", "Pages", "all, or 1-3,7"),
+			...pageOptions({ ...models }),
+			choice("text_layer", "Text in the PDF", [["", "ignore it"], ["prefer", "use where whole"]]),
+			choice("priority", "Priority", [["", "normal"], ["high"], ["low"]]));
 	}
 
 	add(list) {
@@ -70,7 +72,7 @@ export class Uploads {
 				return this.onJob(job);
 			} catch (error) {
 				if (item.stopped) return;
-				const passing = error.status === 429 || error.status === 503 || error.status === 0;
+				const passing = [0, 429, 503].includes(error.status);
 				if (!passing || attempt >= 20) return this.refuse(item, error);
 				item.note.textContent = `${error.message}; trying again`;
 				await new Promise((resolve) => setTimeout(resolve, 1000 * Math.min(60, error.retryAfter || 2 ** Math.min(attempt, 4))));

@@ -17,6 +17,7 @@ import tempfile
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -38,8 +39,14 @@ SCRIPTS = {
 }  # fmt: skip
 """How Unicode's names of their letters begin."""
 
+UNLIKE_LATIN = ("ARABIC", "DEVANAGARI", "HANGUL", "HEBREW", "THAI")
+"""Scripts in which tesseract was sure of none of 15 English lines (at most .83, each with doubtful words)."""
+
 DOUBTFUL = 0.65
-"""Confidence of a word below which it is probably wrong; right ones have .85 and more."""
+"""Confidence of a line below which it is not taken."""
+
+DOUBTFUL_WORD = 0.75
+"""Confidence of a word below which it may be wrong; right ones have .85 and more, and some Greek ones less."""
 
 DOUBTED_LINE = 0.4
 """Share of a line that counts as lost at least, once a number or two of its letters are doubtful."""
@@ -48,7 +55,12 @@ LITTLE = 0.1
 """Share of a line that the first recogniser may lose before the second's reading counts."""
 
 LONGER = 1.2
-"""Or: how many letters the second has for each of the first, if it is sure of all of them."""
+"""Or: how many letters the second has for each of the first."""
+
+SURE = 0.88
+
+HALF_READ = 3
+"""Letters of the script itself from which on the first knows half of it, as of Greek; formulas have fewer."""
 
 MARGIN = 10
 """Pixels of paper that tesseract wants around a line."""
@@ -57,6 +69,10 @@ POLL_SECONDS, START_SECONDS = 0.2, 10.0
 
 _VIETNAMESE = re.compile(r"[ăđơưĂĐƠƯ\u1ea0-\u1ef9]")
 _DIRECTIONS = re.compile("[\u200e\u200f\u202a-\u202e]")
+_GREEK = "[\u0370-\u03ff\u1f00-\u1fff]"
+_MICRO = re.compile(f"(?<={_GREEK})\u00b5|\u00b5(?={_GREEK})")  # for which tesseract takes the letter mu
+_HANGUL = re.compile("[\uac00-\ud7a3]")
+_AMOUNT = re.compile(r"(\d[\d.,]*) ?([€£¥₩₽₴₫฿₹₪$])")
 _SARA_AM = "\u0e4d\u0e32"  # in two parts, as nobody types it
 
 
@@ -135,13 +151,14 @@ def texts_of(texts: str, words: str, count: int) -> list[Text]:
 
 
 def text_of(page: str, words: Sequence[tuple[str, float]]) -> Text:
-    text = " ".join(_DIRECTIONS.sub("", page).replace(_SARA_AM, "\u0e33").split())
+    text = _MICRO.sub("\u03bc", " ".join(_DIRECTIONS.sub("", page).replace(_SARA_AM, "\u0e33").split()))
     letters = sum(len(word) for word, _ in words)
     if not text or not letters:
         return Text("", 0.0)
     score = sum(len(word) * sure for word, sure in words) / letters
-    doubtful = "".join(word for word, sure in words if sure < DOUBTFUL)
-    matters = len(doubtful) > 1 or doubtful.isdigit()
+    doubtful = "".join(word for word, sure in words if sure < DOUBTFUL_WORD)
+    # One letter or sign is mostly an article or a comma. A syllable of Korean is one sign, and can be a word's verb.
+    matters = len(doubtful) > 1 or doubtful.isdigit() or bool(_HANGUL.match(doubtful))
     return Text(text, score, loss=max(len(doubtful) / letters, DOUBTED_LINE) if matters else 0.0)
 
 
@@ -156,10 +173,24 @@ def surer(first: Text, lost: float, second: Text, languages: Iterable[str]) -> T
     scripts = tuple(SCRIPTS[language] for language in languages)
     if "LATIN" in scripts and _VIETNAMESE.search(second.text) and not second.loss:
         return second
-    own = any(unicodedata.name(letter, "").startswith(scripts) for letter in second.text)
+    own, known = own_letters(second, scripts), own_letters(first, scripts)
     # Of a line with many numbers the first may have lost every word and still have much to say.
-    longer = not second.loss and letters_of(second) > LONGER * letters_of(first)
-    return second if own and (lost > LITTLE or longer) else first
+    longer = letters_of(second) > LONGER * letters_of(first) or (known >= HALF_READ and own > LONGER * known)
+    # Thai can look like Latin letters to the first, which is sure of them.
+    unlike = not second.loss and second.score >= SURE and own_letters(second, UNLIKE_LATIN) >= HALF_READ
+    return with_currencies(second, first) if own and (lost > LITTLE or longer or unlike) else first
+
+
+def own_letters(text: Text, scripts: tuple[str, ...]) -> int:
+    return sum(unicodedata.name(letter, "").startswith(scripts) for letter in text.text)
+
+
+def with_currencies(second: Text, first: Text) -> Text:
+    """The second's text with the signs of currencies that only the first knows: ``48,90 Ε`` -> ``48,90 €``."""
+    text = second.text
+    for number, sign in _AMOUNT.findall(first.text):
+        text = re.sub(rf"(?<![\d.,]){re.escape(number)} ?[^\W\d_](?!\w)", f"{number} {sign}", text, count=1)
+    return replace(second, text=text)
 
 
 def letters_of(text: Text) -> int:

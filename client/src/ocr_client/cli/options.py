@@ -27,6 +27,9 @@ PriorityOption = Annotated[Priority | None, typer.Option("--priority", help="of 
 TextLayerOption = Annotated[
     TextLayer | None, typer.Option("--text-layer", help="prefer: take a PDF's own text where it has all")
 ]
+Languages = Annotated[
+    str | None, typer.Option("--languages", metavar="ru,en", help="of the writing, where the engine must be told")
+]
 Deadline = Annotated[str | None, typer.Option("--deadline", metavar="10m", help="give up after so many s, m or h")]
 Metadata = Annotated[
     list[str] | None, typer.Option("--metadata", metavar="NAME=VALUE", help="comes back with the job; repeatable")

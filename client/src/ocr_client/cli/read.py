@@ -40,6 +40,7 @@ def read(
     mode: given.ModeOption = None,
     prompt: given.Prompt = None,
     text_layer: given.TextLayerOption = None,
+    languages: given.Languages = None,
     priority: given.PriorityOption = None,
     deadline: given.Deadline = None,
     metadata_pairs: given.Metadata = None,
@@ -68,8 +69,8 @@ def read(
     from ocr_client.cli.targets import targets_of
 
     submitted = fields(
-        pages=pages, type=type, mode=mode, prompt=prompt, text_layer=text_layer, priority=priority,
-        deadline=seconds(deadline), metadata=metadata(metadata_pairs), webhook_url=webhook,
+        pages=pages, type=type, mode=mode, prompt=prompt, text_layer=text_layer, languages=languages,
+        priority=priority, deadline=seconds(deadline), metadata=metadata(metadata_pairs), webhook_url=webhook,
         cache=False if force else None,
     )  # fmt: skip
     found = collect(sources, FolderRules(recursive, tuple(include or ()), tuple(exclude or ())))

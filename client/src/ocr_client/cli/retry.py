@@ -20,6 +20,7 @@ def retry(
     type: given.TypeOption = None,  # noqa: A002  # the name of the option
     mode: given.ModeOption = None,
     prompt: given.Prompt = None,
+    languages: given.Languages = None,
 ) -> int:
     """Read pages of a job again, each as a new job, whose id is printed."""
     with ctx.obj.client() as client:
@@ -28,6 +29,6 @@ def retry(
         if not numbers:
             say(f"{found.filename}: no page failed; say which with --page")
         for number in numbers:
-            new = client.retry_page(found, number, type=type, mode=mode, prompt=prompt)
+            new = client.retry_page(found, number, type=type, mode=mode, prompt=prompt, languages=languages)
             print(f"{new.id} page {number} of {found.filename}", flush=True)
     return DONE

@@ -29,6 +29,7 @@ def watch(
     mode: given.ModeOption = None,
     prompt: given.Prompt = None,
     text_layer: given.TextLayerOption = None,
+    languages: given.Languages = None,
     priority: given.PriorityOption = None,
     full_names: given.FullNames = False,
     json_lines: given.Json = False,
@@ -51,7 +52,10 @@ def watch(
     if output.resolve().is_relative_to(folder.resolve()):
         say("ocr: the results need a folder outside the one that is watched")
         return BAD_USAGE
-    submitted = fields(pages=pages, type=type, mode=mode, prompt=prompt, text_layer=text_layer, priority=priority)
+    submitted = fields(
+        pages=pages, type=type, mode=mode, prompt=prompt, text_layer=text_layer, languages=languages,
+        priority=priority,
+    )  # fmt: skip
     targets = Targets(tuple(map(str, format or ("md",))), output, full_names=full_names)
     rules = FolderRules(True, tuple(include or ()), tuple(exclude or ()))
     settings = RunSettings(submitted, targets, uploads, json_lines=json_lines)

@@ -42,6 +42,8 @@ def test_each_picture_gets_its_own_text_and_confidence() -> None:
         ("договор 2024", (("договор", 96.0), ("2024", 30.0)), True),
         ("यह 2", (("यह", 96.0), ("2", 0.0)), True),  # a number of one digit
         ("Ο φύλακας", (("Ο", 33.0), ("φύλακας", 92.0)), False),  # a letter
+        ("일지를 씀니다", (("일지를", 93.0), ("씀", 0.0), ("니다", 97.0)), True),  # a syllable
+        ("τιμή: 48", (("τιμή:", 72.0), ("48", 93.0)), True),
     ],
 )
 def test_a_doubtful_word_or_number_makes_its_line_one_that_is_told(
@@ -52,8 +54,9 @@ def test_a_doubtful_word_or_number_makes_its_line_one_that_is_told(
     assert (found.loss >= 0.4) is lost
 
 
-def test_signs_of_direction_go_and_thai_is_written_as_it_is_typed() -> None:
+def test_signs_of_direction_go_and_thai_and_greek_are_written_as_they_are_typed() -> None:
     assert told("\u200fשלום\u200e", ("שלום", 90.0)).text == "שלום"
+    assert told("η\u00b5έρα 5 \u00b5m", ("ηµέρα", 90.0)).text == "η\u03bcέρα 5 \u00b5m"
     assert told("จ\u0e4d\u0e32นวน", ("จํานวน", 90.0)).text == "จำนวน"
 
 
@@ -71,6 +74,17 @@ def test_signs_of_direction_go_and_thai_is_written_as_it_is_typed() -> None:
             "Счёт № 4711 от 12 марта 2024 года",
         ),
         (Text("The lamp 2024", 0.98), 0.0, Text("Тпе Іатр 2024", 0.90, loss=0.0), "uk", "The lamp 2024"),
+        (  # of Greek the first knows half, with confidence
+            Text("Tηλφωνo 210 3245678, ρε 9:00", 0.94),
+            0.08,
+            Text("Τηλέφωνο 210 3245678, ώρες 9:00", 0.91, loss=0.4),
+            "el",
+            "Τηλέφωνο 210 3245678, ώρες 9:00",
+        ),
+        (Text("ιμ: 48,90 €", 0.91), 0.24, Text("Τιμή: 48,90 Ε", 0.91, loss=0.0), "el", "Τιμή: 48,90 €"),
+        (Text("02-120,9:00", 0.96), 0.0, Text("전화 02-120, 9:00부터", 0.89, loss=0.4), "ko", "전화 02-120, 9:00부터"),
+        (Text("51 1,250 11n n5", 0.93), 0.0, Text("ราคา 1,250 บาท โทร", 0.93, loss=0.0), "th", "ราคา 1,250 บาท โทร"),
+        (Text("Tel. 02-555", 0.98), 0.0, Text("'ไโด|. 02-555", 0.83, loss=0.4), "th", "Tel. 02-555"),
         (Text("1 250,00", 0.60), 0.6, Text("1 250,00", 0.90, loss=0.0), "ru", "1 250,00"),
         (Text("Thư vin cng", 0.97), 0.0, Text("Thư viện cảng", 0.96, loss=0.0), "vi", "Thư viện cảng"),
         (Text("The lamp", 0.97), 0.0, Text("The lamb", 0.96, loss=0.0), "vi", "The lamp"),
