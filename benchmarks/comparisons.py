@@ -45,7 +45,7 @@ from tools.valkey import Valkey, free_port, wait_until
 UNREAD = itertools.count(1)
 """Seeds of pages that no service of this run has read: a second time it would have kept their results."""
 
-NO_LIMIT = {"max_queue_jobs": 10**6, "max_queue_pages": 10**7, "max_queue_bytes": 10**12}
+NO_LIMIT: dict[str, Any] = {"max_queue_jobs": 10**6, "max_queue_pages": 10**7, "max_queue_bytes": 10**12}
 MANY = httpx.Limits(max_connections=1000)
 BOUNDARY = "a-boundary-of-a-form"
 CALLERS = 8
@@ -199,7 +199,7 @@ def one_page_jobs(home: ServiceProcesses, count: int) -> None:
 
 
 def unfinished(client: redis.Redis) -> int:
-    return int(client.hget(keyspace.COUNTERS(), "jobs") or 0)  # type: ignore[arg-type]
+    return int(client.hget(keyspace.COUNTERS(), "jobs") or 0)
 
 
 def producer(valkey: Valkey) -> Callable[[int], None]:
@@ -207,7 +207,7 @@ def producer(valkey: Valkey) -> Callable[[int], None]:
     app, client = bare_task.create(valkey.url), valkey.client
 
     def left() -> int:
-        return int(client.llen(bare_task.QUEUE)) + int(client.zcard("unacked_index"))  # type: ignore[arg-type]
+        return int(client.llen(bare_task.QUEUE)) + int(client.zcard("unacked_index"))
 
     def send(count: int) -> None:
         for number in range(count):
@@ -253,7 +253,7 @@ async def waiting(few: int = 10, many: int = 100_000, rounds: int = 3, seconds: 
 async def waiting_jobs(depth: int) -> AsyncIterator[ServiceProcesses]:
     """A gateway, and a worker that has not been started, with so many jobs waiting."""
     with valkey_in_a_folder() as (folder, valkey):
-        settings = {"log_level": "error", "payloads_url": "redis:", "instant_seconds": 0, **NO_LIMIT}
+        settings: dict[str, Any] = {"log_level": "error", "payloads_url": "redis:", "instant_seconds": 0, **NO_LIMIT}
         gateway, worker = Gateway(folder, valkey.url, **settings), Worker(folder, valkey.url, **settings)
         worker.kill()
         with running(gateway):
@@ -400,8 +400,8 @@ async def library(rounds: int = 3) -> list[Comparison]:
             assert status in ("succeeded", "partial"), status
             found = {"service": time.perf_counter() - began}
             found |= {name: await asyncio.to_thread(way, page) for name, way in ways.items()}
-            for name, seconds in found.items() if number else ():
-                taken[name].append(seconds)
+            for name, one in found.items() if number else ():
+                taken[name].append(one)
     seconds = {name: round(median(values), 2) for name, values in taken.items()}
     say("library", seconds=seconds)
     return [
