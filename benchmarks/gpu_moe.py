@@ -31,12 +31,12 @@ class Experts:
 
     def __init__(self) -> None:
         half = {"device": "cuda", "dtype": torch.bfloat16}
-        self._up = torch.randn(EXPERTS, 2 * WIDTH, HIDDEN, **half) * 0.03  # type: ignore[arg-type]
-        self._down = torch.randn(EXPERTS, HIDDEN, WIDTH, **half) * 0.03  # type: ignore[arg-type]
+        self._up = torch.randn(EXPERTS, 2 * WIDTH, HIDDEN, **half) * 0.03
+        self._down = torch.randn(EXPERTS, HIDDEN, WIDTH, **half) * 0.03
         self._batches = {}
         for size in BATCHES:
             weights, ids = torch.rand(size, EXPERTS, device="cuda").softmax(-1).topk(CHOSEN)
-            self._batches[size] = torch.randn(size, HIDDEN, **half), weights, ids.to(torch.int32)  # type: ignore[arg-type]
+            self._batches[size] = torch.randn(size, HIDDEN, **half), weights, ids.to(torch.int32)
 
     def microseconds(self, size: int, settings: Settings) -> float:
         from vllm.model_executor.layers.fused_moe import override_config

@@ -98,7 +98,8 @@ async def filled_by_others(min_free: int) -> bool:
             began, taken = time.monotonic(), None
             while taken is None and time.monotonic() - began < 60:
                 answer = await submit(client, home.url, scan(), "scan.jpg")
-                taken = answer.json()["id"] if answer.status_code == 202 else await asyncio.sleep(1)
+                taken = answer.json()["id"] if answer.status_code == 202 else None
+                await asyncio.sleep(0 if taken else 1)
             waited = time.monotonic() - began
             ends = Counter(
                 [(await finish(client, home.url, one))["status"] for one in (*accepted, *more, taken) if one]

@@ -183,7 +183,7 @@ def describe(app: FastAPI, settings: GatewaySettings) -> dict[str, Any]:
         made = _with_public_names(
             get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         )
-        openapi_schemas = made["components"]["schemas"]
+        openapi_schemas = made.setdefault("components", {}).setdefault("schemas", {})
         made["servers"] = [{"url": "/"}]
         made["info"]["license"] = {"name": "MIT", "identifier": "MIT"}
         made["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
@@ -208,13 +208,12 @@ def describe(app: FastAPI, settings: GatewaySettings) -> dict[str, Any]:
 
 def _with_public_names(document: dict[str, Any]) -> dict[str, Any]:
     """The document with the schemas of ``PUBLIC_NAMES`` renamed, and every reference to one."""
-    renamed: dict[str, Any] = _referring(document)
-    openapi_schemas = {
-        PUBLIC_NAMES.get(name, name): {**schema, "title": PUBLIC_NAMES[name]} if name in PUBLIC_NAMES else schema
-        for name, schema in renamed["components"]["schemas"].items()
-    }
-    renamed["components"]["schemas"] = dict(sorted(openapi_schemas.items()))
-    return renamed
+    made: dict[str, Any] = _referring(document)
+    openapi_schemas = made.setdefault("components", {}).setdefault("schemas", {})
+    for name, public in PUBLIC_NAMES.items():
+        openapi_schemas[public] = {**openapi_schemas.pop(name), "title": public}
+    made.update(components={"schemas": dict(sorted(openapi_schemas.items()))})
+    return made
 
 
 def _referring(part: Any) -> Any:

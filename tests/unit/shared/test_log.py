@@ -6,6 +6,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from tests.conftest import make_settings
 def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """``written(log_format=...)`` configures the logs; what is then written is in the buffer that it gives."""
     monkeypatch.setattr(log, "_process", {})  # a worker of another test may have named this process
+    monkeypatch.setattr(log, "_context", ContextVar("log_context"))  # and its request left something bound
     root = logging.getLogger()
     before = root.handlers[:], root.level
 
