@@ -1,11 +1,13 @@
 """Mutation testing of the Lua scripts: change one thing at a time, and see whether a test of the store notices.
 
-    python -m tools.lua_mutants [--only NAME] [--sample N] [--seed S] [--jobs N]
+    python -m tools.lua_mutants [--only NAME] [--survivors FILE] [--sample N] [--seed S] [--jobs N]
 
 Every file of ``shared/lua`` is mutated: comparisons, arithmetic and logic turned around, whole numbers raised by one,
 conditions fixed, statements dropped. A mutant is run, in a process forked from this one, against the tests that ran a
-script with this file in it; the first test that fails has killed it. A mutant that Lua cannot compile is none, and one
-that ``equivalent_mutants.toml`` lists is left out. Exit status 1: less than nine in ten were noticed in some folder.
+script with this file in it, first those that have killed others of the file; the first test that fails has killed it.
+A mutant that Lua cannot compile is none, and one that ``equivalent_mutants.toml`` lists is left out. ``--survivors``:
+only those that FILE, the output of an earlier run, says were not noticed. Exit status 1: less than nine in ten were
+noticed in some folder.
 """
 
 from __future__ import annotations
@@ -147,8 +149,19 @@ def compiles(mutant: LuaMutant, names: list[str], server: redis.Redis) -> bool:
     return True
 
 
-def start(mutant: LuaMutant, tests: list[str], seconds: int) -> int:
-    """Run the tests against the mutant in a process of its own; its id. Exit status 1: a test failed."""
+class FirstFailure:
+    """A pytest plugin: write down which test failed."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._file.write_text(report.nodeid)
+
+
+def start(mutant: LuaMutant, tests: list[str], seconds: int, failure: Path) -> int:
+    """Run the tests against the mutant in a process of its own; its id. Exit status 1: one failed, see ``failure``."""
     if child := os.fork():
         return child
     signal.alarm(seconds)
@@ -157,30 +170,37 @@ def start(mutant: LuaMutant, tests: list[str], seconds: int) -> int:
         os.dup2(nowhere.fileno(), 2)
     with tempfile.TemporaryDirectory() as name:
         use(overlay(mutant, Path(name)))
-        os._exit(int(pytest.main([*PYTEST, "-x", *tests])))
+        os._exit(int(pytest.main([*PYTEST, "-x", *tests], plugins=[FirstFailure(failure)])))
 
 
 def judged(
     mutants: list[LuaMutant], tests: dict[Path, list[str]], jobs: int, seconds: int
 ) -> Iterator[tuple[LuaMutant, bool]]:
     """Each mutant, as its tests end, and whether one noticed it."""
-    running: dict[int, LuaMutant] = {}
-    waiting = list(mutants)
-    while waiting or running:
-        while waiting and len(running) < jobs:
-            mutant = waiting.pop()
-            if tests[mutant.file]:
-                running[start(mutant, tests[mutant.file], seconds)] = mutant
-            else:
-                yield mutant, False
-        if running:
-            pid, status = os.wait()
-            yield running.pop(pid), status != 0
+    running: dict[int, tuple[LuaMutant, Path]] = {}
+    waiting, killers = list(mutants), defaultdict[Path, Counter[str]](Counter)
+    with tempfile.TemporaryDirectory() as name:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                mutant = waiting.pop()
+                if its := tests[mutant.file]:
+                    failure = Path(name) / str(len(waiting))
+                    ordered = sorted(its, key=lambda test: -killers[mutant.file][test])
+                    running[start(mutant, ordered, seconds, failure)] = mutant, failure
+                else:
+                    yield mutant, False
+            if running:
+                pid, status = os.wait()
+                mutant, failure = running.pop(pid)
+                if failure.exists():
+                    killers[mutant.file][failure.read_text()] += 1
+                yield mutant, status != 0
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="files whose path contains this")
+    parser.add_argument("--survivors", type=Path, help="only those that this output of an earlier run lists")
     parser.add_argument("--sample", type=int, help="so many mutants, drawn at random")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
@@ -194,6 +214,9 @@ def main() -> int:
     tests = {file: sorted(set().union(*(recorder.tests[name] for name in users[file]))) for file in files}
     listed = equivalent_mutants()
     chosen = [mutant for file in files for mutant in mutants_of(file) if mutant.change not in listed]
+    if options.survivors:
+        survived = options.survivors.read_text("utf-8")
+        chosen = [mutant for mutant in chosen if str(mutant.change) in survived]
     random.Random(options.seed).shuffle(chosen)
     chosen = compiled(chosen[: options.sample], users)
     verdicts: list[tuple[LuaMutant, bool]] = []
