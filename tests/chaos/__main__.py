@@ -74,6 +74,7 @@ async def dead_loops(stack: ChaosStack, clients: Clients) -> list[str]:
         if (age := stack.heartbeat_age(process)) > FRESH
     ]
     for number, gateway in enumerate(stack.gateways):
+        await asyncio.to_thread(gateway.wait_ready)  # on a busy machine one that was killed may be starting still
         job = Planned(f"last-{number}", (900_000 + number,), follow="call")
         clients.url = lambda path, its=gateway.url: f"{its}/api/v1{path}"  # type: ignore[method-assign, misc]
         await clients.serve(job)
