@@ -7,10 +7,14 @@ from typing import cast
 
 import pytest
 
-from shared.contract.document import PageResult, PageStatus
+from shared.contract.document import PageResult, PageStatus, Usage
+from shared.contract.options import Options, Priority
 from shared.errors import NotFound
+from shared.store import keyspace
+from shared.store.administration import Administration
 from shared.store.jobs import Store
 from shared.store.keyspace import HISTOGRAM_BOUNDS
+from shared.store.webhooks import WebhookStore
 from tests.conftest import make_settings
 from tools.uploads import submit
 from tools.valkey import Valkey
@@ -165,3 +169,119 @@ async def test_a_deleted_job_leaves_a_trace_for_ten_minutes_and_nothing_to_clean
 async def test_cancelling_a_job_that_is_not_there_says_so(store: Store) -> None:
     with pytest.raises(NotFound):
         await store.cancel("01ARZ3NDEKTSV4RRFFQ69G5FAV")
+
+
+async def test_a_job_that_waits_gets_another_priority_with_all_that_goes_by_it(
+    store: Store, claims: Claims, valkey: Valkey
+) -> None:
+    administration = Administration(store, WebhookStore(store.redis, store.settings))
+    for pages in (4, 2):
+        await submit(store, b"upload", "application/pdf", pages, options=Options(priority=Priority.HIGH))
+    claim = await claimed(store, claims, pages=3)
+    await claims.page_end(claim, PageResult(number=1, status=PageStatus.OK))
+    await claims.page_end(claim, PageResult(number=2, status=PageStatus.FAILED))
+    job_id = claim.job.id
+    assert not await administration.reprioritise(await store.job(job_id), Priority.HIGH)  # it is being read
+    await claims.release(claim)
+    before = valkey.client.llen(keyspace.QUEUE_HIGH())
+    for _ in range(2):  # the second time it has it
+        assert await administration.reprioritise(await store.job(job_id), Priority.HIGH)
+    counters = numbers(valkey, "counters")
+    assert (counters["fin:3"], counters["sub:0"]) == (3, 7)  # one page is left of it, and six were there
+    record = cast("dict[bytes, bytes]", valkey.client.hgetall(f"job:{job_id}"))
+    assert (record[b"rank"], record[b"before"], record[b"pages_submitted_before"]) == (b"0", b"6", b"6")
+    assert (await store.job(job_id)).options.priority is Priority.HIGH
+    assert valkey.client.zscore(keyspace.WAITING("3"), job_id) is None
+    assert score(valkey, keyspace.WAITING("0"), job_id) == float(record[b"created"])
+    assert valkey.client.llen(keyspace.QUEUE_HIGH()) == cast("int", before) + 1
+    assert job_id.encode() in cast("bytes", valkey.client.lindex(keyspace.QUEUE_HIGH(), 0))  # behind the others
+    await store.cancel(job_id)
+    assert not await administration.reprioritise(await store.job(job_id), Priority.LOW)
+
+
+async def test_a_page_is_written_down_with_its_parts_its_reason_and_what_it_took(
+    store: Store, claims: Claims, valkey: Valkey
+) -> None:
+    store.payloads = claims.payloads = None  # as with `redis:`
+    claim = await claimed(store, claims, pages=2, owner="alice")
+    job_id = claim.job.id
+    await claims.page_start(claim, 1)
+    read = PageResult(
+        number=1, status=PageStatus.DEGRADED, reason="length", markdown="text",
+        usage=Usage(prompt_tokens=7, completion_tokens=5, engine_seconds=1.5),
+    )  # fmt: skip
+    figures = [("1_0.jpg", b"first"), ("1_1.jpg", b"second")]
+    for _ in range(2):  # a second result is dropped
+        assert await claims.page_end(claim, read, b"webp", figures)
+    assert valkey.client.hgetall(f"fig:{job_id}") == {name.encode(): data for name, data in figures}
+    assert valkey.client.hgetall(f"img:{job_id}") == {b"1": b"webp"}
+    assert cast("dict[bytes, bytes]", valkey.client.hgetall(f"pages:{job_id}")).keys() == {b"1"}
+    record = cast("dict[bytes, bytes]", valkey.client.hgetall(f"job:{job_id}"))
+    assert (record[b"pages_done"], record[b"pages_degraded"], record.get(b"payloads")) == (b"1", b"1", b"")
+    assert (record[b"prompt_tokens"], record[b"completion_tokens"], float(record[b"engine_seconds"])) == (
+        b"7", b"5", 1.5,
+    )  # fmt: skip
+    counters = numbers(valkey, "counters")
+    assert (counters["pages:degraded"], counters["reason:degraded:length"], counters["pages"]) == (1, 1, 1)
+    assert numbers(valkey, f"usage:{int(time.time() // DAY)}")["alice|tokens"] == 12
+    buckets = histogram(valkey, "page|instant|degraded")
+    assert sum(count for name, count in buckets.items() if name != "sum") == 1
+    assert 0 <= buckets["sum"] < NEAR * 1e6
+    rates = cast("list[bytes]", valkey.client.keys("rate:*"))
+    assert {key.decode().rstrip("0123456789") for key in rates} == {"rate:", "rate:busy:", "rate:last"}
+    assert all(90 - NEAR < cast("int", valkey.client.ttl(key)) <= 90 for key in rates)
+    (busy,) = cast("list[bytes]", valkey.client.keys("rate:busy:*"))
+    assert 0 <= float(cast("bytes", valkey.client.get(busy))) < 1  # so long was it read
+
+
+async def test_a_page_whose_payloads_lie_elsewhere_is_written_down_as_such(
+    store: Store, claims: Claims, valkey: Valkey
+) -> None:
+    claim = await claimed(store, claims)
+    job_id, page = claim.job.id, PageResult(number=1, status=PageStatus.OK)
+    reply = await claims.scripts.run(
+        "page_end", job_id, claim.token, 1, 1, "ok", "", page.model_dump_json(), f"{claim.token} rp", b"", 0, 0, 0
+    )
+    assert reply == 1
+    record = cast("dict[bytes, bytes]", valkey.client.hgetall(f"job:{job_id}"))
+    assert (record[b"payloads"], record.get(b"pages_degraded", b"0")) == (b"1", b"0")
+    assert valkey.client.hgetall(f"stored:{job_id}") == {b"1": f"{claim.token} rp".encode()}
+    assert not valkey.client.exists(f"pages:{job_id}", f"img:{job_id}", f"fig:{job_id}")
+
+
+async def test_a_page_that_goes_back_is_counted_and_by_the_claim_that_holds_it_alone(
+    store: Store, claims: Claims, valkey: Valkey
+) -> None:
+    claim = await claimed(store, claims)
+    await claims.page_start(claim, 1)
+    assert await claims.scripts.run("page_stop", claim.job.id, "another", 1, next(claim.steps), 1) == 0
+    assert "retries:engine-lost" not in numbers(valkey, "counters")
+    await claims.page_stop(claim, 1, forgive=True)
+    assert numbers(valkey, "counters")["retries:engine-lost"] == 1
+    assert numbers(valkey, f"starts:{claim.job.id}") == {"1": 0}
+
+
+async def test_a_job_is_looked_at_when_it_is_time_and_no_earlier(store: Store, claims: Claims, valkey: Valkey) -> None:
+    claim = await claimed(store, claims)
+    job_id, redis = claim.job.id, valkey.client
+    await claims.page_start(claim, 1)
+    lease = float(cast("bytes", redis.hget(f"job:{job_id}", "lease")))
+
+    async def reaped(operation: str, due: float) -> tuple[str, float]:
+        redis.zadd(keyspace.NEXT_CHECK(), {job_id: due})
+        reply = await claims.scripts.run("reap", job_id, "message", 15, operation)
+        return reply.decode(), score(valkey, keyspace.NEXT_CHECK(), job_id)
+
+    later = time.time() + 1000
+    assert await reaped("a", later) == ("", later)
+    assert await reaped("b", 1) == ("", pytest.approx(lease, abs=0.01))  # its worker lives
+    assert "retries:worker-lost" not in numbers(valkey, "counters")
+    redis.hset(f"job:{job_id}", "lease", 1)
+    reply, due = await reaped("c", 1)
+    assert (reply, due) == ("requeued", pytest.approx(time.time() + 15, abs=NEAR))
+    assert (await reaped("c", 1))[0] == "requeued"  # the same call a second time
+    counters = numbers(valkey, "counters")
+    assert (counters["retries:worker-lost"], counters["leases_lost"]) == (1, 1)
+    assert redis.hget(f"job:{job_id}", "requeues") in (None, b"0")
+    redis.zrem(keyspace.NEXT_CHECK(), job_id)
+    assert await claims.scripts.run("reap", job_id, "message", 15, "d") == b""
