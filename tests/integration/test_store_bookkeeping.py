@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -174,7 +174,7 @@ async def test_cancelling_a_job_that_is_not_there_says_so(store: Store) -> None:
 async def test_a_job_that_waits_gets_another_priority_with_all_that_goes_by_it(
     store: Store, claims: Claims, valkey: Valkey
 ) -> None:
-    administration = Administration(store, WebhookStore(store.redis, store.settings))
+    administration = Administration(store, WebhookStore(store.redis, make_settings(valkey.url)))
     for pages in (4, 2):
         await submit(store, b"upload", "application/pdf", pages, options=Options(priority=Priority.HIGH))
     claim = await claimed(store, claims, pages=3)
@@ -193,7 +193,7 @@ async def test_a_job_that_waits_gets_another_priority_with_all_that_goes_by_it(
     assert (await store.job(job_id)).options.priority is Priority.HIGH
     assert valkey.client.zscore(keyspace.WAITING("3"), job_id) is None
     assert score(valkey, keyspace.WAITING("0"), job_id) == float(record[b"created"])
-    assert valkey.client.llen(keyspace.QUEUE_HIGH()) == cast("int", before) + 1
+    assert valkey.client.llen(keyspace.QUEUE_HIGH()) == before + 1
     assert job_id.encode() in cast("bytes", valkey.client.lindex(keyspace.QUEUE_HIGH(), 0))  # behind the others
     await store.cancel(job_id)
     assert not await administration.reprioritise(await store.job(job_id), Priority.LOW)
@@ -229,7 +229,7 @@ async def test_a_page_is_written_down_with_its_parts_its_reason_and_what_it_took
     assert 0 <= buckets["sum"] < NEAR * 1e6
     rates = cast("list[bytes]", valkey.client.keys("rate:*"))
     assert {key.decode().rstrip("0123456789") for key in rates} == {"rate:", "rate:busy:", "rate:last"}
-    assert all(90 - NEAR < cast("int", valkey.client.ttl(key)) <= 90 for key in rates)
+    assert all(90 - NEAR < valkey.client.ttl(key) <= 90 for key in rates)
     (busy,) = cast("list[bytes]", valkey.client.keys("rate:busy:*"))
     assert 0 <= float(cast("bytes", valkey.client.get(busy))) < 1  # so long was it read
 
@@ -267,7 +267,7 @@ async def test_a_job_is_looked_at_when_it_is_time_and_no_earlier(store: Store, c
     await claims.page_start(claim, 1)
     lease = float(cast("bytes", redis.hget(f"job:{job_id}", "lease")))
 
-    async def reaped(operation: str, due: float) -> tuple[str, float]:
+    async def reaped(operation: str, due: float) -> tuple[str, Any]:
         redis.zadd(keyspace.NEXT_CHECK(), {job_id: due})
         reply = await claims.scripts.run("reap", job_id, "message", 15, operation)
         return reply.decode(), score(valkey, keyspace.NEXT_CHECK(), job_id)
