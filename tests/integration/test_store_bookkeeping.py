@@ -285,3 +285,27 @@ async def test_a_job_is_looked_at_when_it_is_time_and_no_earlier(store: Store, c
     assert redis.hget(f"job:{job_id}", "requeues") in (None, b"0")
     redis.zrem(keyspace.NEXT_CHECK(), job_id)
     assert await claims.scripts.run("reap", job_id, "message", 15, "d") == b""
+
+
+@pytest.mark.parametrize(("field", "code"), [("deadline", "deadline-exceeded"), ("created", "job-expired")])
+async def test_a_job_that_is_overdue_fails_when_it_is_looked_at(
+    store: Store, claims: Claims, valkey: Valkey, field: str, code: str
+) -> None:
+    job_id = await submit(store, b"upload", "application/pdf", 1)
+    valkey.client.hset(f"job:{job_id}", field, 1)
+    valkey.client.zadd(keyspace.NEXT_CHECK(), {job_id: 1})
+    for _ in range(2):  # the same call a second time
+        assert await claims.scripts.run("reap", job_id, "message", 15, "once") == b"ended"
+    job = await store.job(job_id)
+    assert (job.status.value, job.error and job.error.code) == ("failed", code)
+
+
+async def test_a_job_that_is_given_back_waits_at_its_own_place(store: Store, claims: Claims, valkey: Valkey) -> None:
+    claim = await claimed(store, claims)
+    job_id = claim.job.id
+    assert valkey.client.zscore(keyspace.WAITING("3"), job_id) is None
+    await claims.release(claim)
+    record = cast("dict[bytes, bytes]", valkey.client.hgetall(f"job:{job_id}"))
+    assert (record[b"status"], record[b"token"], record[b"lease"]) == (b"queued", b"", b"0")
+    assert score(valkey, keyspace.WAITING("3"), job_id) == float(record[b"created"])
+    assert numbers(valkey, "counters")["running"] == 0

@@ -228,3 +228,33 @@ async def test_one_success_closes_the_circuit(store: Store, hooks: WebhookStore)
     await hooks.redis.zadd("hooks:due", {due.lease.webhook_id: 1})
     await hooks.end(await began(hooks), Ended(WebhookOutcome.DELIVERED, 0.1, 204))
     assert await hooks.redis.keys("hooks:break:*") == []
+
+
+async def test_a_failed_try_is_counted_measured_and_what_is_kept_outlives_the_wait_for_the_next(
+    store: Store, hooks: WebhookStore, valkey: Valkey
+) -> None:
+    job_id = await cancelled(store)
+    keep = 2 * store.settings.result_ttl + store.settings.webhook_ttl
+    due = await began(hooks)
+    assert await hooks.end(due, Ended(WebhookOutcome.FAILED, 0.12, 503, retry_after=5000.0)) == "pending"
+    assert valkey.client.hget("counters", "hooks:failed") == b"1"
+    assert valkey.client.hget("histograms", "webhook|5") == b"1"  # above 0.1 and up to 0.25 seconds
+    assert valkey.client.hget("histograms", "webhook|sum") == b"120000"
+    for key in (f"hook:msg_{job_id}_cancelled", f"hooks:{job_id}", f"dlv:{job_id}"):
+        assert keep + 4900 < valkey.client.ttl(key) <= keep + 5000 * (1 + JITTER) + 1
+
+
+@pytest.mark.parametrize("given", [{}, {"request_id": "r-1", "traceparent": "00-ab-cd-01"}])
+async def test_a_webhook_names_the_request_that_made_its_job(
+    store: Store, hooks: WebhookStore, valkey: Valkey, given: dict[str, str]
+) -> None:
+    job_id = await submit(store, b"x", "image/png", webhook=WebhookTarget(url=URL, events=("job.cancelled",)))
+    if given:
+        valkey.client.hset(f"job:{job_id}", mapping=given)  # type: ignore[arg-type]
+    else:
+        valkey.client.hdel(f"job:{job_id}", "request_id", "traceparent")  # a job of the version before
+    await store.cancel(job_id)
+    (name,) = valkey.client.keys("hook:*")
+    assert valkey.client.hmget(name, "request_id", "traceparent") == [
+        given.get("request_id", "").encode(), given.get("traceparent", "").encode(),
+    ]  # fmt: skip
