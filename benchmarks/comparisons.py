@@ -27,12 +27,11 @@ from statistics import median
 from typing import Any
 
 import httpx
-import psutil
 import redis
 
 from benchmarks import bare_task
 from benchmarks.gpu_engine import draw_page
-from benchmarks.processes import ServiceProcesses, processes, quantile
+from benchmarks.processes import ServiceProcesses, cpu_seconds, processes, quantile
 from benchmarks.report import Comparison, Point, say
 from shared.settings import StoreSettings
 from shared.store import keyspace
@@ -74,16 +73,6 @@ class Uploader:
         taken = time.perf_counter() - began
         assert response.status in (200, 202), answer
         return taken, answer
-
-
-def cpu_seconds(*pids: int) -> float:
-    """Of processes, with their children that have ended and their helper processes."""
-    total = 0.0
-    for pid in pids:
-        its = psutil.Process(pid)
-        times = [its.cpu_times(), *(child.cpu_times() for child in its.children(recursive=True))]
-        total += sum(one.user + one.system for one in times)
-    return total
 
 
 @contextmanager

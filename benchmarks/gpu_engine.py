@@ -353,16 +353,23 @@ def parsed() -> argparse.Namespace:
 
 
 def settings_of(args: argparse.Namespace) -> VllmSettings:
-    slots = max([*args.in_flight, args.stock, 1])
+    return engine_settings(args, max([*args.in_flight, args.stock, 1]), args.vllm_args)
+
+
+def engine_settings(
+    args: argparse.Namespace, slots: int, vllm_args: dict[str, Any], processes: int = 8, **more: Any
+) -> VllmSettings:
+    """Of ``args``: ``model``, ``tiny`` and ``gpu_memory``. ``processes``: that prepare pages, at most."""
     small = {"max_model_len": 4096, "max_num_batched_tokens": 4096, "preprocess_processes": 1} if args.tiny else {}
     kind = TINY_ARGS if args.tiny else weights_of(args.model)
     values: dict[str, Any] = {
         "model_path": args.model,
         "max_num_seqs": slots,
         "gpu_memory_utilization": args.gpu_memory,
-        "preprocess_processes": min(8, os.cpu_count() or 1),
+        "preprocess_processes": min(processes, os.cpu_count() or 1),
+        **more,
         **small,
-        "vllm_args": {**kind, **args.vllm_args},
+        "vllm_args": {**kind, **vllm_args},
     }
     return VllmSettings(_env_file=None, **values)
 

@@ -25,20 +25,18 @@ import torch
 
 from benchmarks.gpu_engine import (
     DISTINCT_PAGES,
-    TINY_ARGS,
     Read,
     alone,
     crowd,
     draw_page,
+    engine_settings,
     lengths,
     load,
     memory,
     reader,
     say,
-    weights_of,
 )
 from worker.engines.vllm_host import config, launch, model_runner
-from worker.engines.vllm_host.settings import VllmSettings
 
 AGE: ContextVar[int] = ContextVar("AGE", default=0)
 """Tokens that the page which this task reads is to have behind it already."""
@@ -233,7 +231,7 @@ async def run(args: argparse.Namespace) -> None:
     launch.SCHEDULERS[True] = "benchmarks.gpu_levers.TimedAsyncPageScheduler"
     launch.SCHEDULERS[False] = "benchmarks.gpu_levers.TimedPageScheduler"
     config.EXTENSION = "benchmarks.gpu_levers.TimedExtension"
-    engine = await load(settings_of(args))
+    engine = await load(engine_settings(args, args.seqs, args.vllm_args, processes=10))
     aged(engine, tiny=args.tiny)
     say(
         "ready", seconds=round(time.monotonic() - start, 1), v2=os.environ[model_runner.V2],
@@ -256,19 +254,6 @@ async def run(args: argparse.Namespace) -> None:
         await rpc(engine, "clock")
         await crowd("all, from start to end", read, pages, args.seqs, args.pages, longest)
     await engine.close()
-
-
-def settings_of(args: argparse.Namespace) -> VllmSettings:
-    small = {"max_model_len": 4096, "max_num_batched_tokens": 4096, "preprocess_processes": 1} if args.tiny else {}
-    values: dict[str, Any] = {
-        "model_path": args.model,
-        "max_num_seqs": args.seqs,
-        "gpu_memory_utilization": args.gpu_memory,
-        "preprocess_processes": min(10, os.cpu_count() or 1),
-        **small,
-        "vllm_args": {**(TINY_ARGS if args.tiny else weights_of(args.model)), **args.vllm_args},
-    }
-    return VllmSettings(_env_file=None, **values)
 
 
 def main() -> None:

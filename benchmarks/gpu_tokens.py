@@ -28,11 +28,10 @@ from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu_engine import TINY_ARGS, draw_page, say, weights_of
+from benchmarks.gpu_engine import draw_page, engine_settings, say
 from deepseek_ocr.modes import MODES
 from shared.contract.options import Options
 from worker.engines.vllm_host import model_runner
-from worker.engines.vllm_host.settings import VllmSettings
 
 TOP = 20
 """Logits that are kept of each token, the largest first: as many as vLLM gives away."""
@@ -65,7 +64,7 @@ async def readings(args: argparse.Namespace) -> list[list[PageTokens]]:
     """Of all pages, twice."""
     from worker.engines.deepseek_ocr import load
 
-    engine = await load(settings_of(args))
+    engine = await load(engine_settings(args, args.in_flight, WAYS[args.one][1], processes=4, cuda_device=args.device))
     names, places = list(MODES), asyncio.Semaphore(args.in_flight)
 
     async def read(number: int) -> PageTokens:
@@ -94,19 +93,6 @@ async def tokens_of(engine: Any, image: Any, mode: str, count: int) -> PageToken
             found.tokens.extend(made.token_ids)
             found.tops.extend({token: one.logprob for token, one in top.items()} for top in made.logprobs)
     return found
-
-
-def settings_of(args: argparse.Namespace) -> VllmSettings:
-    small = {"max_model_len": 4096, "max_num_batched_tokens": 4096, "preprocess_processes": 1} if args.tiny else {}
-    values: dict[str, Any] = {
-        "model_path": args.model,
-        "cuda_device": args.device,
-        "max_num_seqs": args.in_flight,
-        "gpu_memory_utilization": args.gpu_memory,
-        **small,
-        "vllm_args": {**(TINY_ARGS if args.tiny else weights_of(args.model)), **WAYS[args.one][1]},
-    }
-    return VllmSettings(_env_file=None, **values)
 
 
 def in_its_own_process(args: argparse.Namespace, way: str) -> list[list[PageTokens]]:

@@ -27,13 +27,18 @@ class ServiceProcesses:
         return self.gateway.url
 
     def cpu_seconds(self) -> float:
-        """Of gateway and worker, with their children that have ended and their helper processes."""
-        total = 0.0
-        for process in (self.gateway, self.worker):
-            its = psutil.Process(process.pid)
-            times = [its.cpu_times(), *(child.cpu_times() for child in its.children(recursive=True))]
-            total += sum(one.user + one.system for one in times)
-        return total
+        """Of gateway and worker."""
+        return cpu_seconds(self.gateway.pid, self.worker.pid)
+
+
+def cpu_seconds(*pids: int) -> float:
+    """Of processes, with their children that have ended and their helper processes."""
+    total = 0.0
+    for pid in pids:
+        its = psutil.Process(pid)
+        times = [its.cpu_times(), *(child.cpu_times() for child in its.children(recursive=True))]
+        total += sum(one.user + one.system for one in times)
+    return total
 
 
 @contextmanager
