@@ -191,7 +191,7 @@ def alerts(drill: Drill) -> dict[str, bool]:
         worker.kill()
     drill.sender.kill()
     for number in range(int(QUEUE_LIMIT * 0.85)):
-        job = drill.submit(number, png(number), "png", webhook_url=f"{drill.receiver.url}/hook")
+        job = drill.submit(number, png(20_000 + number), "png", webhook_url=f"{drill.receiver.url}/hook")
         if number < 5:
             drill.clients[0].post(f"/api/v1/jobs/{job}/cancel")
     expect("OcrNoReadyWorker", "OcrQueueOld", "OcrQueueNearLimit", "OcrWebhooksOld")

@@ -135,6 +135,24 @@ def test_a_slot_forgets_the_rule_of_the_request_before() -> None:
     assert rows._rules[0].tolist() == [0, 0, 2, *[ngram_rows.NO_TOKEN] * WHITELIST]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what vLLM imports
+def test_the_sampler_copies_its_requests_only_after_one_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    from worker.engines.vllm_host.ngram_sampler import NGramSampler, Sampler
+
+    copies: list[int] = []
+    monkeypatch.setattr(Sampler, "add_request", lambda *_: None)
+    monkeypatch.setattr(Sampler, "apply_staged_writes", lambda self: copies.append(self._rows._staged[0, 2]))
+    sampler = object.__new__(NGramSampler)  # vLLM's own states want a GPU
+    sampler._rows, sampler._changed = RuleRows(1, 8, torch.device("cpu")), True
+    sampler.apply_staged_writes()
+    for _ in range(2):
+        sampler.add_request(0, 1, SimpleNamespace(extra_args=None))
+        for _ in range(3):
+            sampler.apply_staged_writes()
+    assert copies == [0, 1, 2]
+    assert sampler._rows._rules[0, 2] == 2
+
+
 @pytest.mark.parametrize(
     "extra",
     [
