@@ -19,11 +19,11 @@ LEASE = 15.0  # by default
 
 async def take_in(store: Store, job_id: str = "J1", *said: str | int, **more: Any) -> Any:
     """The answer of ``submit`` to a job of two pages and six bytes."""
-    given = {"pages": 2, "bytes": 6, "jobs_most": 9, "pages_most": 9, "bytes_most": 99, "deadline": "", "quota": ""}
-    at = given | more
+    sizes = {"pages": 2, "bytes": 6, "jobs_most": 9, "pages_most": 9, "bytes_most": 99}
+    at: dict[str, Any] = {**sizes, "rank": "3", "owner": "me", "batch": "", "deadline": "", "quota": "", **more}
     return await store.scripts.run(
-        "submit", job_id, b"upload", "message", at["pages"], at["bytes"], at.get("rank", "3"), "me", "", "print", 60,
-        at.get("batch", ""), at["jobs_most"], at["pages_most"], at["bytes_most"], 20, at["deadline"], 5000, at["quota"],
+        "submit", job_id, b"upload", "message", at["pages"], at["bytes"], at["rank"], at["owner"], "", "print", 60,
+        at["batch"], at["jobs_most"], at["pages_most"], at["bytes_most"], 20, at["deadline"], 5000, at["quota"],
         *SAID, *said,
     )  # fmt: skip
 
