@@ -36,7 +36,7 @@ async def due(store: Store, job_id: str = "J1", url: str = "https://a.test/hook"
 
 async def take(store: Store, operation: str = "", **more: int) -> list[tuple[str, int]]:
     """What a sender leases: ids and tokens."""
-    at = {"most": 100, "in_flight": 50, "of_endpoint": 9, "of_owner": 9, "tries": 3} | more
+    at: dict[str, int] = {"most": 100, "in_flight": 50, "of_endpoint": 9, "of_owner": 9, "tries": 3} | more
     flat = await store.scripts.run(
         "webhook_take", at["most"], LEASE, at["in_flight"], at["of_endpoint"], at["of_owner"], at["tries"],
         operation or f"take-{next(NUMBERS)}",
@@ -49,7 +49,7 @@ async def begun(store: Store, webhook: str, token: int = 1) -> Any:
 
 
 async def end(store: Store, webhook: str, token: int = 1, outcome: str = "delivered", **more: Any) -> str:
-    at = {"status": 204, "problem": "", "seconds": 0.5, "wait": "", "failures": 5} | more
+    at: dict[str, Any] = {"status": 204, "problem": "", "seconds": 0.5, "wait": "", "failures": 5} | more
     reply = await store.scripts.run(
         "webhook_end", webhook, token, outcome, at["status"], at["problem"], at["seconds"], at["wait"], at["failures"],
         30, 600,

@@ -67,7 +67,7 @@ def scores(valkey: Valkey, key: str) -> dict[str, float]:
 
 def lives(valkey: Valkey, key: str, seconds: float) -> bool:
     """Whether the key goes after so many seconds."""
-    left = cast("int", valkey.client.pttl(key)) / 1000
+    left = valkey.client.pttl(key) / 1000
     return seconds - NEAR < left <= seconds
 
 
