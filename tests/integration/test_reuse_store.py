@@ -106,7 +106,7 @@ async def test_what_lies_in_the_store_is_copied_and_payloads_are_named_by_both(
         seconds = 50 if key is keyspace.PAGE_IMAGES else 500
         assert lives(valkey, key("J2"), seconds) or not valkey.client.exists(key(first))
     cleanups, expired = scores(valkey, keyspace.CLEANUPS()), clock.now + 500
-    ours = {what: at for what, at in cleanups.items() if "J2" in what}
+    ours = {what: at for what, at in cleanups.items() if " J2" in what}
     if payloads:
         assert fields(valkey, keyspace.PAGE_PAYLOADS("J2")) == dict.fromkeys(("1", "2"), f"t1 rp {first}")
         assert lives(valkey, keyspace.PAGE_PAYLOADS("J2"), 500)
@@ -275,8 +275,13 @@ async def test_pictures_are_named_until_no_job_names_them(
         assert fields(valkey, named(first)) == dict.fromkeys("123", "t1 r")
 
 
-async def test_pictures_of_a_deleted_job_go_under_its_own_name(store: Store, valkey: Valkey) -> None:
-    assert await store.scripts.run("forget_pictures", "J9") == b"J9"
+async def test_pictures_that_one_job_alone_names_go_under_its_own_name(
+    store: Store, claims: Claims, valkey: Valkey, clock: StillClock
+) -> None:
+    assert await store.scripts.run("forget_pictures", "J9") == b"J9"  # it was deleted
+    await read(store, claims, valkey, payloads=False)
+    await again(store, "J2", "result_ttl", 500)
+    assert await store.scripts.run("forget_pictures", "J2") == b"J2"  # of a result that lies in Redis
 
 
 async def test_a_job_that_is_read_again_by_its_source_lets_go_of_the_sources_pictures(

@@ -454,6 +454,34 @@ async def test_a_step_of_a_page_that_comes_late_changes_nothing(
     assert fields(valkey, keyspace.PAGE_STARTS("J1")) == {"1": "1"}
 
 
+# -- callers
+
+
+async def test_no_request_is_refused_for_what_was_rounded_off(store: Store, valkey: Valkey, clock: StillClock) -> None:
+    async def ask(operation: str) -> Any:
+        return (await store.scripts.run("rate", "me", 2 / 3, 3, "", operation))[:2]
+
+    clock.set(1000)
+    assert [await ask(f"r{number}") for number in range(4)] == [[1, 2], [1, 1], [1, 0], [0, 0]]
+    clock.set(1000.666667)  # when the fourth may come, to the microsecond
+    assert (await ask("r4"))[0] == 1
+
+
+async def test_of_a_limit_that_was_lowered_nothing_is_left_and_not_less(
+    store: Store, valkey: Valkey, clock: StillClock
+) -> None:
+    for number in range(9):
+        await store.scripts.run("rate", "me", 1, 10, "", f"r{number}")
+    assert (await store.scripts.run("rate", "me", 1, 3, "", "lowered"))[:2] == [0, 0]
+
+
+async def test_the_pages_of_a_quota_are_those_of_the_day(store: Store, valkey: Valkey, clock: StillClock) -> None:
+    valkey.client.set(keyspace.PAGE_QUOTA("me", MIDNIGHT // DAY), 2)
+    assert (await store.scripts.run("rate", "me", 10, 3, 5, "r1"))[4:] == [3, DAY]
+    clock.set(MIDNIGHT + DAY - 0.5)
+    assert (await store.scripts.run("rate", "me", 10, 3, 5, "r2"))[4:] == [3, 1]
+
+
 # -- looking
 
 
