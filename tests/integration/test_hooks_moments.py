@@ -13,7 +13,7 @@ from shared.store import keyspace
 from shared.store.jobs import Store
 from tests.integration.still_clock import DAY, StillClock
 from tests.integration.test_reuse_store import fields, lives, scores
-from tests.integration.test_store_moments import take_in
+from tests.integration.test_store_moments import accept
 from tools.valkey import Valkey
 
 LEASE = 30.0
@@ -27,7 +27,7 @@ GATES = (ENDPOINT, "owner me")
 async def due(store: Store, job_id: str = "J1", url: str = "https://a.test/hook", **more: Any) -> str:
     """The id of a webhook that is due: of a job that was cancelled."""
     said = ("webhook_url", url, "webhook_events", "job.cancelled", "webhook_ttl", 7)
-    assert await take_in(store, job_id, *said, jobs_most=99, pages_most=999, bytes_most=9999, **more) == [
+    assert await accept(store, job_id, *said, jobs_most=99, pages_most=999, bytes_most=9999, **more) == [
         b"ok", job_id.encode(),
     ]  # fmt: skip
     await store.scripts.run("cancel", job_id, "o")
@@ -301,7 +301,7 @@ async def test_of_a_deleted_job_deliveries_stay_until_its_last_webhook_has_ended
     store: Store, valkey: Valkey, clock: StillClock
 ) -> None:
     said = ("webhook_url", "https://a.test/", "webhook_events", "job.started,job.cancelled")
-    await take_in(store, "J1", *said)
+    await accept(store, "J1", *said)
     await store.scripts.run("claim", "J1", "t", "w", 15)
     await store.scripts.run("start", "J1", "t", "instant", "")
     await store.scripts.run("delete", "J1")
@@ -377,12 +377,12 @@ async def test_a_webhook_is_wanted_by_its_whole_name_and_with_a_receiver(
     url = "https://a.test/"
     for number, (where, events) in enumerate([("", "job.cancelled"), (url, "job.cancelledx"), (url, "jobxcancelled"),
                                               (url, "xjob.cancelled,job.started"), (url, "")]):  # fmt: skip
-        await take_in(store, f"J{number}", "webhook_url", where, "webhook_events", events)
+        await accept(store, f"J{number}", "webhook_url", where, "webhook_events", events)
         await store.scripts.run("cancel", f"J{number}", "o")
-    await take_in(store, "J8")  # of a version without them
+    await accept(store, "J8")  # of a version without them
     await store.scripts.run("cancel", "J8", "o")
     assert valkey.client.keys("hook*") == []
-    await take_in(store, "J9", "webhook_url", url, "webhook_events", "job.started,job.cancelled,job.failed")
+    await accept(store, "J9", "webhook_url", url, "webhook_events", "job.started,job.cancelled,job.failed")
     await store.scripts.run("cancel", "J9", "o")
     found = fields(valkey, keyspace.WEBHOOK("msg_J9_cancelled"))
     assert (found["keep"], found["request_id"], found["traceparent"]) == (str(200 + DAY), "", "")

@@ -17,7 +17,7 @@ SAID = ("options", "{}", "max_age", 1000, "result_ttl", 100)
 LEASE = 15.0  # by default
 
 
-async def take_in(store: Store, job_id: str = "J1", *said: str | int, **more: Any) -> Any:
+async def accept(store: Store, job_id: str = "J1", *said: str | int, **more: Any) -> Any:
     """The answer of ``submit`` to a job of two pages and six bytes."""
     sizes = {"pages": 2, "bytes": 6, "jobs_most": 9, "pages_most": 9, "bytes_most": 99}
     at: dict[str, Any] = {**sizes, "rank": "3", "owner": "me", "batch": "", "deadline": "", "quota": "", **more}
@@ -57,8 +57,8 @@ def histograms(valkey: Valkey) -> dict[str, str]:
 async def test_a_job_that_is_taken_in_is_written_down_whole(
     store: Store, valkey: Valkey, clock: StillClock, deadline: str | int
 ) -> None:
-    assert await take_in(store, "J0", pages=3, rank="6") == [b"ok", b"J0"]
-    assert await take_in(store, rank="6", deadline=deadline) == [b"ok", b"J1"]
+    assert await accept(store, "J0", pages=3, rank="6") == [b"ok", b"J0"]
+    assert await accept(store, rank="6", deadline=deadline) == [b"ok", b"J1"]
     now = clock.now
     assert record(valkey, "J1") == {
         "options": "{}", "max_age": "1000", "result_ttl": "100", "id": "J1", "owner": "me", "status": "queued",
@@ -84,25 +84,25 @@ async def test_a_job_that_is_taken_in_is_written_down_whole(
 @pytest.mark.parametrize("what", ["jobs", "pages", "bytes"])
 async def test_a_limit_lets_through_what_just_fits(store: Store, valkey: Valkey, clock: StillClock, what: str) -> None:
     most = {"jobs": 2, "pages": 4, "bytes": 12}[what]
-    assert await take_in(store, "J1", **{f"{what}_most": most}) == [b"ok", b"J1"]
-    assert await take_in(store, "J2", **{f"{what}_most": most - 1}) == [b"full", what.encode()]
-    assert await take_in(store, "J2", **{f"{what}_most": most}) == [b"ok", b"J2"]
-    assert await take_in(store, "J3", **{f"{what}_most": most}) == [b"full", what.encode()]
+    assert await accept(store, "J1", **{f"{what}_most": most}) == [b"ok", b"J1"]
+    assert await accept(store, "J2", **{f"{what}_most": most - 1}) == [b"full", what.encode()]
+    assert await accept(store, "J2", **{f"{what}_most": most}) == [b"ok", b"J2"]
+    assert await accept(store, "J3", **{f"{what}_most": most}) == [b"full", what.encode()]
     assert not valkey.client.exists(keyspace.JOB("J3"))
 
 
 async def test_a_quota_is_used_up_until_midnight(store: Store, valkey: Valkey, clock: StillClock) -> None:
     today = keyspace.PAGE_QUOTA("me", MIDNIGHT // DAY)
-    assert await take_in(store, "J1", quota=4) == [b"ok", b"J1"]
-    assert await take_in(store, "J2", quota=4) == [b"ok", b"J2"]
+    assert await accept(store, "J1", quota=4) == [b"ok", b"J1"]
+    assert await accept(store, "J2", quota=4) == [b"ok", b"J2"]
     assert valkey.client.get(today) == b"4"
     assert lives(valkey, today, 2 * DAY)
-    assert await take_in(store, "J3", quota=4, pages=1) == [b"quota", b"86400"]
+    assert await accept(store, "J3", quota=4, pages=1) == [b"quota", b"86400"]
     clock.set(MIDNIGHT + DAY - 0.25)
-    assert await take_in(store, "J3", quota=4, pages=1) == [b"quota", b"1"]
+    assert await accept(store, "J3", quota=4, pages=1) == [b"quota", b"1"]
     assert valkey.client.get(today) == b"4"
     clock.set(MIDNIGHT + DAY)
-    assert await take_in(store, "J3", quota=4, pages=4) == [b"ok", b"J3"]
+    assert await accept(store, "J3", quota=4, pages=4) == [b"ok", b"J3"]
 
 
 async def test_an_owners_list_forgets_what_is_older_than_the_horizon(
@@ -110,7 +110,7 @@ async def test_an_owners_list_forgets_what_is_older_than_the_horizon(
 ) -> None:
     known = keyspace.JOBS_OF_OWNER("me")
     valkey.client.zadd(known, {"old": clock.now - 5000, "young": clock.now - 4999})
-    await take_in(store)
+    await accept(store)
     assert scores(valkey, known) == {"young": clock.now - 4999, "J1": clock.now}
     assert lives(valkey, known, 5000)
 
@@ -121,7 +121,7 @@ async def test_an_owners_list_forgets_what_is_older_than_the_horizon(
 async def test_a_claim_answers_with_the_record_and_is_written_down(
     store: Store, valkey: Valkey, clock: StillClock
 ) -> None:
-    await take_in(store)
+    await accept(store)
     valkey.client.hset(keyspace.PAGE_SUMMARIES("J1"), "2", "summary")
     valkey.client.hset(keyspace.PAGE_STARTS("J1"), "1", 3)
     valkey.client.hset(keyspace.PAGE_OPERATIONS("J1"), "1", 3)
@@ -145,7 +145,7 @@ async def test_a_claim_answers_with_the_record_and_is_written_down(
 
 
 async def test_a_job_remembers_the_tokens_of_its_latest_claims(store: Store, valkey: Valkey, clock: StillClock) -> None:
-    await take_in(store)
+    await accept(store)
     valkey.client.hset(keyspace.JOB("J1"), "claim_tokens", "x" * 800)
     await begin(store)
     assert record(valkey, "J1")["claim_tokens"] == "x" * 717 + "t1 "  # about twenty
@@ -153,12 +153,12 @@ async def test_a_job_remembers_the_tokens_of_its_latest_claims(store: Store, val
 
 async def test_what_cannot_be_claimed_is_told_why(store: Store, valkey: Valkey, clock: StillClock) -> None:
     assert await store.scripts.run("claim", "J1", "t1", "w", LEASE) == [b"gone"]
-    await take_in(store)
+    await accept(store)
     valkey.client.delete(keyspace.UPLOAD("J1"))
     assert await store.scripts.run("claim", "J1", "t1", "w", LEASE) == [b"done"]
     assert json.loads(record(valkey, "J1")["error"])["code"] == "upload-expired"
     assert await store.scripts.run("claim", "J1", "t1", "w", LEASE) == [b"done"]
-    await take_in(store, "J2", deadline=10)
+    await accept(store, "J2", deadline=10)
     clock.forward(10)
     assert await store.scripts.run("claim", "J2", "t1", "w", LEASE) == [b"done"]
     assert json.loads(record(valkey, "J2")["error"])["code"] == "deadline-exceeded"
@@ -168,7 +168,7 @@ async def test_a_lease_lasts_from_its_renewal_and_the_reaper_looks_at_its_end(
     store: Store, valkey: Valkey, clock: StillClock
 ) -> None:
     for job_id in ("J1", "J2", "J3"):
-        await take_in(store, job_id, deadline=20 if job_id == "J2" else 500)
+        await accept(store, job_id, deadline=20 if job_id == "J2" else 500)
         await begin(store, job_id)
     valkey.client.hset(keyspace.JOB("J1"), "deadline", "")
     now = clock.forward(10)
@@ -190,7 +190,7 @@ async def test_a_lease_lasts_from_its_renewal_and_the_reaper_looks_at_its_end(
 async def test_a_job_is_overdue_from_its_moment_on_and_not_before(
     store: Store, valkey: Valkey, clock: StillClock, field: str, code: str
 ) -> None:
-    await take_in(store)
+    await accept(store)
     valkey.client.hset(keyspace.JOB("J1"), field, f"{clock.now + 50}" if field == "deadline" else "50")
     clock.forward(49.75)
     assert (await store.scripts.run("view", "J1", 0))[2] == 1
@@ -208,7 +208,7 @@ async def test_a_job_that_is_cancelled_leaves_its_end_written_down(
     store: Store, valkey: Valkey, clock: StillClock
 ) -> None:
     assert await store.scripts.run("cancel", "J1", "o1") == b"gone"
-    await take_in(store, pages=1)
+    await accept(store, pages=1)
     await begin(store)
     await store.scripts.run("page_start", "J1", "t1", 1, 1, "")
     now = clock.forward(7)
@@ -242,7 +242,7 @@ async def test_an_upload_that_is_a_payload_is_cleaned_up_at_the_end(
     store: Store, valkey: Valkey, clock: StillClock, upload: bytes, is_payload: bool
 ) -> None:
     for job_id, payloads in (("J1", "1"), ("J2", "")):
-        await take_in(store, job_id, "payloads", payloads)
+        await accept(store, job_id, "payloads", payloads)
         valkey.client.set(keyspace.UPLOAD(job_id), upload)
         await store.scripts.run("cancel", job_id, "o1")
     uploads = {what: at for what, at in scores(valkey, keyspace.CLEANUPS()).items() if what.startswith("upload")}
@@ -256,7 +256,7 @@ async def test_an_upload_that_is_a_payload_is_cleaned_up_at_the_end(
 async def test_a_job_ends_once_by_what_its_pages_say(
     store: Store, valkey: Valkey, clock: StillClock, pages: str, status: str
 ) -> None:
-    await take_in(store)
+    await accept(store)
     await begin(store)
     assert await store.scripts.run("finish", "J1", "t1") == b"incomplete"
     first, second = pages.split()
@@ -276,7 +276,7 @@ async def test_a_job_ends_once_by_what_its_pages_say(
 async def test_a_claim_that_failed_a_job_is_told_so_twice_and_no_other(
     store: Store, valkey: Valkey, clock: StillClock
 ) -> None:
-    await take_in(store)
+    await accept(store)
     await begin(store)
     assert await store.scripts.run("fail", "J1", "t2", "code", "why") == 0
     for _ in range(2):
@@ -288,7 +288,7 @@ async def test_a_claim_that_failed_a_job_is_told_so_twice_and_no_other(
 
 
 async def test_a_claim_that_gave_its_job_back_cannot_fail_it(store: Store, valkey: Valkey, clock: StillClock) -> None:
-    await take_in(store)
+    await accept(store)
     await begin(store)
     assert await store.scripts.run("release", "J1", "t2", "message", 20, "1") == 0
     for _ in range(2):
@@ -305,7 +305,7 @@ async def test_a_claim_that_gave_its_job_back_cannot_fail_it(store: Store, valke
 async def test_a_job_that_is_given_back_is_queued_as_before(
     store: Store, valkey: Valkey, clock: StillClock, started: bool
 ) -> None:
-    await take_in(store)
+    await accept(store)
     created = clock.now
     assert (await store.scripts.run("claim", "J1", "t1", "w", LEASE))[0] == b"ok"
     if started:
@@ -331,7 +331,7 @@ async def test_a_job_that_is_given_back_is_queued_as_before(
 
 
 async def test_a_start_is_measured_once_and_says_who_reads(store: Store, valkey: Valkey, clock: StillClock) -> None:
-    await take_in(store, "J1", "webhook_url", "https://a.test/", "webhook_events", "job.started")
+    await accept(store, "J1", "webhook_url", "https://a.test/", "webhook_events", "job.started")
     first = clock.forward(2)
     await store.scripts.run("claim", "J1", "t1", "w", LEASE)
     assert await store.scripts.run("start", "J1", "t2", "instant", "r") == 0
@@ -358,7 +358,7 @@ async def test_a_start_is_measured_once_and_says_who_reads(store: Store, valkey:
 async def test_pages_that_two_have_read_are_nobodys_result(
     store: Store, valkey: Valkey, clock: StillClock, readers: tuple[str, ...]
 ) -> None:
-    await take_in(store)
+    await accept(store)
     for number, reader in enumerate(readers):
         await begin(store, "J1", f"t{number}", reader)
         clock.forward(LEASE)
@@ -368,7 +368,7 @@ async def test_pages_that_two_have_read_are_nobodys_result(
 async def test_the_first_text_of_a_job_is_a_token_or_a_pages_end(
     store: Store, valkey: Valkey, clock: StillClock
 ) -> None:
-    await take_in(store)
+    await accept(store)
     await begin(store)
     clock.forward(1)
     valkey.client.hdel(keyspace.JOB("J1"), "streamed")  # as a worker of the version before claims
@@ -390,7 +390,7 @@ async def test_the_first_text_of_a_job_is_a_token_or_a_pages_end(
 
 
 async def test_a_pages_end_is_measured_counted_and_told(store: Store, valkey: Valkey, clock: StillClock) -> None:
-    await take_in(store)
+    await accept(store)
     await begin(store)
     begun = clock.forward(1)
     assert await store.scripts.run("page_start", "J1", "t1", 1, 1, 0.25) == 1
@@ -425,7 +425,7 @@ async def test_a_pages_end_is_measured_counted_and_told(store: Store, valkey: Va
 async def test_a_page_of_a_claim_that_never_started_is_measured_under_no_engine(
     store: Store, valkey: Valkey, clock: StillClock
 ) -> None:
-    await take_in(store)
+    await accept(store)
     await store.scripts.run("claim", "J1", "t1", "w", LEASE)
     await end_page(store)
     assert histograms(valkey)["page||ok|1"] == "1"
@@ -434,7 +434,7 @@ async def test_a_page_of_a_claim_that_never_started_is_measured_under_no_engine(
 async def test_a_step_of_a_page_that_comes_late_changes_nothing(
     store: Store, valkey: Valkey, clock: StillClock
 ) -> None:
-    await take_in(store)
+    await accept(store)
     await begin(store)
     assert await store.scripts.run("page_start", "J1", "t1", 1, 5, "") == 1
     assert lives(valkey, keyspace.PAGE_OPERATIONS("J1"), 3600)
@@ -494,9 +494,9 @@ def counted(valkey: Valkey, **counters: int) -> None:
 async def test_a_view_of_a_store_whose_counters_are_gone_counts_from_nothing(
     store: Store, valkey: Valkey, clock: StillClock
 ) -> None:
-    await take_in(store, "J0")
-    await take_in(store, "J1")
-    await take_in(store, "J2", rank="6")
+    await accept(store, "J0")
+    await accept(store, "J1")
+    await accept(store, "J2", rank="6")
     counted(valkey)
     flat, summaries, *numbers = await store.scripts.run("view", "J1", 1)
     assert (dict(zip(flat[::2], flat[1::2], strict=True))[b"id"], summaries) == (b"J1", [])
@@ -509,7 +509,7 @@ async def test_a_view_of_a_store_whose_counters_are_gone_counts_from_nothing(
 
 async def test_a_view_adds_up_what_is_ahead(store: Store, valkey: Valkey, clock: StillClock) -> None:
     for job_id, rank in (("J1", "3"), ("J2", "0"), ("J3", "6"), ("J4", "3")):
-        await take_in(store, job_id, rank=rank)
+        await accept(store, job_id, rank=rank)
     counted(valkey, sub_0=20, fin_0=3, sub_3=500, fin_3=4, sub_6=100, pages=7, running=5)
     valkey.client.hset(keyspace.JOB("J4"), mapping={"pages_submitted_before": 9, "before": 11})
     assert (await store.scripts.run("view", "J4", 0))[2:6] == [3, 9 - 4 + 17, 7, 5]
@@ -522,14 +522,14 @@ async def test_a_view_adds_up_what_is_ahead(store: Store, valkey: Valkey, clock:
 
 
 async def test_a_view_with_summaries_has_them(store: Store, valkey: Valkey, clock: StillClock) -> None:
-    await take_in(store)
+    await accept(store)
     valkey.client.hset(keyspace.PAGE_SUMMARIES("J1"), "1", "summary")
     assert (await store.scripts.run("view", "J1", 1))[1] == [b"1", b"summary"]
     assert (await store.scripts.run("view", "J1", 0))[1] == []
 
 
 async def test_the_speed_is_that_of_the_last_minute(store: Store, valkey: Valkey, clock: StillClock) -> None:
-    await take_in(store)
+    await accept(store)
     now = int(clock.now // 10)
     for ago in range(-1, 9):
         valkey.client.set(keyspace.PAGES_ENDED(now - ago), 2 ** (ago + 1))
@@ -548,7 +548,7 @@ async def reap(store: Store, operation: str) -> Any:
 
 
 async def test_a_job_is_put_back_from_the_end_of_its_lease_on(store: Store, valkey: Valkey, clock: StillClock) -> None:
-    await take_in(store)
+    await accept(store)
     await begin(store)
     valkey.client.zadd(keyspace.NEXT_CHECK(), {"J1": clock.now})
     lease = clock.now + LEASE
@@ -567,7 +567,7 @@ async def test_a_job_is_put_back_from_the_end_of_its_lease_on(store: Store, valk
 async def test_a_message_is_sent_again_later_each_time_and_within_an_hour(
     store: Store, valkey: Valkey, clock: StillClock
 ) -> None:
-    await take_in(store)
+    await accept(store)
     valkey.client.hset(keyspace.JOB("J1"), "max_age", 10**6)
     now, waits = clock.forward(20), list[float]()
     for number in range(12):
@@ -582,7 +582,7 @@ async def test_a_message_is_sent_again_later_each_time_and_within_an_hour(
 async def test_a_job_that_the_reaper_ended_is_answered_so_twice(
     store: Store, valkey: Valkey, clock: StillClock
 ) -> None:
-    await take_in(store, deadline=30)
+    await accept(store, deadline=30)
     clock.forward(30)
     valkey.client.zadd(keyspace.NEXT_CHECK(), {"J1": clock.now})
     for _ in range(2):
@@ -633,7 +633,7 @@ async def test_an_engine_that_started_is_remembered_for_an_hour(store: Store, va
 async def test_another_priority_is_given_once_and_answered_alike(
     store: Store, valkey: Valkey, clock: StillClock
 ) -> None:
-    await take_in(store)
+    await accept(store)
     for _ in range(2):
         assert await store.scripts.run("reprioritise", "J1", "6", "low", "moved") == 1
     assert record(valkey, "J1")["rank"] == "6"
@@ -642,9 +642,9 @@ async def test_another_priority_is_given_once_and_answered_alike(
 
 
 async def test_an_auditor_reads_what_the_counters_are_made_of(store: Store, valkey: Valkey, clock: StillClock) -> None:
-    await take_in(store, "J0", pages=1)
+    await accept(store, "J0", pages=1)
     for job_id in ("J1", "J2", "J3", "J4"):
-        await take_in(store, job_id, pages=9, pages_most=99)
+        await accept(store, job_id, pages=9, pages_most=99)
     await begin(store)
     valkey.client.hset(keyspace.JOB("J1"), mapping={"pages_done": 3, "pages_failed": 2})
     valkey.client.hset(keyspace.JOB("J2"), "before", 77)
@@ -688,7 +688,7 @@ async def test_an_audit_is_its_holders_and_of_counters_that_stand(
 
 async def test_an_audit_counts_what_waits_and_what_is_read(store: Store, valkey: Valkey, clock: StillClock) -> None:
     for job_id, rank in (("J1", "3"), ("J2", "0"), ("J3", "6")):
-        await take_in(store, job_id, rank=rank)
+        await accept(store, job_id, rank=rank)
     await begin(store)
     valkey.client.set(keyspace.AUDIT(), "w", ex=60)
     counted(valkey, jobs=1, running=4, sub_3=9, fin_3=1)
@@ -706,8 +706,8 @@ async def test_an_audit_counts_what_waits_and_what_is_read(store: Store, valkey:
 async def test_each_job_that_is_listed_wrongly_is_put_right_and_counted(
     store: Store, valkey: Valkey, clock: StillClock, wrong: str
 ) -> None:
-    await take_in(store)
-    await take_in(store, "J2")
+    await accept(store)
+    await accept(store, "J2")
     check, waiting, moved = keyspace.NEXT_CHECK(), keyspace.WAITING("3"), 1
     if wrong == "unlisted":
         valkey.client.zrem(check, "J1")
