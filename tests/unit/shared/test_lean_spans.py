@@ -27,7 +27,7 @@ PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0"
 Work = Callable[[TracerProvider], object]
 
 
-class Counted(IdGenerator):
+class CountingIds(IdGenerator):
     """1, 2, 3, ..."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class EndedSpans(BatchSpanProcessor):
 
 def by_sdk(work: Work) -> list[Any]:
     """The spans of ``work`` as the SDK encodes them."""
-    kept, provider = InMemorySpanExporter(), TracerProvider(resource=RESOURCE, id_generator=Counted())
+    kept, provider = InMemorySpanExporter(), TracerProvider(resource=RESOURCE, id_generator=CountingIds())
     provider.add_span_processor(SimpleSpanProcessor(kept))
     work(provider)
     return plain(encode_spans(kept.get_finished_spans()))
@@ -66,7 +66,7 @@ def by_sdk(work: Work) -> list[Any]:
 
 def by_us(work: Work) -> list[Any]:
     processor, exporter = EndedSpans(), LeanExporter(RESOURCE)
-    work(LeanProvider(RESOURCE, processor, Counted()))
+    work(LeanProvider(RESOURCE, processor, CountingIds()))
     return plain(exporter.encoded(processor.spans))
 
 
