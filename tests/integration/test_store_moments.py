@@ -159,9 +159,14 @@ async def test_what_cannot_be_claimed_is_told_why(store: Store, valkey: Valkey, 
     assert json.loads(record(valkey, "J1")["error"])["code"] == "upload-expired"
     assert await store.scripts.run("claim", "J1", "t1", "w", LEASE) == [b"done"]
     await accept(store, "J2", deadline=10)
+    await accept(store, "J3")
     clock.forward(10)
     assert await store.scripts.run("claim", "J2", "t1", "w", LEASE) == [b"done"]
-    assert json.loads(record(valkey, "J2")["error"])["code"] == "deadline-exceeded"
+    clock.forward(990)
+    assert await store.scripts.run("claim", "J3", "t1", "w", LEASE) == [b"done"]
+    codes = [json.loads(record(valkey, job_id)["error"])["code"] for job_id in ("J2", "J3")]
+    assert codes == ["deadline-exceeded", "job-expired"]
+    assert "running" not in fields(valkey, keyspace.COUNTERS())  # none of them was
 
 
 async def test_a_lease_lasts_from_its_renewal_and_the_reaper_looks_at_its_end(
