@@ -40,7 +40,7 @@ onerror=alert(1)> </td> <!-- --> ```
 UNSAFE = re.compile(
     r"<\s*(?:script|iframe|object|embed|svg|link|base|form)\b|\son\w+=|(?:href|src)=.\s*javascript:", re.I
 )
-NUMBERED = re.compile(r"^ *(\d+)[.)] ", re.M)
+MARKS = re.compile(r"^ *((?:(?:[*+-]|\d+[.)])(?: +|$))+)", re.M)  # of lists, in lists
 
 
 class PageFinding(Exception):
@@ -132,7 +132,7 @@ def check(page: Scene) -> None:
     read = compose(page)
     html = fragment(read.markdown)
     wanted = letters("".join(line.text for line in page.lines))
-    shown = shown_by(html) + "".join(NUMBERED.findall(read.markdown))
+    shown = shown_by(html) + "".join(MARKS.findall(read.markdown))
     for name, said in (("Markdown", read.markdown), ("text", plain(read.markdown)), ("HTML", shown)):
         if lost := wanted - letters(said):
             raise PageFinding(f"the {name} is without {dict(lost)}")

@@ -10,6 +10,7 @@ from statistics import median
 from worker.engines.cpu.lines import Row
 
 _SIGNS = re.compile(r"[{};=]|::|<-|->|\(\)|\w\(|//|^#\w|^[$#>] |\[\[|^\s*</?\w")
+_BACKTICKS = re.compile("`+")
 LEAST_ROWS = 2
 LEAST_CHARACTERS = 6
 TOLERANCE = 1.2
@@ -55,7 +56,8 @@ def markdown(rows: Sequence[Row]) -> str:
         if i and row.middle - rows[i - 1].middle > 1.6 * step:
             lines.append("")
         lines.append(placed(row, left, usual))
-    return "```\n" + "\n".join(lines) + "\n```"
+    fence = "`" * max(3, 1 + max((len(run) for line in lines for run in _BACKTICKS.findall(line)), default=0))
+    return "\n".join((fence, *lines, fence))
 
 
 def placed(row: Row, left: float, letter: float) -> str:

@@ -151,6 +151,12 @@ def test_prose_that_names_functions_is_no_code() -> None:
     assert not code.is_code(uneven)
 
 
+@pytest.mark.parametrize(("inside", "fence"), [("x = 1;", "```"), ("``` x;", "````"), ("a `````b`` {", "``````")])
+def test_a_fence_is_longer_than_any_in_the_program(inside: str, fence: str) -> None:
+    text = code.markdown(rows_of(["f();", inside, "g();"]))
+    assert text.splitlines() == [fence, "f();", inside, "g();", fence]
+
+
 def test_numbered_paragraphs_with_ragged_lines_stay_whole() -> None:
     rows = rows_of(
         [
