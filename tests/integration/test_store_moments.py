@@ -159,9 +159,14 @@ async def test_what_cannot_be_claimed_is_told_why(store: Store, valkey: Valkey, 
     assert json.loads(record(valkey, "J1")["error"])["code"] == "upload-expired"
     assert await store.scripts.run("claim", "J1", "t1", "w", LEASE) == [b"done"]
     await accept(store, "J2", deadline=10)
+    await accept(store, "J3")
     clock.forward(10)
     assert await store.scripts.run("claim", "J2", "t1", "w", LEASE) == [b"done"]
-    assert json.loads(record(valkey, "J2")["error"])["code"] == "deadline-exceeded"
+    clock.forward(990)
+    assert await store.scripts.run("claim", "J3", "t1", "w", LEASE) == [b"done"]
+    codes = [json.loads(record(valkey, job_id)["error"])["code"] for job_id in ("J2", "J3")]
+    assert codes == ["deadline-exceeded", "job-expired"]
+    assert "running" not in fields(valkey, keyspace.COUNTERS())  # none of them was
 
 
 async def test_a_lease_lasts_from_its_renewal_and_the_reaper_looks_at_its_end(
@@ -411,6 +416,7 @@ async def test_a_pages_end_is_measured_counted_and_told(store: Store, valkey: Va
     assert float(cast("bytes", valkey.client.get(keyspace.LAST_PAGE_END()))) == now == begun + 3
     names = (keyspace.PAGES_ENDED(bucket), keyspace.READING_SECONDS(bucket), keyspace.LAST_PAGE_END())
     assert all(lives(valkey, name, 90) for name in names)
+    assert await end_page(store, 1, 2) == 1  # a second result is dropped
     clock.forward(1)
     assert await end_page(store, 2, 3, "failed") == 1  # of a page that nobody began
     assert valkey.client.get(keyspace.READING_SECONDS(bucket)) == b"3"
@@ -550,6 +556,7 @@ async def reap(store: Store, operation: str) -> Any:
 async def test_a_job_is_put_back_from_the_end_of_its_lease_on(store: Store, valkey: Valkey, clock: StillClock) -> None:
     await accept(store)
     await begin(store)
+    await store.scripts.run("page_start", "J1", "t1", 2, 1, "")
     valkey.client.zadd(keyspace.NEXT_CHECK(), {"J1": clock.now})
     lease = clock.now + LEASE
     assert await reap(store, "o1") == b""
@@ -560,8 +567,33 @@ async def test_a_job_is_put_back_from_the_end_of_its_lease_on(store: Store, valk
     for _ in range(2):
         assert await reap(store, "o3") == b"requeued"
     assert scores(valkey, keyspace.NEXT_CHECK()) == {"J1": lease + 10}
-    assert fields(valkey, keyspace.COUNTERS())["leases_lost"] == "1"
+    counters = fields(valkey, keyspace.COUNTERS())
+    assert (counters["leases_lost"], counters["retries:worker-lost"]) == ("1", "1")
     assert valkey.client.lrange(keyspace.QUEUE("3"), 0, -1) == [b"message", b"again"]
+    assert fields(valkey, keyspace.PAGE_STARTS("J1")) == {"2": "1"}  # the page may be what its worker died of
+    assert events(valkey)[-2:] == [
+        ("page.restarted", {"page": 2, "reason": "worker-lost"}),
+        ("status", {"status": "queued", "reason": "worker-lost"}),
+    ]
+
+
+@pytest.mark.parametrize(("rank", "queue"), [("3", keyspace.QUEUE("3")), ("0", keyspace.QUEUE_HIGH())])
+@pytest.mark.parametrize(
+    ("place", "messages", "waits"),
+    [(255, 999, None), (256, 256, None), (256, 257, 35.6), (300, 301, 40), (36_000, 36_001, 3600)],
+)
+async def test_a_job_far_behind_is_looked_at_when_it_may_have_come_near(
+    store: Store, valkey: Valkey, clock: StillClock, rank: str, queue: str, place: int, messages: int,
+    waits: float | None,
+) -> None:  # fmt: skip
+    await accept(store, rank=rank)
+    valkey.client.zadd(keyspace.WAITING(rank), {f"A{number}": 1 for number in range(place)})
+    valkey.client.delete(queue)
+    valkey.client.rpush(queue, *[b"message"] * messages)
+    clock.forward(20)
+    assert await reap(store, "o1") == (b"requeued" if waits is None else b"")
+    assert scores(valkey, keyspace.NEXT_CHECK())["J1"] == pytest.approx(clock.now + (waits or 20), abs=0.001)
+    assert valkey.client.llen(queue) == messages + (waits is None)
 
 
 async def test_a_message_is_sent_again_later_each_time_and_within_an_hour(
