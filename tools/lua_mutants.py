@@ -40,7 +40,8 @@ TESTS: Final = (
     "tests/integration/test_store_promises.py", "tests/integration/test_hooks_store.py",
     "tests/unit/shared/store", "tests/integration/test_scripts_twice.py",
     "tests/integration/test_counter_audit.py", "tests/integration/test_lost_replies.py",
-    "tests/integration/test_store_bookkeeping.py",
+    "tests/integration/test_store_bookkeeping.py", "tests/integration/test_reuse_store.py",
+    "tests/integration/test_store_moments.py", "tests/integration/test_hooks_moments.py",
 )  # fmt: skip
 PYTEST: Final = ("-n", "0", "--timeout", "300", "-W", "ignore::pytest.PytestAssertRewriteWarning")
 PATIENCE: Final = 5  # a mutant is given so many times what all tests take without one: beyond, it hangs

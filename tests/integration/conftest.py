@@ -17,6 +17,7 @@ from shared.contract.document import Figure, PageBlock, PageResult, PageStatus, 
 from shared.contract.events import PageText
 from shared.contract.worker_status import EngineStatus, WorkerStatus
 from tests.conftest import make_settings
+from tests.integration.still_clock import StillClock
 from tests.settings import Settings
 from tools.processes import Gateway
 from tools.s3_server import BUCKET, S3Server
@@ -67,6 +68,11 @@ class Script:
             await self.say(claim, number, text)
             await self.end(claim, number, text)
         assert await self.claims.finish(claim) in ("succeeded", "partial")
+
+
+@pytest.fixture
+def clock(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> StillClock:
+    return StillClock(valkey, monkeypatch)
 
 
 @pytest.fixture

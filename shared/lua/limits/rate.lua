@@ -36,6 +36,7 @@ local pages_left = ''
 if page_quota ~= '' then
   pages_left = math.max(0, tonumber(page_quota) - tonumber(redis.call('GET', keys.page_quota(owner, today)) or 0))
 end
-local left = math.floor((burst * cost - (paid_until - now)) / cost + 1e-6)
+-- None is left, and not less than that, where the caller's limit has been lowered since.
+local left = math.max(0, math.floor((burst * cost - (paid_until - now)) / cost + 1e-6))
 return { allowed and 1 or 0, left, tostring(math.max(0, wait)), tostring(paid_until - now), pages_left,
   (today + 1) * 86400 - math.floor(now) }
