@@ -29,7 +29,7 @@ from worker.pdf_page import not_drawn, open_page, scale, shortfall, survey
 from worker.pictures import Size, picture
 from worker.settings import WorkerSettings
 from worker.text_layer import own_text
-from worker.undrawn import lost_letters, lost_pictures
+from worker.undrawn import lost_letters, lost_pictures, objects_of
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +164,8 @@ def _written(
     page: Any, work: Work, pixels: NDArray[np.uint8], lost: Shortfall | None
 ) -> tuple[tuple[TextPiece, ...] | None, Shortfall | None]:
     """The page's own text, where that was asked for and is whole, and what the picture is without."""
-    notes, pictures, letters = notes_of(page), lost_pictures(page, pixels), lost_letters(page)
+    notes, objects = notes_of(page), objects_of(page)
+    pictures, letters = lost_pictures(page, objects, pixels), lost_letters(page, objects)
     with written(page, work.number, notes) as flat:
         cut = lost_notes(flat, notes) if flat else 0.0
         lost = lost or not_drawn(max(pictures, cut))

@@ -6,7 +6,7 @@ PDFium leaves both out without a word, so that such a page would pass for blank,
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from ctypes import addressof, c_float
 from typing import Any
@@ -22,7 +22,10 @@ SMALLEST = 0.01
 """Share of the page that a picture must cover to be missed."""
 
 PLAIN = 16
-"""Levels (of 255) within which the lower half of a picture is one colour: drawn so, or not drawn."""
+"""Levels (of 255) within which paper is one colour."""
+
+HALF, ALL = 0.4, 0.98
+"""Of a picture's area, what must be of one colour if its lower half is missing, or if nothing of it was drawn."""
 
 END_OF_JPEG, ENDS_WITHIN = b"\xff\xd9", 2048
 """Every JPEG ends with this mark; some programs put a few bytes behind it."""
@@ -30,13 +33,15 @@ END_OF_JPEG, ENDS_WITHIN = b"\xff\xd9", 2048
 Pixels = NDArray[np.uint8]
 
 
-def lost_pictures(page: Any, pixels: Pixels) -> float:
+def objects_of(page: Any) -> list[Any]:
+    """Text, pictures and lines of a page, the first ``MOST_OBJECTS``."""
+    return [*itertools.islice(page.get_objects(max_depth=4), MOST_OBJECTS)]
+
+
+def lost_pictures(page: Any, objects: Sequence[Any], pixels: Pixels) -> float:
     """The share of the page under pictures that are damaged or of an unknown kind. ``pixels``: the page as drawn."""
     width, height = page.get_size()
-    pictures = [
-        item for item in itertools.islice(page.get_objects(max_depth=4), MOST_OBJECTS)
-        if item.type == raw.FPDF_PAGEOBJ_IMAGE
-    ]  # fmt: skip
+    pictures = [item for item in objects if item.type == raw.FPDF_PAGEOBJ_IMAGE]
     shares = [(item, covered(item) / (width * height)) for item in pictures]
     lost = [share for item, share in shares if share >= SMALLEST and is_lost(item, share, pixels)]
     return float(min(1.0, sum(lost)))
@@ -51,23 +56,27 @@ def covered(item: Any) -> float:
 
 
 def is_lost(item: Any, share: float, pixels: Pixels) -> bool:
-    """Whether a picture cannot be decoded to its end. Looked into only where the page has room for one unseen."""
-    if not has_plain(pixels, share):
+    """Whether a picture cannot be decoded to its end. Looked into only where the page has room for what is missing:
+    to decode a scan once more takes as long as to draw it."""
+    if not has_plain(pixels, HALF * share):
         return False
     if "DCTDecode" in item.get_filters()[-1:] and END_OF_JPEG not in bytes(item.get_data())[-ENDS_WITHIN:]:
         return True
+    return (has_plain(pixels, ALL * share) and is_undecodable(item)) or is_short(item)
+
+
+def is_undecodable(item: Any) -> bool:
     try:
         with closing(item.get_bitmap(render=False)):
-            pass
+            return False
     except PdfiumError:
         return True
-    return is_short(item)
 
 
 def has_plain(pixels: Pixels, share: float) -> bool:
-    """Whether half the area of such a picture can be of one colour on the page: else it was drawn."""
+    """Whether so much of the page is of one colour."""
     grey = pixels[::16, ::16, :3].max(axis=2)
-    return bool(np.bincount((grey // PLAIN).ravel()).max() >= 0.4 * share * grey.size)
+    return bool(np.bincount((grey // PLAIN).ravel()).max() >= share * grey.size)
 
 
 def is_short(item: Any) -> bool:
@@ -79,12 +88,22 @@ def is_short(item: Any) -> bool:
     return bool(len(item.get_data(decode_simple=True)) < row * about.height // 2)
 
 
-def lost_letters(page: Any) -> float:
+def lost_letters(page: Any, objects: Sequence[Any]) -> float:
     """The share of the page's letters for which there is no glyph: their font is not in the file, and nothing like it
     on this machine."""
+    if len(objects) < MOST_OBJECTS and all(map(brings_its_font, objects)):
+        return 0.0
     with closing(page.get_textpage()) as text:
         seen = [*itertools.islice(_letters(text), MOST_LETTERS)]
     return sum(not drawn for drawn in seen) / len(seen) if seen else 0.0
+
+
+def brings_its_font(item: Any) -> bool:
+    """True of what is no text, too."""
+    if item.type != raw.FPDF_PAGEOBJ_TEXT:
+        return True
+    font = raw.FPDFTextObj_GetFont(item)
+    return bool(font) and raw.FPDFFont_GetIsEmbedded(font) == 1
 
 
 def _letters(text: Any) -> Iterator[bool]:
