@@ -41,7 +41,7 @@ from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.web import docs, page
 from shared import log, tracing
-from shared.process import die_with_parent
+from shared.process import die_with_parent, freeze_objects
 
 EXPOSED_HEADERS = (
     "Location",
@@ -122,6 +122,7 @@ def from_env() -> FastAPI:
     limit_connections(settings)
     app = create_app(settings)
     before_signals(app.state.services.hub.close_soon)
+    freeze_objects()
     return app
 
 

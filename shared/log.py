@@ -68,12 +68,23 @@ def bound(name: str) -> Any:
     return _context.get({}).get(name)
 
 
+BLANK: Final = vars(logging.LogRecord("", logging.NOTSET, "", 0, "", (), None))
+
+
+class LogEvent(logging.LogRecord):
+    """The record of an event. Place, thread and process, which no line of ours names, are not looked up."""
+
+    def __init__(self, name: str, level: int, event: str, fields: Mapping[str, object]) -> None:
+        vars(self).update(BLANK)
+        self.name, self.levelno, self.levelname = name, level, logging.getLevelName(level)
+        self.msg = self.event = event
+        self.fields, self.created = fields, time.time()
+
+
 def event(logger: logging.Logger, name: str, level: int = logging.INFO, **fields: object) -> None:
     """Write one line about what happened; ``name`` is ``thing.what`` and part of the documented log."""
     if logger.isEnabledFor(level):
-        # Not Logger.log: it looks through the stack for a caller that no line of ours names.
-        extra = {"event": name, "fields": _known(fields)}
-        logger.handle(logger.makeRecord(logger.name, level, "", 0, "%s", (name,), None, extra=extra))
+        logger.handle(LogEvent(logger.name, level, name, _known(fields)))
 
 
 def milliseconds(seconds: float) -> int:

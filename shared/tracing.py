@@ -31,14 +31,13 @@ def configure(service: str) -> None:
     if not wanted() or _tracer is not None:
         return
     from opentelemetry import trace
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-    from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    name = os.environ.get("OTEL_SERVICE_NAME") or service
-    provider = TracerProvider(resource=Resource.create({SERVICE_NAME: name}))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    from shared.lean_spans import LeanExporter, LeanProvider
+
+    resource = Resource.create({SERVICE_NAME: os.environ.get("OTEL_SERVICE_NAME") or service})
+    provider = LeanProvider(resource, BatchSpanProcessor(LeanExporter(resource)))
     trace.set_tracer_provider(provider)
     _tracer = provider.get_tracer(SCOPE)
 
@@ -47,22 +46,12 @@ def span(name: str, parent: str | None = None, **attributes: str | int | float) 
     """A span of what is done inside; below ``parent`` (a traceparent), or below the span that is open here."""
     if _tracer is None:
         return _OFF
-    context = None
-    if parent is not None:
-        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-        context = TraceContextTextMapPropagator().extract({HEADER: parent})
-    named = {f"{SCOPE}.{key}": value for key, value in attributes.items()}
-    opened: AbstractContextManager[Any] = _tracer.start_as_current_span(name, context=context, attributes=named)
+    opened: AbstractContextManager[Any] = _tracer.open(
+        name, parent, {f"{SCOPE}.{key}": value for key, value in attributes.items()}
+    )
     return opened
 
 
 def traceparent() -> str | None:
     """Of the span that is open here; None where nothing is traced."""
-    if _tracer is None:
-        return None
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-    carrier: dict[str, str] = {}
-    TraceContextTextMapPropagator().inject(carrier)
-    return carrier.get(HEADER)
+    return None if _tracer is None else _tracer.traceparent()

@@ -1,12 +1,13 @@
 """Is this upload one we read? Decided by its bytes alone, in a helper process (``shared.sandbox``).
 
-Animations (PNG, WebP, GIF, AVIF) count as one page: their first picture. Every frame of a TIFF is a page, but for
-previews (reduced copies) and masks, which are none.
+Animations (PNG, WebP, GIF, AVIF) count as one page: their first picture that shows anything. Every frame of a TIFF is a
+page, but for previews (reduced copies) and masks, which are none.
 """
 
 from __future__ import annotations
 
 import ctypes
+import math
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,8 @@ CHECKED_PIXELS = 120_000_000  # decoded at most when an upload is checked; later
 NEW_SUBFILE_TYPE, SUBFILE_TYPE = 254, 255  # TIFF tags
 REDUCED, MASK = 1, 4  # bits of NewSubfileType
 OLD_REDUCED = 2  # the value of SubfileType
+ONE_OF_MANY = "the file holds several pictures, of which one is read"
+SMALLER = 0.75  # of a page's longer side: a frame above it is no reduced copy of that page
 Image.MAX_IMAGE_PIXELS = None  # ``check_area`` is the limit: an operator's, and of every frame
 # What Pillow's readers raise on damaged or hostile bytes, found by fuzzing and in its source.
 PARSER_ERRORS = (
@@ -77,7 +80,7 @@ class UploadLimits:
 class UploadInfo:
     """``pages``: of the whole document; ``numbers``: those to be read.
 
-    ``note``: pages that were asked for and are not there.
+    ``note``: what is not read: pages that were asked for and are not there, attached files, pictures of an animation.
     ``width`` and ``height``: pixels of the first picture as stored; None for a PDF, which has none yet.
     """
 
@@ -150,9 +153,14 @@ def _chosen(pages: int, asked: Asked, limits: UploadLimits) -> page_range.Chosen
 
 def _inspect_pdf(data: bytes | mmap, asked: Asked, limits: UploadLimits) -> UploadInfo:
     with open_pdf(data, asked.password) as pdf:
-        pages = len(pdf)
+        pages, attached = len(pdf), pdf.count_attachments()
     chosen = _chosen(pages, asked, limits)
-    return UploadInfo(PDF, pages, chosen.numbers, note=chosen.note)
+    unread = f"{attached} attached {'file is' if attached == 1 else 'files are'} not read" if attached else None
+    return UploadInfo(PDF, pages, chosen.numbers, note=_joined(chosen.note, unread))
+
+
+def _joined(*notes: str | None) -> str | None:
+    return "; ".join(note for note in notes if note) or None
 
 
 @contextmanager
@@ -198,14 +206,33 @@ def frames(image: Image.Image, kind: str) -> Iterator[int]:
     if kind != TIFF:
         yield 1
         return
-    found = 0
+    found, least = 0, math.inf
     for _ in _tiff_frames(image):
-        if not _is_aside(image):
+        if not _is_aside(image, least):
+            found += 1
+            least = SMALLER * max(image.size)
+            yield found
+    if not found:  # all are said to be copies of something: then the largest are the pages
+        yield from _largest_frames(image)
+
+
+def _largest_frames(image: Image.Image) -> Iterator[int]:
+    image.seek(0)
+    sides = [0 if _is_mask(image) else max(image.size) for _ in _tiff_frames(image)]
+    image.seek(0)
+    found = 0
+    for _, side in zip(_tiff_frames(image), sides, strict=True):
+        if side > SMALLER * max(sides) or not any(sides):
             found += 1
             yield found
-    if not found:  # nothing but previews: the first is all there is
-        image.seek(0)
-        yield 1
+
+
+def _is_mask(image: Image.Image) -> bool:
+    return bool(_kind_of_frame(image) & MASK)
+
+
+def _kind_of_frame(image: Image.Image) -> int:
+    return int(image.tag_v2.get(NEW_SUBFILE_TYPE, 0))  # type: ignore[attr-defined]  # only Pillow's TIFF images have it
 
 
 def _tiff_frames(image: Image.Image) -> Iterator[None]:
@@ -217,10 +244,14 @@ def _tiff_frames(image: Image.Image) -> Iterator[None]:
             return
 
 
-def _is_aside(image: Image.Image) -> bool:
-    """Whether a TIFF says of this frame that it is a smaller copy of another, or a mask for one."""
-    tags = image.tag_v2  # type: ignore[attr-defined]  # only Pillow's TIFF images have it
-    return bool(tags.get(NEW_SUBFILE_TYPE, 0) & (REDUCED | MASK)) or tags.get(SUBFILE_TYPE) == OLD_REDUCED
+def _is_aside(image: Image.Image, least: float) -> bool:
+    """Whether a TIFF says of this frame that it is a smaller copy of another, or a mask for one.
+
+    ``least``: pixels of a side from which on it is no smaller than the page before it, whatever is said of it.
+    """
+    old = image.tag_v2.get(SUBFILE_TYPE)  # type: ignore[attr-defined]
+    is_copy = bool(_kind_of_frame(image) & REDUCED) or old == OLD_REDUCED
+    return _is_mask(image) or (is_copy and max(image.size) <= least)
 
 
 def check_area(image: Image.Image, pixels: int) -> None:
@@ -245,11 +276,13 @@ def _inspect_image(data: bytes | mmap, kind: str, asked: Asked, limits: UploadLi
             pixels += image.width * image.height
             if pixels <= max(CHECKED_PIXELS, limits.max_image_pixels):
                 image.load()
+        moves = kind != TIFF and getattr(image, "is_animated", False)
     if pages == 1:
         _check_picture_bytes(data, limits)
     chosen = _chosen(pages, asked, limits)
     width, height = first or (None, None)
-    return UploadInfo(kind, pages, chosen.numbers, width, height, chosen.note)
+    note = _joined(chosen.note, ONE_OF_MANY if moves else None)
+    return UploadInfo(kind, pages, chosen.numbers, width, height, note)
 
 
 def inspect_blob(path: str, asked: Asked, limits: UploadLimits) -> UploadInfo:

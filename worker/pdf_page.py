@@ -18,6 +18,7 @@ from pypdfium2 import raw
 from shared.contract.document import Reason, Shortfall
 from shared.errors import PreprocessingError
 from shared.upload_check import open_pdf
+from worker.pdf_notes import is_without_fields, made_visible
 from worker.pictures import LONGEST, Size, side_that_counts
 
 POINTS_PER_INCH = 72
@@ -87,14 +88,22 @@ def open_page(data: bytes | mmap, number: int, password: str | None) -> Iterator
         if number > len(pdf):
             raise PreprocessingError(f"there is no page {number}")
         with closing(pdf[number - 1]) as page:
-            if has_area(page):
+            if not is_changed(page):
                 yield page
                 return
-            give_box(page)
         with closing(pdf[number - 1]) as page:
             if not has_area(page):
                 raise PreprocessingError(f"page {number} has no area")
             yield page
+
+
+def is_changed(page: Any) -> bool:
+    """Whether something had to be changed for the page to be drawn as it is meant; it must then be loaded again."""
+    again = made_visible(page)
+    if not has_area(page):
+        give_box(page)
+        return True
+    return again
 
 
 def has_area(page: Any) -> bool:
@@ -176,11 +185,22 @@ def scale(sheet: Sheet, size: Size) -> float:
 
 def shortfall(document: Any, sheet: Sheet, drawn: float) -> Shortfall | None:
     """What the picture cannot show of the page. ``drawn``: its pixels per point."""
-    if document.get_formtype() == raw.FORMTYPE_XFA_FULL:
+    if is_dynamic(document):
         return Shortfall(reason=Reason.XFA_FORM, missing=1.0)
     if sheet.is_large and is_too_small(sheet, drawn):
         return Shortfall(reason=Reason.TOO_SMALL)
     return None
+
+
+def not_drawn(missing: float) -> Shortfall | None:
+    """What to say where so much of a page is in the file and cannot be drawn."""
+    return Shortfall(reason=Reason.NOT_DRAWN, missing=round(max(missing, 0.001), 3)) if missing else None
+
+
+def is_dynamic(document: Any) -> bool:
+    """Whether a program in the file makes the form: it says so, or there is nothing else to fill in."""
+    kind = document.get_formtype()
+    return kind == raw.FORMTYPE_XFA_FULL or (kind == raw.FORMTYPE_XFA_FOREGROUND and is_without_fields(document))
 
 
 def is_too_small(sheet: Sheet, drawn: float) -> bool:

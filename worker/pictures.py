@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from shared.errors import PreprocessingError
+from shared.sniff import AVIF, GIF, PNG, WEBP
 from shared.upload_check import check_area, frames, open_image
 
 LONGEST = 32_000
@@ -18,9 +19,22 @@ LONGEST = 32_000
 LONG_ASPECT = 2.5
 """A picture longer than this times its width is read in parts (``worker.engines.parts``), so only its width counts."""
 
-LIGHT = 160
-DARK_SHARE = 0.01
-"""Transparent pictures with less than this share of visible pixels darker than ``LIGHT`` are light writing."""
+LIGHT, WHITE = 160, 200
+FEW = 0.01
+"""Transparent pictures with less than this share of visible pixels darker than ``LIGHT`` are light writing, and those
+with less lighter than ``WHITE`` have none."""
+
+GREYS = (128, 176, 80, 208, 48)
+"""Paper for what has both; the one that the fewest pixels are close to."""
+
+DIM = 16384
+"""A 16-bit picture without anything lighter holds fewer bits (cameras and X-rays have 10 to 14), not a black page."""
+
+FRAMES = 20
+"""Pictures of an animation that are looked at for one with something on it."""
+
+
+ANIMATED = frozenset({GIF, PNG, WEBP, AVIF})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +67,26 @@ def picture(data: bytes | mmap, kind: str, number: int, size: Size) -> Image.Ima
         for page in frames(image, kind):
             check_area(image, size.image_pixels)
             if page == number:
+                if kind in ANIMATED:
+                    go_to_first_shown(image)
                 return rgb(ImageOps.exif_transpose(reduced(image, size)))
     raise PreprocessingError(f"there is no page {number}")
+
+
+def go_to_first_shown(image: Image.Image) -> None:
+    """Of an animation, go to the first picture that is not of one colour: many fade in."""
+    count = min(FRAMES, getattr(image, "n_frames", 1))
+    for number in range(count if count > 1 else 0):
+        image.seek(number)
+        if has_content(image.convert("RGB")):
+            return
+    if count > 1:
+        image.seek(0)
+
+
+def has_content(image: Image.Image) -> bool:
+    """Whether an RGB picture is of more than one colour."""
+    return any(low < high for low, high in image.getextrema())  # type: ignore[misc]
 
 
 def reduced(image: Image.Image, size: Size) -> Image.Image:
@@ -85,28 +117,37 @@ def rgb(image: Image.Image) -> Image.Image:
         return _eight_bit(image).convert("RGB")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
-        paper = Image.new("RGBA", layer.size, "black" if is_light(layer) else "white")
+        bare = layer.convert("RGB")
+        if not layer.getchannel("A").getbbox() and has_content(bare):
+            return bare  # nothing would be seen: a fourth channel that somebody left empty
+        paper = Image.new("RGBA", layer.size, (paper_shade(layer),) * 3 + (255,))
         return Image.alpha_composite(paper, layer).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def is_light(layer: Image.Image) -> bool:
-    """Whether what can be seen of an RGBA picture is light all over, and would vanish on white paper."""
+def paper_shade(layer: Image.Image) -> int:
+    """Paper (0 black, 255 white) on which nothing that can be seen of an RGBA picture vanishes."""
     step = max(1, max(layer.size) // 1000)
     small = np.asarray(layer)[::step, ::step]
     visible = small[..., 3] > 127
     if not visible.any() or visible.all():
-        return False
-    shades = small[visible][:, :3].astype(np.uint16).sum(axis=1) // 3
-    return bool((shades < LIGHT).mean() < DARK_SHARE)
+        return 255
+    shades = small[visible][:, :3].astype(np.int16).sum(axis=1) // 3
+    if (shades < LIGHT).mean() < FEW:
+        return 0
+    if (shades > WHITE).mean() < FEW:
+        return 255
+    return min(GREYS, key=lambda grey: int((np.abs(shades - grey) < 40).sum()))
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
+    wide = image.convert("I") if image.mode != "F" else image
+    low, high = (float(level) for level in wide.getextrema())  # type: ignore[arg-type]
     if image.mode.startswith("I;16"):
-        top = 65535.0
+        low, top = 0.0, high if 0 < high < DIM else 65535.0
     else:
         # 32-bit grey has no agreed white: 16 bits' (PNG is opened so by some Pillows), or the brightest pixel's.
-        _, high = image.getextrema()
-        top = max(65535.0 if image.mode == "I" else 1.0, float(high))  # type: ignore[arg-type]
-    wide = image.convert("I") if image.mode != "F" else image
-    return wide.convert("F").point(lambda value: value * (255.0 / top) + 0.0).convert("L")
+        low, top = min(0.0, low), max(65535.0 if image.mode == "I" else 1.0, high)
+        top = high if low < 0 else top
+    factor = 255.0 / max(top - low, 1e-9)
+    return wide.convert("F").point(lambda value: value * factor - low * factor).convert("L")

@@ -11,7 +11,10 @@ import logging
 from dataclasses import dataclass, field
 from mmap import mmap
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from shared.contract.document import Shortfall
@@ -21,10 +24,12 @@ from shared.sniff import PDF
 from shared.upload_check import Asked, UploadLimits, inspect_blob
 from worker import pixels
 from worker.engines.base import PageImage, TextPiece
-from worker.pdf_page import open_page, scale, shortfall, survey
+from worker.pdf_notes import TICKED, lost_notes, notes_of, written
+from worker.pdf_page import not_drawn, open_page, scale, shortfall, survey
 from worker.pictures import Size, picture
 from worker.settings import WorkerSettings
 from worker.text_layer import own_text
+from worker.undrawn import lost_letters, lost_pictures
 
 logger = logging.getLogger(__name__)
 
@@ -151,8 +156,22 @@ def _pdf_page(data: bytes | mmap, work: Work) -> Rendered:
         with Path(work.answer).open("r+b") as file:
             file.write(bitmap.buffer)
         lost = shortfall(page.pdf, sheet, drawn)
-        text = own_text(page, work.number, bitmap.to_numpy()) if work.text_layer and lost is None else None
+        text, lost = _written(page, work, bitmap.to_numpy(), lost)
         return Rendered(0, bitmap.width, bitmap.height, bitmap.stride, text, lost)
+
+
+def _written(
+    page: Any, work: Work, pixels: NDArray[np.uint8], lost: Shortfall | None
+) -> tuple[tuple[TextPiece, ...] | None, Shortfall | None]:
+    """The page's own text, where that was asked for and is whole, and what the picture is without."""
+    notes, pictures, letters = notes_of(page), lost_pictures(page, pixels), lost_letters(page)
+    with written(page, work.number, notes) as flat:
+        cut = lost_notes(flat, notes) if flat else 0.0
+        lost = lost or not_drawn(max(pictures, cut))
+        ticked = any(note.kind in TICKED for note in notes)  # which of them are ticked is drawn, not written
+        wanted = work.text_layer and flat and lost is None and not ticked
+        text = own_text(flat, pixels, is_drawn=not letters) if wanted else None
+    return text, None if text else lost or not_drawn(letters)
 
 
 def _write(image: Image.Image, answer: str) -> Rendered:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from ctypes import byref, c_double
 from dataclasses import dataclass, field
@@ -33,17 +34,24 @@ RULE = 80
 WORD_GAP, PIECE_GAP = 0.3, 1.2
 """Gaps between letters, in line heights, that part words, and pieces of a line."""
 
-TICKED = frozenset({raw.FPDF_FORMFIELD_CHECKBOX, raw.FPDF_FORMFIELD_RADIOBUTTON})
-UNWRITTEN = frozenset({
-    raw.FPDF_ANNOT_LINK, raw.FPDF_ANNOT_POPUP, raw.FPDF_ANNOT_TEXT, raw.FPDF_ANNOT_HIGHLIGHT,
-    raw.FPDF_ANNOT_UNDERLINE, raw.FPDF_ANNOT_SQUIGGLY, raw.FPDF_ANNOT_STRIKEOUT,
-})  # fmt: skip
-"""Annotations that put no words on the page."""
+SLANT = 0.1
+TURNED = 0.03
+"""Share of the letters that may stand on end, on their heads or in a mirror: their lines are not put in order here."""
+
+TORN, FEWEST_TORN = 0.4, 10
+"""Share of lone letters among the words, from which on words were torn: spaced out, or written downwards."""
+
+UNSEEN = 4
+"""Levels of lightness in a piece's place within which nothing is seen: white on white, covered, switched off."""
+
+MOST_PIXELS = 12_000_000
+"""Of larger pictures only every second pixel is looked at, or fewer."""
 
 HYPHENS = frozenset({0x02, 0xAD, 0xFFFE})
 """What PDFium gives for a hyphen at a line's end, besides the hyphen itself."""
 
 Mask = NDArray[np.bool_]
+Levels = NDArray[np.int16]
 Box = tuple[float, float, float, float]
 Matrix = tuple[float, float, float, float, float, float]
 
@@ -65,41 +73,65 @@ class _Line:
         return TextPiece(" ".join(text.split()), (min(left), min(top), max(right), max(bottom)))
 
 
-def own_text(page: Any, number: int, pixels: NDArray[np.uint8]) -> tuple[TextPiece, ...] | None:
-    """The text of page ``number`` with its places in the picture, or None where that is not all the picture shows.
+def own_text(page: Any, pixels: NDArray[np.uint8], *, is_drawn: bool = True) -> tuple[TextPiece, ...] | None:
+    """The text of a page with its places in the picture, or None where that is not readable, or not all that is shown.
 
-    ``pixels``: the picture, (height, width, channels). The document is changed: fields and notes become page content.
+    ``pixels``: the picture, (height, width, channels). ``is_drawn``: every letter is; else what cannot be seen stays.
     """
-    notes = [_note(page, index) for index in range(raw.FPDFPage_GetAnnotCount(page))]
-    if any(kind in TICKED for _, kind in notes):
-        return None  # which of them are ticked is drawn, not written
     matrix = pixel_matrix(page, pixels.shape[1], pixels.shape[0])
-    if all(subtype in UNWRITTEN for subtype, _ in notes):
-        return explaining(page, pixels, matrix)
-    if raw.FPDFPage_Flatten(page, raw.FLAT_NORMALDISPLAY) == raw.FLATTEN_FAIL:
-        return None
-    with closing(page.pdf[number - 1]) as flat:
-        return explaining(flat, pixels, matrix)
-
-
-def _note(page: Any, index: int) -> tuple[int, int]:
-    """Of a field or note on the page: its subtype, and which kind of field it is (-1: none)."""
-    note = raw.FPDFPage_GetAnnot(page, index)
-    try:
-        form = page.pdf.formenv
-        return raw.FPDFAnnot_GetSubtype(note), raw.FPDFAnnot_GetFormFieldType(form, note) if form else -1
-    finally:
-        raw.FPDFPage_CloseAnnot(note)
-
-
-def explaining(page: Any, pixels: NDArray[np.uint8], matrix: Matrix) -> tuple[TextPiece, ...] | None:
-    """The text of a page if it is readable and accounts for the ink. ``matrix`` takes points to pixels."""
+    step = math.ceil(math.sqrt(pixels.shape[0] * pixels.shape[1] / MOST_PIXELS))
+    light = lightness(pixels[::step, ::step])
     with closing(page.get_textpage()) as text:
         count = text.count_chars()
         if not 0 < count <= MOST_CHARACTERS or _unmapped(text, count) > UNMAPPED * count:
             return None
+        if _turned(text, count, matrix) > TURNED * count:
+            return None
         pieces = tuple(piece for piece in _pieces(text, count, matrix) if piece.text)
-    return pieces if pieces and unexplained(pixels, [piece.box for piece in pieces]) <= UNEXPLAINED else None
+    boxes = {piece: _smaller(piece.box, step) for piece in pieces}
+    if is_drawn:
+        pieces = tuple(piece for piece in pieces if is_seen(light, boxes[piece]))
+    if not pieces or is_torn(pieces):
+        return None
+    return pieces if unexplained(light, [boxes[piece] for piece in pieces]) <= UNEXPLAINED else None
+
+
+def lightness(pixels: NDArray[np.uint8]) -> Levels:
+    """Between the lightest and the darkest channel: coloured ink is as far from white as from black."""
+    return np.asarray((pixels[..., :3].max(axis=2).astype(np.int16) + pixels[..., :3].min(axis=2)) // 2, np.int16)
+
+
+def _smaller(box: Box, step: int) -> Box:
+    x0, y0, x1, y1 = box
+    return x0 / step, y0 / step, x1 / step, y1 / step
+
+
+def is_seen(light: Levels, box: Box) -> bool:
+    x0, y0, x1, y1 = (max(0, int(side)) for side in box)
+    place = light[y0 : y1 + 1, x0 : x1 + 1]
+    return bool(place.size) and int(place.max()) - int(place.min()) > UNSEEN
+
+
+def is_torn(pieces: Sequence[TextPiece]) -> bool:
+    """Whether most words are lone letters; Chinese and Japanese words often are, but not pieces of lines."""
+    words = [word for piece in pieces for word in piece.text.split()]
+    lone = sum(len(word) == 1 and word.isascii() and word.isalpha() for word in words)
+    alone = sum(len(piece.text) == 1 and not piece.text.isascii() for piece in pieces)
+    return any(
+        count >= FEWEST_TORN and count > TORN * whole for count, whole in ((lone, len(words)), (alone, len(pieces)))
+    )
+
+
+def _turned(text: Any, count: int, matrix: Matrix) -> int:
+    """How many letters do not stand upright in the picture."""
+    a, b, c, d, _, _ = matrix
+    turned, of = 0, raw.FS_MATRIX()
+    for index in range(count):
+        if raw.FPDFText_IsGenerated(text, index) == 1 or not raw.FPDFText_GetMatrix(text, index, byref(of)):
+            continue
+        along, down = a * of.a + c * of.b, b * of.a + d * of.b
+        turned += along <= 0 or abs(down) > SLANT * along or b * of.c + d * of.d >= 0
+    return turned
 
 
 def _unmapped(text: Any, count: int) -> int:
@@ -165,9 +197,9 @@ def _box(text: Any, index: int, matrix: Matrix) -> Box:
     return min(across), min(down), max(across), max(down)
 
 
-def unexplained(pixels: NDArray[np.uint8], boxes: list[Box]) -> float:
+def unexplained(light: Levels, boxes: list[Box]) -> float:
     """The share of a picture's ink that lies in none of the boxes, straight rules left out (0 for a blank picture)."""
-    ink = inked(pixels)
+    ink = inked(light)
     covered = np.zeros_like(ink)
     for left, top, right, bottom in boxes:
         room = 0.25 * (bottom - top)
@@ -176,12 +208,11 @@ def unexplained(pixels: NDArray[np.uint8], boxes: list[Box]) -> float:
     return float((ink & ~covered).sum() / max(1, ink.sum()))
 
 
-def inked(pixels: NDArray[np.uint8]) -> Mask:
+def inked(light: Levels) -> Mask:
     """Cells with both dark and light in them, but for rules and the edges of what is filled."""
-    grey = pixels[..., :3].max(axis=2).astype(np.int16)
-    paper = int(np.median(grey[::4, ::4]))
-    marked = np.abs(grey - paper) > CONTRAST
-    grey = np.where(straight(marked) | straight(marked.T).T, np.int16(paper), grey)
+    paper = int(np.median(light[::4, ::4]))
+    marked = np.abs(light - paper) > CONTRAST
+    grey = np.where(straight(marked) | straight(marked.T).T, np.int16(paper), light)
     height, width = grey.shape[0] // CELL * CELL, grey.shape[1] // CELL * CELL
     cells = grey[:height, :width].reshape(height // CELL, CELL, width // CELL, CELL)
     return np.asarray(cells.max(axis=(1, 3)) - cells.min(axis=(1, 3)) > CONTRAST)

@@ -34,6 +34,7 @@ class Reason(StrEnum):
     DETECTOR_LIMIT = "detector-limit"  # more pieces of text than the engine takes from one page
     REPETITION = "repetition"  # the model went round in circles
     LENGTH = "length"  # the model's answer was cut off
+    NOT_DRAWN = "not-drawn"  # in the file and not to be seen: damaged picture, missing font, value cut off
     XFA_FORM = "xfa-form"  # what the page holds is made by a program in the file, not drawn
 
 

@@ -31,7 +31,7 @@ class PageSummary(Frozen):
 class Input(Frozen):
     """What was uploaded. ``pages``: pages of the whole document; ``page_range``: those to be read, ``1-3,7``.
 
-    ``note``: which pages were asked for and are not there; null where all are.
+    ``note``: what of the file is not read: pages that are not there, attached files, pictures of an animation.
     """
 
     filename: str

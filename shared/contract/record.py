@@ -40,7 +40,7 @@ class JobRecord(Frozen):
     sha256: str = Field(description="of the upload, in hexadecimal")
     document_pages: Natural = Field(description="pages of the whole document")
     page_range: str = Field(description="those to be read: `1-3,7`")
-    page_note: Text = Field(None, description="which pages were asked for and are not there")
+    page_note: Text = Field(None, description="what of the file is not read")
     options: Json[Options] = Field(description="how to read them, as JSON")
     content: str = Field("", description="digest of upload, pages and options: what is to be read; empty: never reused")
     metadata: Json[dict[str, JsonValue]] = Field(description="the caller's own, as JSON")

@@ -80,3 +80,7 @@ def test_real_pages_are_not_blank(name: str) -> None:
     if not CORPUS.is_dir():
         pytest.skip("the corpus is not beside this checkout")
     assert not is_blank(Image.open(CORPUS / name).convert("RGB"))
+
+
+def test_print_that_is_as_light_as_its_paper_is_not_blank() -> None:
+    assert not is_blank(printed("The keeper trimmed the lamp", (200, 0, 0), on=(0, 102, 0)))

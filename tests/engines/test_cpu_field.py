@@ -13,7 +13,7 @@ from shared.contract.document import PageStatus, Reason
 from shared.contract.options import Options
 from tests.settings import Settings
 from worker.engines import loader
-from worker.engines.base import Engine, PageImage, PageRead
+from worker.engines.base import Engine, PageImage, PageRead, TextPiece
 from worker.engines.cpu.second_recogniser import installed
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
@@ -99,3 +99,36 @@ async def test_more_pieces_than_a_thousand_are_all_read(engine: Engine) -> None:
     found = await read(engine, image.convert("RGB"))
     seen = found.markdown.replace("|", " ").split()
     assert [number for number in numbers if number not in seen][:5] == []
+
+
+def layered(drawn: list[str], layer: list[str]) -> PageImage:
+    """A page that shows some lines and says in its own text layer that it shows others, in the same places."""
+    image, face = page(drawn), ImageFont.load_default(28)
+    boxes = [face.getbbox(line) for line in layer]
+    pieces = [
+        TextPiece(line, (60 + x0, 40 + 60 * i + y0, 60 + x1, 40 + 60 * i + y1))
+        for i, (line, (x0, y0, x1, y1)) in enumerate(zip(layer, boxes, strict=True))
+    ]
+    return PageImage(1, image, tuple(pieces))
+
+
+@pytest.mark.parametrize(
+    ("layer", "is_taken"),
+    [
+        ([line.upper() for line in LINES], True),
+        (
+            ["Thc larnp vvos 1it ot sunsct.", "Thc 1og vvos vvritten hy thc kccpcr.", "A lcttcr vvos rcod ond filcd."],
+            False,
+        ),
+        (["Ferries leave at seven.", "Parcels weigh nineteen kilograms.", "Nobody came in."], False),
+        (LINES[:2], False),
+    ],
+    ids=["the same", "a bad old OCR", "hidden under the picture", "not all of it"],
+)
+async def test_a_text_layer_counts_where_it_says_what_is_shown(
+    engine: Engine, layer: list[str], is_taken: bool
+) -> None:
+    found = [piece async for piece in engine.read(layered(LINES, layer), Options())][-1]
+    assert isinstance(found, PageRead)
+    shown = [line.upper() for line in LINES] if is_taken else LINES
+    assert [line in found.markdown for line in shown] == [True] * len(shown)

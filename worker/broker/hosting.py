@@ -7,6 +7,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from celery.signals import worker_process_shutdown, worker_shutting_down
 
+from shared.process import freeze_objects
 from worker.broker import pool
 
 
@@ -36,6 +37,7 @@ class ServiceHost(Generic[S]):
 
         def started() -> None:
             self.service = pool.on_loop(start())
+            freeze_objects()
 
         pool.on_init(started)
         worker_shutting_down.connect(self._drain)

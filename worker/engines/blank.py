@@ -22,7 +22,14 @@ SPECKS = 2e-5
 
 def is_blank(image: Image.Image) -> bool:
     """Is there nothing to read? White, coloured, shaded and slightly noisy paper is blank; faint print is not."""
-    small = image.convert("L").reduce(SHRINK)
+    small = image.reduce(SHRINK)
+    if not _is_even(small.convert("L")):
+        return False
+    # Red on green can be equally light.
+    return all(_is_even(channel) for channel in small.convert("RGB").split())
+
+
+def _is_even(small: Image.Image) -> bool:
     paper = small.reduce(SHADE).resize(small.size, Image.Resampling.BILINEAR)
     off = ImageChops.difference(small, paper).histogram()
     return sum(off[FAINTEST + 1 :]) <= 2 + SPECKS * small.width * small.height

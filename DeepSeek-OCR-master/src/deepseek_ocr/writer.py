@@ -23,8 +23,8 @@ TABLE_END = "table>"
 _RULED = re.compile(r"[`*_\\$<|\[\]#\n\r]|\s\s|-\s")
 """Where a rule may act, or a line ends: before it every rule of ``clean`` leaves a line as it is."""
 
-_UNDECIDED = re.compile(r"[\s\d.,-]*\Z")
-"""Signs that the next one may change: spaces at an end, hyphens, numbers that a formula takes in."""
+_DECIDED = re.compile(r".*[^\s\d.,-]", re.S)
+"""Up to the last sign that no next one changes: spaces at an end, hyphens and numbers may be taken into a formula."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,13 +217,14 @@ class _Ahead:
     _undecided: str = ""
 
     def words(self, text: str) -> str:
-        """What is final of the line's next ``text`` and was not given out."""
+        """What is final of the line's next ``text`` and was not given out. Looks at no sign more than twice."""
+        before = len(self._undecided)
         text = self._undecided + text
-        ruled = _RULED.search(text)
+        ruled = _RULED.search(text, max(0, before - 1))  # a rule may act on two signs
         self.plain = ruled is None
         text = text[: ruled.start()] if ruled else text
-        undecided = _UNDECIDED.search(text)
-        end = undecided.start() if undecided else len(text)
+        decided = _DECIDED.match(text, before)
+        end = decided.end() if decided else 0
         self._undecided = text[end:]
         self.given += end
         return text[:end]

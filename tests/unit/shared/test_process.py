@@ -52,3 +52,30 @@ def test_a_bound_command_is_the_command_itself_with_its_own_exit_code() -> None:
         assert run.stdout is not None
         assert int(run.stdout.read()) == run.pid
     assert run.returncode == 7
+
+
+FROZEN = """
+import gc, sys
+from shared.process import freeze_objects
+
+class Node:
+    def __init__(self):
+        self.itself = self
+
+kept = [[] for _ in range(200_000)]
+gc.collect()
+if sys.argv[1] == "frozen":
+    freeze_objects()
+jobs = [Node() for _ in range(1000)]
+gc.collect(1)  # they have lived for a while: now they are of the oldest generation
+del jobs
+for _ in range(200):
+    made = [[] for _ in range(1000)]
+print(sum(type(found) is Node for found in gc.get_objects()))
+"""
+
+
+@pytest.mark.parametrize(("way", "left"), [("frozen", 0), ("as it is", 1000)])
+def test_what_jobs_leave_is_collected_however_much_a_process_keeps(way: str, left: int) -> None:
+    done = subprocess.run([sys.executable, "-c", FROZEN, way], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == left

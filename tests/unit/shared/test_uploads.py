@@ -16,7 +16,7 @@ from shared.errors import BadPageRange, CorruptFile, EncryptedPdf, FileEmpty, Fi
 from shared.errors import UnsupportedMedia as Unsupported
 from shared.sniff import AVIF, BMP, GIF, HEIC, JP2, JPEG, PDF, PNG, TIFF, WEBP, allowed_types, media_type
 from shared.upload_check import Asked, UploadInfo, UploadLimits, inspect
-from tests.hostile.make import pdf, picture, tiff
+from tests.hostile.make import pages_of_one, pdf, pdf_of, picture, tiff
 from tests.samples import HEIC_PICTURE, LOCKED_PDF
 from tests.settings import Settings
 
@@ -102,23 +102,44 @@ def test_the_limit_counts_the_pages_that_are_asked_for(data: bytes) -> None:
         inspect(data, Asked(pages="10"), limits)
 
 
-def frames_of(*kinds: int) -> bytes:
-    """A TIFF with a frame for each NewSubfileType, ten pixels wide, twenty, ..."""
+def frames_of(*frames: tuple[int, int]) -> bytes:
+    """A TIFF with frames of a NewSubfileType and a width."""
     out = BytesIO()
-    stills = [Image.new("L", (10 * (i + 1), 8)) for i in range(len(kinds))]
-    for still, kind in zip(stills, kinds, strict=True):
+    stills = [Image.new("L", (width, 8)) for _, width in frames]
+    for still, (kind, _) in zip(stills, frames, strict=True):
         still.encoderinfo = {"tiffinfo": {254: kind}}
-    stills[0].save(out, "TIFF", save_all=True, append_images=stills[1:], tiffinfo={254: kinds[0]})
+    stills[0].save(out, "TIFF", save_all=True, append_images=stills[1:], tiffinfo={254: frames[0][0]})
     return out.getvalue()
 
 
 @pytest.mark.parametrize(
-    ("kinds", "pages", "width"),
-    [((1, 0), 1, 20), ((0, 1), 1, 10), ((0, 4, 0), 2, 10), ((2, 2), 2, 10), ((1, 1), 1, 10)],
+    ("frames", "pages", "width"),
+    [
+        (((1, 10), (0, 40)), 1, 40),
+        (((0, 40), (1, 10)), 1, 40),
+        (((0, 40), (4, 40), (0, 40)), 2, 40),
+        (((2, 40), (2, 40)), 2, 40),
+        (((1, 10), (4, 10)), 1, 10),
+    ],
 )
-def test_previews_and_masks_of_a_tiff_are_no_pages(kinds: tuple[int, ...], pages: int, width: int) -> None:
-    info = check(frames_of(*kinds), LIMITS)
+def test_previews_and_masks_of_a_tiff_are_no_pages(frames: tuple[tuple[int, int]], pages: int, width: int) -> None:
+    info = check(frames_of(*frames), LIMITS)
     assert (info.pages, info.width) == (pages, width)
+
+
+@pytest.mark.parametrize("kinds", [(1, 1), (0, 1)])
+def test_what_a_tiff_calls_a_copy_is_a_page_if_it_is_no_smaller(kinds: tuple[int, int]) -> None:
+    assert check(frames_of(*((kind, 40) for kind in kinds), (1, 10)), LIMITS).pages == 2
+
+
+def test_what_is_left_out_of_a_file_is_said() -> None:
+    out, stills = BytesIO(), [Image.new("L", (9, 9), shade) for shade in (0, 255)]
+    stills[0].save(out, "GIF", save_all=True, append_images=stills[1:])
+    assert "one is read" in (check(out.getvalue(), LIMITS).note or "")
+    names = "/Names << /EmbeddedFiles << /Names [(a.txt) << /Type /Filespec /F (a.txt) >>] >> >>"
+    catalogue = f"<< /Type /Catalog /Pages 2 0 R {names} >>"
+    info = inspect(pdf_of([catalogue, *pages_of_one()[1:]]), Asked(pages="1-9"), LIMITS)
+    assert (info.note or "").endswith("; 1 attached file is not read")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from shared.errors import CorruptFile, EncryptedPdf, PreprocessingError, RenderTimeout
-from shared.sniff import HEIC, JPEG, PDF, PNG, TIFF, WEBP
+from shared.sniff import GIF, HEIC, JPEG, PDF, PNG, TIFF, WEBP
 from tests.hostile.make import pages_of_one, pdf, pdf_of, stroke_pdf
 from tests.samples import HEIC_PICTURE, LOCKED_PDF
 from tests.settings import Settings
@@ -65,6 +65,43 @@ def test_a_palette_with_a_transparent_colour_lies_on_white() -> None:
     image.putpixel((1, 1), 1)
     read = picture(saved(image, "PNG", transparency=0), PNG, 1, SIZE)
     assert (read.getpixel((0, 0)), read.getpixel((1, 1))) == ((255, 255, 255), (200, 0, 0))
+
+
+def test_light_and_dark_writing_on_transparency_can_both_be_seen() -> None:
+    image = Image.new("RGBA", (30, 10))
+    image.paste((255, 255, 255, 255), (2, 2, 8, 8))
+    image.paste((0, 0, 0, 255), (22, 2, 28, 8))
+    read = picture(saved(image, "PNG"), PNG, 1, SIZE).convert("L")
+    paper = read.getpixel((15, 5))
+    assert [abs(read.getpixel((x, 5)) - paper) > 60 for x in (4, 25)] == [True, True]  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("kind", "media"), [("PNG", PNG), ("TIFF", TIFF)])
+def test_a_fourth_channel_left_empty_hides_nothing(kind: str, media: str) -> None:
+    image = Image.new("RGBA", (4, 4), (255, 255, 255, 0))
+    image.putpixel((1, 1), (200, 0, 0, 0))
+    assert picture(saved(image, kind), media, 1, SIZE).getpixel((1, 1)) == (200, 0, 0)
+
+
+def test_sixteen_bits_that_hold_ten_are_not_black() -> None:
+    image = Image.new("I;16", (2, 1))
+    image.putpixel((1, 0), 1023)
+    assert picture(saved(image, "TIFF"), TIFF, 1, SIZE).convert("L").tobytes() == b"\0\xff"
+
+
+def test_levels_below_nought_are_not_black() -> None:
+    image = Image.new("F", (3, 1))
+    for x, level in enumerate((-5.0, -4.5, -4.0)):
+        image.putpixel((x, 0), level)
+    assert [*picture(saved(image, "TIFF"), TIFF, 1, SIZE).convert("L").tobytes()] == [0, 127, 255]
+
+
+@pytest.mark.parametrize(("kind", "media"), [("GIF", GIF), ("PNG", PNG), ("WEBP", WEBP)])
+def test_of_an_animation_the_first_picture_that_shows_anything_is_read(kind: str, media: str) -> None:
+    empty, shown = Image.new("L", (40, 40), 255), Image.new("L", (40, 40), 255)
+    shown.paste(0, (10, 10, 20, 20))
+    data = saved(empty, kind, save_all=True, append_images=[shown], **({"lossless": True} if kind == "WEBP" else {}))
+    assert picture(data, media, 1, SIZE).getpixel((15, 15)) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(("mode", "kind", "media"), [("CMYK", "JPEG", JPEG), ("1", "TIFF", TIFF), ("L", "WEBP", WEBP)])

@@ -86,7 +86,7 @@ async def test_without_the_wish_there_is_no_layer(renderer: Renderer) -> None:
 
 
 def test_ink_is_counted_where_no_text_is() -> None:
-    pixels = np.full((400, 400, 3), 255, np.uint8)
+    pixels = np.full((400, 400), 255, np.int16)
     pixels[40:60, 40:360:2] = 0
     assert unexplained(pixels, [(40, 36, 360, 64)]) == 0
     assert unexplained(pixels, []) == 1
@@ -144,3 +144,36 @@ def test_columns_are_read_one_after_the_other() -> None:
 
 def test_a_page_without_a_layer_has_none() -> None:
     assert from_text_layer(PageImage(1, Image.new("RGB", (9, 9)))) is None
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        f"1 g {lines(*PROSE, at=(72, 500))}",
+        f"{lines(*PROSE, at=(72, 500))} 1 g 60 440 500 90 re f",
+        f"{lines(*PROSE, at=(72, 500))} 0 g 60 440 500 90 re f",
+    ],
+    ids=["white on white", "under white", "under black"],
+)
+async def test_words_that_nobody_can_see_are_left_out(renderer: Renderer, hidden: str) -> None:
+    page = await page_of(renderer, lines("The harbour is open again", "and the ferries run") + " " + hidden)
+    assert [piece.text for piece in page.text_layer or ()] == ["The harbour is open again", "and the ferries run"]
+
+
+@pytest.mark.parametrize(
+    "turn",
+    ["0 1 -1 0 612 0 cm", "-1 0 0 -1 612 792 cm", "-1 0 0 1 612 0 cm", "0.9 0.43 -0.43 0.9 100 0 cm"],
+    ids=["on end", "on its head", "in a mirror", "slanting"],
+)
+async def test_lines_that_do_not_stand_upright_are_read_from_the_picture(renderer: Renderer, turn: str) -> None:
+    assert (await page_of(renderer, f"q {turn} {lines(*PROSE * 4, at=(72, 400))} Q")).text_layer is None
+    assert (await page_of(renderer, f"{lines(*PROSE * 4)} q {turn} {lines(*PROSE, at=(72, 400))} Q")).text_layer is None
+
+
+async def test_words_in_letters_are_read_from_the_picture(renderer: Renderer) -> None:
+    assert (await page_of(renderer, "6 Tc " + lines("The keeper trimmed the lamp"))).text_layer is None
+
+
+async def test_coloured_ink_counts_as_ink(renderer: Renderer) -> None:
+    assert (await page_of(renderer, f"{lines(*PROSE)} 1 0 0 rg {SCAN}")).text_layer is None
+    assert (await page_of(renderer, f"{lines(*PROSE)} 1 1 0 rg {SCAN}")).text_layer is None

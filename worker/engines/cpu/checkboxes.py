@@ -17,6 +17,8 @@ LEAST = 12
 """Pixels of a side, below which a letter may pass for a box."""
 
 RIM, INSET = 0.85, 0.25
+SECTORS, STRAY, FILLED = 24, 0.05, 0.9
+"""Of a round box: parts of its rim, and shares of ink that count as none and as all."""
 TICKED = 0.07
 """Share of the inside that is ink, from which a box is ticked."""
 
@@ -29,6 +31,9 @@ APART = 0.2
 
 CONTRAST = 40
 EMPTY, FULL = "[ ]", "[x]"
+
+Place = tuple[int, int, int, int]
+"""Left, top, width and height, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +82,25 @@ def checkboxes(image: Pixels, found: Detected) -> list[Checkbox]:
     height = float(np.median(np.linalg.norm(found.quads[:, 3] - found.quads[:, 0], axis=1)))
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     marks = (cv2.absdiff(grey, np.full_like(grey, int(np.median(grey)))) > CONTRAST).astype(np.uint8)
-    _, _, stats, _ = cv2.connectedComponentsWithStats(marks, connectivity=8)
+    seen = [
+        box for x, y, w, h in candidates(marks, height)
+        if has_rim(marks[y : y + h, x : x + w]) and (box := checkbox(marks, x, y, w, h))
+    ]  # fmt: skip
+    return [box for box in [*seen, *rings(marks, height)] if not in_comb(box, seen)]
+
+
+def candidates(rims: Pixels, height: float) -> list[Place]:
+    """Patches about as wide as high: x, y, width and height."""
+    _, _, stats, _ = cv2.connectedComponentsWithStats(rims, connectivity=8)
     wide, high = stats[1:, 2], stats[1:, 3]
     square = (
         (wide >= SMALLEST * height) & (wide <= LARGEST * height) & (abs(wide - high) <= 0.15 * np.maximum(wide, high))
     )
-    seen = [box for x, y, w, h, _ in stats[1:][square & (wide >= LEAST)] if (box := checkbox(marks, x, y, w, h))]
-    return [box for box in seen if not in_comb(box, seen)]
+    return [(int(x), int(y), int(w), int(h)) for x, y, w, h, _ in stats[1:][square & (wide >= LEAST)]]
 
 
-def checkbox(marks: Pixels, x: int, y: int, width: int, height: int) -> Checkbox | None:
-    square = marks[y : y + height, x : x + width]
+def has_rim(square: Pixels) -> bool:
+    width = square.shape[1]
     band = max(2, round(0.12 * width))
     rims = (
         square[:band].any(axis=0),
@@ -102,15 +115,48 @@ def checkbox(marks: Pixels, x: int, y: int, width: int, height: int) -> Checkbox
         square[-corner:, :corner],
         square[-corner:, -corner:],
     )
-    if min(float(rim.mean()) for rim in rims) < RIM or not all(part.any() for part in corners):
-        return None
+    return min(float(rim.mean()) for rim in rims) >= RIM and all(bool(part.any()) for part in corners)
+
+
+def checkbox(marks: Pixels, x: int, y: int, width: int, height: int) -> Checkbox | None:
+    """The box in this place, unless it is a letter, or a bullet."""
     beside = round(APART * width)
-    left, right = marks[y : y + height, max(0, x - beside) : x], marks[y : y + height, x + width : x + width + beside]
+    left, right = marks[y : y + height, max(0, x - beside) : x], marks[y : y + height, x + width :][:, :beside]
     if left.any() or right.any():
         return None
     inset = round(INSET * width)
-    ink = float(square[inset : height - inset, inset : width - inset].mean())
-    return None if ink > 0.9 else Checkbox(int(x), int(y), int(x + width), int(y + height), ink > TICKED)
+    inside = marks[y : y + height, x : x + width]
+    ink = float(inside[inset : height - inset, inset : width - inset].mean())
+    if ink > 0.9 and not is_parted(inside, inset):
+        return None
+    return Checkbox(x, y, x + width, y + height, ink > TICKED)
+
+
+def is_parted(square: Pixels, inset: int) -> bool:
+    """Whether there is white between the rim of a square and what fills it."""
+    return any(not square[row, inset:-inset].any() for row in range(1, inset + 1))
+
+
+def rings(marks: Pixels, height: float) -> list[Checkbox]:
+    """Round boxes, of which one at least has a dot: without it they can be bullets, or letters."""
+    found = [
+        box for x, y, w, h in candidates(marks, height)
+        if is_ring(marks[y : y + h, x : x + w]) and (box := checkbox(marks, x, y, w, h))
+    ]  # fmt: skip
+    return found if len(found) > 1 and any(box.ticked for box in found) else []
+
+
+def is_ring(square: Pixels) -> bool:
+    """Whether ink goes all round near the rim of a circle, with nothing inside but a dot."""
+    height, width = square.shape
+    rows, columns = np.ogrid[:height, :width]
+    across, down = (columns - (width - 1) / 2) / (width / 2), (rows - (height - 1) / 2) / (height / 2)
+    radius, ink = np.hypot(across, down), square.astype(bool)
+    sector = ((np.arctan2(down, across) + np.pi) / (2 * np.pi) * SECTORS).astype(int) % SECTORS
+    whole = len(np.unique(sector[(radius > 0.75) & ink])) == SECTORS
+    dot, inside = ink[radius < 0.3].mean(), ink[radius < 0.7].mean()
+    parted = ink[(radius > 0.6) & (radius < 0.7)].mean() < STRAY and (dot > FILLED or inside < STRAY)
+    return bool(whole and parted and not ink[radius > 1.15].any())
 
 
 def in_comb(box: Checkbox, others: Sequence[Checkbox]) -> bool:

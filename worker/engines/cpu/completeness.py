@@ -151,6 +151,10 @@ def is_vietnamese(text: str) -> bool:
 # -- ink that no piece of text covers
 
 CHECK_SIDE = 1600
+FAINT, DARK = 8.0, 40.0
+GRAIN = 80
+"""Percentile of a page's levels that is still paper."""
+
 RUN = 8
 """Letters in a row that make a line of writing."""
 
@@ -161,14 +165,28 @@ def unseen_writing(image: Pixels, found: Detected, hints: Sequence[Hint]) -> flo
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else grey
     paper = cv2.medianBlur(grey, 31)
-    marks = (cv2.absdiff(grey, paper) > 40).astype(np.uint8)
+    off = cv2.absdiff(grey, paper)
+    marks = (off > faintest(off)).astype(np.uint8)
     cover(marks, found, hints, scale)
     _, _, stats, _ = cv2.connectedComponentsWithStats(marks, connectivity=8)
     boxes = stats[1:]
     width, height, area = boxes[:, 2], boxes[:, 3], boxes[:, 4]
     letters = (height >= 6) & (height <= 60) & (width <= 3 * height) & (height <= 6 * width)
     letters &= (area >= 0.12 * width * height) & (area <= 0.9 * width * height)
-    return sum(run_length(run) for run in runs(boxes[letters]))
+    return max(sum(run_length(run) for run in runs(way)) for way in ways(boxes[letters]))
+
+
+def faintest(off: Pixels) -> float:
+    """Levels that ink must be off its paper: few where the paper is even, as in a page that was never printed."""
+    grain = float(np.percentile(off[::4, ::4], GRAIN))
+    return float(min(DARK, FAINT + 6 * grain))
+
+
+def ways(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Marks as they are, and turned so that writing which runs downwards or upwards is level."""
+    x, y, width, height = boxes[:, 0], boxes[:, 1], boxes[:, 2], boxes[:, 3]
+    downwards, upwards = np.stack([y, -x - width, height, width], 1), np.stack([y, x, height, width], 1)
+    return boxes[:, :4], downwards, upwards
 
 
 def cover(marks: Pixels, found: Detected, hints: Sequence[Hint], scale: float) -> None:

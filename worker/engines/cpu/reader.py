@@ -17,6 +17,7 @@ from worker.engines.cpu.checkboxes import with_checkboxes
 from worker.engines.cpu.completeness import seen, shortfall, unseen_writing
 from worker.engines.cpu.detection import Detected, Pixels, moved, resized
 from worker.engines.cpu.draft import Draft
+from worker.engines.cpu.layer_check import shows
 from worker.engines.cpu.layout import Hint, LayoutModel
 from worker.engines.cpu.orientation import upright
 from worker.engines.cpu.places import MIN_SCORE, Places
@@ -57,6 +58,11 @@ def upright_image(image: Image.Image, quarters: int) -> Image.Image | None:
     return image.transpose(turns[quarters]) if quarters else None
 
 
+def pixels_of(image: Image.Image) -> Pixels:
+    """The picture as the models take it: BGR."""
+    return np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
+
+
 def scaled(hint: Hint, scale: float) -> Hint:
     return replace(hint, x0=hint.x0 / scale, y0=hint.y0 / scale, x1=hint.x1 / scale, y1=hint.y1 / scale)
 
@@ -80,8 +86,10 @@ class Reader:
         ``emit`` gets blocks as their lines are recognised, from any of the threads of ``each``, one at a time.
         """
         started = time.monotonic()
-        if given := from_text_layer(page):
-            return given
+        if page.text_layer and shows(pixels_of(page.image), page.text_layer, self._text, checkpoint):
+            given = from_text_layer(page)
+            if given:
+                return given
         if is_blank(page.image):
             return skipped("blank")
         second = self._second.asked_for(languages) if self._second else None
@@ -93,7 +101,7 @@ class Reader:
     def _read_picture(
         self, page: PageImage, second: SecondRecogniser | None, checkpoint: Checkpoint, each: Each, emit: Emit
     ) -> PageRead:
-        pixels = np.ascontiguousarray(np.asarray(page.image.convert("RGB"))[:, :, ::-1])
+        pixels = pixels_of(page.image)
         work, scale = resized(pixels, (WORK_PIXELS / (page.image.width * page.image.height)) ** 0.5)
         del pixels
         work, quarters, found = upright(work, self._text, second, checkpoint)

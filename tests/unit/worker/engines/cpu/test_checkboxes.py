@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from worker.engines.cpu.checkboxes import checkboxes, with_checkboxes
@@ -52,3 +53,28 @@ def test_a_row_of_boxes_for_letters_is_left_alone() -> None:
     for i in range(8):
         pen.rectangle((60 + 34 * i, 60, 84 + 34 * i, 84), outline="black", width=2)
     assert checkboxes(np.asarray(image), lines(50, 250)) == []
+
+
+def marked(kind: str) -> Image.Image:
+    """Boxes of other forms, the first and the last of them ticked."""
+    image = Image.new("RGB", (600, 400), "white")
+    pen = ImageDraw.Draw(image)
+    for i, ticked in enumerate(LINES):
+        y = 60 + 80 * i
+        outline = pen.ellipse if "round" in kind else pen.rectangle
+        outline((60, y, 88, y + 28), outline="black", width=2)
+        if ticked and kind == "filled":
+            pen.rectangle((66, y + 6, 82, y + 22), fill="black")
+        if ticked and kind == "round":
+            pen.ellipse((67, y + 7, 81, y + 21), fill="black")
+    return image
+
+
+@pytest.mark.parametrize("kind", ["filled", "round"])
+def test_other_boxes_and_ticks_are_found(kind: str) -> None:
+    found = checkboxes(np.asarray(marked(kind)), lines(110, 250))
+    assert [box.ticked for box in sorted(found, key=lambda box: box.y0)] == LINES
+
+
+def test_rings_without_a_dot_are_bullets() -> None:
+    assert checkboxes(np.asarray(marked("round, empty")), lines(110, 250)) == []

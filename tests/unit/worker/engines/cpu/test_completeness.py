@@ -115,3 +115,15 @@ def test_rules_and_hatching_are_no_writing() -> None:
         pen.rectangle((60 + 20 * i, 100, 68 + 20 * i, 120), fill="black")
         pen.line((60, 200 + 8 * i, 900, 200 + 8 * i), fill="black")
     assert unseen_writing(np.asarray(image), boxes(), []) == 0
+
+
+@pytest.mark.parametrize("turn", [Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_270])
+def test_writing_on_end_that_no_piece_covers_is_seen(turn: Image.Transpose) -> None:
+    assert unseen_writing(np.asarray(written().transpose(turn)), boxes(), []) > 10
+
+
+def test_faint_writing_is_seen_on_even_paper_and_grain_is_not() -> None:
+    faint = Image.blend(Image.new("RGB", written().size, "white"), written(), 0.06)
+    assert unseen_writing(np.asarray(faint), boxes(), []) > 10
+    grain = np.random.default_rng(3).normal(240, 5, (600, 1000, 1)).clip(0, 255).repeat(3, axis=2)
+    assert unseen_writing(grain.astype(np.uint8), boxes(), []) == 0

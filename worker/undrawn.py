@@ -1,0 +1,111 @@
+"""What a PDF page holds and does not show: pictures that cannot be decoded, letters that no font here has.
+
+PDFium leaves both out without a word, so that such a page would pass for blank, or for whole.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import closing
+from ctypes import addressof, c_float
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pypdfium2 import PdfiumError, raw
+
+MOST_OBJECTS = 3000
+MOST_LETTERS = 20_000
+
+SMALLEST = 0.01
+"""Share of the page that a picture must cover to be missed."""
+
+PLAIN = 16
+"""Levels (of 255) within which the lower half of a picture is one colour: drawn so, or not drawn."""
+
+END_OF_JPEG, ENDS_WITHIN = b"\xff\xd9", 2048
+"""Every JPEG ends with this mark; some programs put a few bytes behind it."""
+
+Pixels = NDArray[np.uint8]
+
+
+def lost_pictures(page: Any, pixels: Pixels) -> float:
+    """The share of the page under pictures that are damaged or of an unknown kind. ``pixels``: the page as drawn."""
+    width, height = page.get_size()
+    pictures = [
+        item for item in itertools.islice(page.get_objects(max_depth=4), MOST_OBJECTS)
+        if item.type == raw.FPDF_PAGEOBJ_IMAGE
+    ]  # fmt: skip
+    shares = [(item, covered(item) / (width * height)) for item in pictures]
+    lost = [share for item, share in shares if share >= SMALLEST and is_lost(item, share, pixels)]
+    return float(min(1.0, sum(lost)))
+
+
+def covered(item: Any) -> float:
+    """Area of a picture on the page, in square points."""
+    matrix = item.get_matrix()
+    while (item := item.container) is not None:
+        matrix = matrix.multiply(item.get_matrix())
+    return float(abs(matrix.a * matrix.d - matrix.b * matrix.c))
+
+
+def is_lost(item: Any, share: float, pixels: Pixels) -> bool:
+    """Whether a picture cannot be decoded to its end. Looked into only where the page has room for one unseen."""
+    if not has_plain(pixels, share):
+        return False
+    if "DCTDecode" in item.get_filters()[-1:] and END_OF_JPEG not in bytes(item.get_data())[-ENDS_WITHIN:]:
+        return True
+    try:
+        with closing(item.get_bitmap(render=False)):
+            pass
+    except PdfiumError:
+        return True
+    return is_short(item)
+
+
+def has_plain(pixels: Pixels, share: float) -> bool:
+    """Whether half the area of such a picture can be of one colour on the page: else it was drawn."""
+    grey = pixels[::16, ::16, :3].max(axis=2)
+    return bool(np.bincount((grey // PLAIN).ravel()).max() >= 0.4 * share * grey.size)
+
+
+def is_short(item: Any) -> bool:
+    """Whether a picture that is only packed, in no picture format, has fewer bytes than its size calls for."""
+    if not set(item.get_filters()) <= set(item.SIMPLE_FILTERS):
+        return False
+    about = item.get_metadata()
+    row = (about.width * about.bits_per_pixel + 7) // 8
+    return bool(len(item.get_data(decode_simple=True)) < row * about.height // 2)
+
+
+def lost_letters(page: Any) -> float:
+    """The share of the page's letters for which there is no glyph: their font is not in the file, and nothing like it
+    on this machine."""
+    with closing(page.get_textpage()) as text:
+        seen = [*itertools.islice(_letters(text), MOST_LETTERS)]
+    return sum(not drawn for drawn in seen) / len(seen) if seen else 0.0
+
+
+def _letters(text: Any) -> Iterator[bool]:
+    """Of each letter and digit that is to be seen, whether it is drawn."""
+    known: dict[tuple[int, int], bool] = {}
+    for index in range(text.count_chars()):
+        code = raw.FPDFText_GetUnicode(text, index)
+        if not chr(code).isalnum():
+            continue
+        item = raw.FPDFText_GetTextObject(text, index)
+        if not item or raw.FPDFTextObj_GetTextRenderMode(item) == raw.FPDF_TEXTRENDERMODE_INVISIBLE:
+            continue
+        font = raw.FPDFTextObj_GetFont(item)
+        key = (addressof(font.contents), code) if font else (0, code)
+        if key not in known:
+            known[key] = _has_glyph(font, code)
+        yield known[key]
+
+
+def _has_glyph(font: Any, code: int) -> bool:
+    """Fonts in the file are taken to have their letters; those of Type 3 have no outlines to ask for."""
+    if not font or raw.FPDFFont_GetIsEmbedded(font) == 1:
+        return True
+    return bool(raw.FPDFFont_GetGlyphPath(font, code, c_float(12)))
