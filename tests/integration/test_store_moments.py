@@ -295,9 +295,11 @@ async def test_a_claim_that_failed_a_job_is_told_so_twice_and_no_other(
 async def test_a_claim_that_gave_its_job_back_cannot_fail_it(store: Store, valkey: Valkey, clock: StillClock) -> None:
     await accept(store)
     await begin(store)
+    await store.scripts.run("page_start", "J1", "t1", 1, 1, "")
     assert await store.scripts.run("release", "J1", "t2", "message", 20, "1") == 0
     for _ in range(2):
         assert await store.scripts.run("release", "J1", "t1", "message", 20, "1") == 1
+    assert fields(valkey, keyspace.PAGE_STARTS("J1")) == {"1": "0"}  # forgiven
     assert await store.scripts.run("release", "J1", "t2", "message", 20, "1") == 0
     assert await store.scripts.run("fail", "J1", "t1", "code", "why") == 0
     assert await store.scripts.run("finish", "J1", "t1") == b""
