@@ -127,8 +127,10 @@ async def test_a_closed_iterator_frees_its_slot(engine: Engine) -> None:
 
 
 async def test_the_text_that_a_pdf_carries_is_taken_when_it_is_given(engine: Engine) -> None:
-    found = await pieces(engine, written(), layer=(TextPiece("What the PDF says.", (10.0, 10.0, 300.0, 40.0)),))
-    assert page_of(found).markdown == streamed(found).strip() == "What the PDF says."
+    """An engine may look whether the picture shows the same words; the last sign tells which of the two was taken."""
+    image = written(("What the PDF says.",))
+    found = await pieces(engine, image, layer=(TextPiece("What the PDF says!", (40.0, 40.0, 330.0, 80.0)),))
+    assert page_of(found).markdown == streamed(found).strip() == "What the PDF says!"
 
 
 async def test_it_describes_itself(engine: Engine) -> None:
