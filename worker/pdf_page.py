@@ -18,7 +18,7 @@ from pypdfium2 import raw
 from shared.contract.document import Reason, Shortfall
 from shared.errors import PreprocessingError
 from shared.upload_check import open_pdf
-from worker.pdf_notes import is_without_fields, made_visible
+from worker.pdf_annotations import is_without_fields, made_visible
 from worker.pictures import LONGEST, Size, side_that_counts
 
 POINTS_PER_INCH = 72

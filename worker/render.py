@@ -24,7 +24,7 @@ from shared.sniff import PDF
 from shared.upload_check import Asked, UploadLimits, inspect_blob
 from worker import pixels
 from worker.engines.base import PageImage, TextPiece
-from worker.pdf_notes import TICKED, lost_notes, notes_of, written
+from worker.pdf_annotations import TICKED, annotations_of, flattened, lost_text
 from worker.pdf_page import not_drawn, open_page, scale, shortfall, survey
 from worker.pictures import Size, picture
 from worker.settings import WorkerSettings
@@ -156,20 +156,22 @@ def _pdf_page(data: bytes | mmap, work: Work) -> Rendered:
         with Path(work.answer).open("r+b") as file:
             file.write(bitmap.buffer)
         lost = shortfall(page.pdf, sheet, drawn)
-        text, lost = _written(page, work, bitmap.to_numpy(), lost)
+        text, lost = _text_and_shortfall(page, work, bitmap.to_numpy(), lost)
         return Rendered(0, bitmap.width, bitmap.height, bitmap.stride, text, lost)
 
 
-def _written(
+def _text_and_shortfall(
     page: Any, work: Work, pixels: NDArray[np.uint8], lost: Shortfall | None
 ) -> tuple[tuple[TextPiece, ...] | None, Shortfall | None]:
     """The page's own text, where that was asked for and is whole, and what the picture is without."""
-    notes, objects = notes_of(page), objects_of(page)
+    annotations, objects = annotations_of(page), objects_of(page)
     pictures, letters = lost_pictures(page, objects, pixels), lost_letters(page, objects)
-    with written(page, work.number, notes) as flat:
-        cut = lost_notes(flat, notes) if flat else 0.0
+    with flattened(page, work.number, annotations) as flat:
+        cut = lost_text(flat, annotations) if flat else 0.0
         lost = lost or not_drawn(max(pictures, cut))
-        ticked = any(note.kind in TICKED for note in notes)  # which of them are ticked is drawn, not written
+        ticked = any(
+            annotation.kind in TICKED for annotation in annotations
+        )  # which of them are ticked is drawn, not written
         wanted = work.text_layer and flat and lost is None and not ticked
         text = own_text(flat, pixels, is_drawn=not letters) if wanted else None
     return text, None if text else lost or not_drawn(letters)
