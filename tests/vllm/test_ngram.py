@@ -143,7 +143,7 @@ def test_the_sampler_copies_its_requests_only_after_one_has_come(monkeypatch: py
     monkeypatch.setattr(Sampler, "add_request", lambda *_: None)
     monkeypatch.setattr(Sampler, "apply_staged_writes", lambda self: copies.append(self._rows._staged[0, 2]))
     sampler = object.__new__(NGramSampler)  # vLLM's own states want a GPU
-    sampler._rows, sampler._changed = RuleRows(1, 8, torch.device("cpu")), True
+    sampler._rows = RuleRows(1, 8, torch.device("cpu"))
     sampler.apply_staged_writes()
     for _ in range(2):
         sampler.add_request(0, 1, SimpleNamespace(extra_args=None))

@@ -16,12 +16,15 @@ NO_TOKEN = -1
 
 
 class RuleRows:
-    """``slots`` requests of ``max_len`` tokens. On a GPU a kernel applies the rules, else its twin in PyTorch."""
+    """``slots`` requests of ``max_len`` tokens. On a GPU a kernel applies the rules, else its twin in PyTorch.
+
+    ``changed``: whether ``apply_staged_writes`` has something to do.
+    """
 
     def __init__(self, slots: int, max_len: int, device: torch.device) -> None:
         self._device = device
         self._staged = np.zeros((slots, FIELDS), dtype=np.int32)
-        self._changed = False
+        self.changed = True  # the device has nothing yet
         self._rules = torch.zeros((slots, FIELDS), dtype=torch.int32, device=device)
         on_gpu = device.type == "cuda"
         self._history = torch.zeros((slots, max_len if on_gpu else 0), dtype=torch.int32, device=device)
@@ -36,18 +39,18 @@ class RuleRows:
         row[3:] = NO_TOKEN
         if rule:
             row[3 : 3 + len(rule.whitelist)] = rule.whitelist
-        self._changed = True
+        self.changed = True
         return rule is not None
 
     def apply_staged_writes(self) -> None:
         """What ``add_request`` has set goes to the device, in the order of its stream."""
-        if not self._changed:
+        if not self.changed:
             return
         rules = torch.from_numpy(self._staged.copy())
         if self._device.type == "cuda":
             rules = rules.pin_memory()
         self._rules.copy_(rules, non_blocking=True)
-        self._changed = False
+        self.changed = False
 
     def apply(
         self, logits: torch.Tensor, slots: torch.Tensor, slots_np: np.ndarray[Any, Any], tokens: torch.Tensor,

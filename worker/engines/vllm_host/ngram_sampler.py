@@ -24,20 +24,17 @@ class NGramSampler(Sampler):  # type: ignore[misc]
             plain.num_speculative_tokens, plain.use_fp64_gumbel,
         )  # fmt: skip
         self._rows = RuleRows(states.max_num_reqs, max_model_len, states.device)
-        self._changed = True
 
     def add_request(self, req_idx: int, prompt_len: int, sampling_params: Any) -> None:
         super().add_request(req_idx, prompt_len, sampling_params)
         self._rows.add_request(req_idx, sampling_params)
-        self._changed = True
 
     def apply_staged_writes(self) -> None:
         """Called every step. vLLM's own copies five arrays of all slots each time, 7 % of a lone page's step; what it
         copies changes in ``add_request`` only."""
-        if self._changed:
+        if self._rows.changed:
             super().apply_staged_writes()
             self._rows.apply_staged_writes()
-            self._changed = False
 
     def apply_sampling_params(
         self, logits: torch.Tensor, expanded_idx_mapping: torch.Tensor, idx_mapping_np: Any, *args: Any, **more: Any
