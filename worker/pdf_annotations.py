@@ -38,8 +38,8 @@ _TAG = re.compile(r"<[^>]*>")
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """A field, or what somebody put on the page. ``kind``: of field (``NO_FIELD``: none); ``text``: that it should show;
-    ``box``: in points."""
+    """A field, or what somebody put on the page. ``kind``: of field (``NO_FIELD``: none); ``text``: what it
+    should show; ``box``: in points."""
 
     subtype: int
     kind: int

@@ -169,9 +169,8 @@ def _text_and_shortfall(
     with flattened(page, work.number, annotations) as flat:
         cut = lost_text(flat, annotations) if flat else 0.0
         lost = lost or not_drawn(max(pictures, cut))
-        ticked = any(
-            annotation.kind in TICKED for annotation in annotations
-        )  # which of them are ticked is drawn, not written
+        # Which of them are ticked is drawn, not written.
+        ticked = any(annotation.kind in TICKED for annotation in annotations)
         wanted = work.text_layer and flat and lost is None and not ticked
         text = own_text(flat, pixels, is_drawn=not letters) if wanted else None
     return text, None if text else lost or not_drawn(letters)

@@ -43,8 +43,9 @@ def lost_pictures(page: Any, objects: Sequence[Any], pixels: Pixels) -> float:
     width, height = page.get_size()
     pictures = [item for item in objects if item.type == raw.FPDF_PAGEOBJ_IMAGE]
     shares = [(item, covered(item) / (width * height)) for item in pictures]
-    lost = [share for item, share in shares if share >= SMALLEST and is_lost(item, share, pixels)]
-    return float(min(1.0, sum(lost)))
+    large = [(item, share) for item, share in shares if share >= SMALLEST]
+    plain = plain_share(pixels) if large else 0.0
+    return float(min(1.0, sum(share for item, share in large if is_lost(item, share, plain))))
 
 
 def covered(item: Any) -> float:
@@ -55,14 +56,20 @@ def covered(item: Any) -> float:
     return float(abs(matrix.a * matrix.d - matrix.b * matrix.c))
 
 
-def is_lost(item: Any, share: float, pixels: Pixels) -> bool:
+def plain_share(pixels: Pixels) -> float:
+    """How much of the page is of the colour that most of it has."""
+    levels = pixels[::16, ::16, :3].max(axis=2) // PLAIN
+    return float(np.bincount(levels.ravel()).max() / levels.size)
+
+
+def is_lost(item: Any, share: float, plain: float) -> bool:
     """Whether a picture cannot be decoded to its end. Looked into only where the page has room for what is missing:
-    to decode a scan once more takes as long as to draw it."""
-    if not has_plain(pixels, HALF * share):
+    to decode a scan once more takes as long as to draw it. ``plain``: of ``plain_share``."""
+    if plain < HALF * share:
         return False
     if "DCTDecode" in item.get_filters()[-1:] and END_OF_JPEG not in bytes(item.get_data())[-ENDS_WITHIN:]:
         return True
-    return (has_plain(pixels, ALL * share) and is_undecodable(item)) or is_short(item)
+    return (plain >= ALL * share and is_undecodable(item)) or is_short(item)
 
 
 def is_undecodable(item: Any) -> bool:
@@ -71,12 +78,6 @@ def is_undecodable(item: Any) -> bool:
             return False
     except PdfiumError:
         return True
-
-
-def has_plain(pixels: Pixels, share: float) -> bool:
-    """Whether so much of the page is of one colour."""
-    grey = pixels[::16, ::16, :3].max(axis=2)
-    return bool(np.bincount((grey // PLAIN).ravel()).max() >= share * grey.size)
 
 
 def is_short(item: Any) -> bool:
