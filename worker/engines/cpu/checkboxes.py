@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -82,21 +82,26 @@ def checkboxes(image: Pixels, found: Detected) -> list[Checkbox]:
     height = float(np.median(np.linalg.norm(found.quads[:, 3] - found.quads[:, 0], axis=1)))
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     marks = (cv2.absdiff(grey, np.full_like(grey, int(np.median(grey)))) > CONTRAST).astype(np.uint8)
-    seen = [
-        box for x, y, w, h in candidates(marks, height)
-        if has_rim(marks[y : y + h, x : x + w]) and (box := checkbox(marks, x, y, w, h))
-    ]  # fmt: skip
-    return [box for box in [*seen, *rings(marks, height)] if not in_comb(box, seen)]
+    places = candidates(marks, height)
+    seen, rings = boxes_with(has_rim, marks, places), boxes_with(is_ring, marks, places)
+    return [box for box in [*seen, *(rings if is_group(rings) else ())] if not in_comb(box, seen)]
 
 
-def candidates(rims: Pixels, height: float) -> list[Place]:
-    """Patches about as wide as high: x, y, width and height."""
-    _, _, stats, _ = cv2.connectedComponentsWithStats(rims, connectivity=8)
+def candidates(marks: Pixels, height: float) -> list[Place]:
+    """Patches about as wide as high."""
+    _, _, stats, _ = cv2.connectedComponentsWithStats(marks, connectivity=8)
     wide, high = stats[1:, 2], stats[1:, 3]
     square = (
         (wide >= SMALLEST * height) & (wide <= LARGEST * height) & (abs(wide - high) <= 0.15 * np.maximum(wide, high))
     )
     return [(int(x), int(y), int(w), int(h)) for x, y, w, h, _ in stats[1:][square & (wide >= LEAST)]]
+
+
+def boxes_with(rim: Callable[[Pixels], bool], marks: Pixels, places: Sequence[Place]) -> list[Checkbox]:
+    return [
+        box for x, y, w, h in places
+        if rim(marks[y : y + h, x : x + w]) and (box := checkbox(marks, x, y, w, h))
+    ]  # fmt: skip
 
 
 def has_rim(square: Pixels) -> bool:
@@ -137,13 +142,9 @@ def is_parted(square: Pixels, inset: int) -> bool:
     return any(not square[row, inset:-inset].any() for row in range(1, inset + 1))
 
 
-def rings(marks: Pixels, height: float) -> list[Checkbox]:
-    """Round boxes, of which one at least has a dot: without it they can be bullets, or letters."""
-    found = [
-        box for x, y, w, h in candidates(marks, height)
-        if is_ring(marks[y : y + h, x : x + w]) and (box := checkbox(marks, x, y, w, h))
-    ]  # fmt: skip
-    return found if len(found) > 1 and any(box.ticked for box in found) else []
+def is_group(rings: Sequence[Checkbox]) -> bool:
+    """Whether round boxes are several and one at least has a dot: without it they can be bullets, or letters."""
+    return len(rings) > 1 and any(box.ticked for box in rings)
 
 
 def is_ring(square: Pixels) -> bool:

@@ -86,10 +86,9 @@ class Reader:
         ``emit`` gets blocks as their lines are recognised, from any of the threads of ``each``, one at a time.
         """
         started = time.monotonic()
-        if page.text_layer and shows(pixels_of(page.image), page.text_layer, self._text, checkpoint):
-            given = from_text_layer(page)
-            if given:
-                return given
+        shown = page.text_layer and shows(pixels_of(page.image), page.text_layer, self._text, checkpoint)
+        if shown and (given := from_text_layer(page)):
+            return given
         if is_blank(page.image):
             return skipped("blank")
         second = self._second.asked_for(languages) if self._second else None
