@@ -9,7 +9,6 @@ numbers and booleans; links are not kept.
 from __future__ import annotations
 
 import logging
-import re
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,6 +31,9 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, ParentBased
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from shared.tracing import HEADER
 
 Attributes = Mapping[str, Any]
 
@@ -43,7 +45,7 @@ RANDOM: Final = int(TraceFlags.RANDOM_TRACE_ID)
 KNOWS_REMOTE: Final = 0x100  # OTLP's flags of a span: whether the next one says something,
 IS_REMOTE: Final = 0x200  # and whether its parent is of another process
 FIELDS: Final = {str: "string_value", bool: "bool_value", int: "int_value", float: "double_value"}
-TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
+PROPAGATOR: Final = TraceContextTextMapPropagator()
 NO_ATTRIBUTES: Final[Attributes] = {}
 
 
@@ -178,8 +180,9 @@ class LeanTracer(trace.Tracer):
 
     def traceparent(self) -> str | None:
         """Of the current span; None where there is none."""
-        its = trace.get_current_span().get_span_context()
-        return f"00-{its.trace_id:032x}-{its.span_id:016x}-{its.trace_flags:02x}" if its.is_valid else None
+        carrier: dict[str, str] = {}
+        PROPAGATOR.inject(carrier)
+        return carrier.get(HEADER)
 
 
 class LeanProvider(TracerProvider):
@@ -282,9 +285,4 @@ def put(into: Any, attributes: Attributes) -> int:
 
 def below(traceparent: str) -> Context:
     """A context whose current span is that of another process; an empty one where the text is no traceparent."""
-    found = TRACEPARENT.fullmatch(traceparent)
-    if found is None:
-        return Context()
-    trace_id, span_id, flags = (int(part, 16) for part in found.groups())
-    parent = SpanContext(trace_id, span_id, is_remote=True, trace_flags=FLAGS[flags & 3])
-    return trace.set_span_in_context(NonRecordingSpan(parent), Context())
+    return PROPAGATOR.extract({HEADER: traceparent})
