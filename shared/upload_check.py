@@ -37,6 +37,7 @@ CHECKED_PIXELS = 120_000_000  # decoded at most when an upload is checked; later
 NEW_SUBFILE_TYPE, SUBFILE_TYPE = 254, 255  # TIFF tags
 REDUCED, MASK = 1, 4  # bits of NewSubfileType
 OLD_REDUCED = 2  # the value of SubfileType
+BIG_TIFF = b"II\x2b\0"  # Pillow reads no other
 ONE_OF_MANY = "the file holds several pictures, of which one is read"
 SMALLER = 0.75  # of a page's longer side: a frame above it is no reduced copy of that page
 Image.MAX_IMAGE_PIXELS = None  # ``check_area`` is the limit: an operator's, and of every frame
@@ -184,21 +185,44 @@ def _pointed_at(data: mmap) -> object:
 
 
 @contextmanager
-def open_image(data: bytes | mmap, kind: str) -> Iterator[Image.Image]:
-    """The image, not decoded; what Pillow raises inside the block becomes ``CorruptFile``."""
+def open_image(data: bytes | mmap, kind: str, frame: int | None = None) -> Iterator[Image.Image]:
+    """The image, not decoded; what Pillow raises inside the block becomes ``CorruptFile``.
+
+    ``frame``: where the directory of the page to open begins (``tiff_pages``). Pillow parses the directories of
+    all pages before the one it goes to, so that the pages of a long TIFF would each cost more than the one before.
+    """
     if kind == HEIC:
         _register_heic()
+    file = BytesIO(data)
     try:
-        with Image.open(BytesIO(data), formats=[PILLOW_FORMATS[kind]]) as image:
+        if frame is not None:
+            _begin_at(file, frame)
+        with Image.open(file, formats=[PILLOW_FORMATS[kind]]) as image:
             yield image
     except PARSER_ERRORS as error:
         raise CorruptFile("the image is damaged or cut short") from error
+
+
+def _begin_at(file: BytesIO, frame: int) -> None:
+    """Have a TIFF's header name this directory as its first."""
+    header = file.read(4)
+    order = "<" if header[:2] == b"II" else ">"
+    at, width = (8, "Q") if header == BIG_TIFF else (4, "L")
+    file.seek(at)
+    file.write(struct.pack(order + width, frame))
+    file.seek(0)
 
 
 def _register_heic() -> None:
     from pi_heif import register_heif_opener  # an extra
 
     register_heif_opener()
+
+
+def tiff_pages(data: bytes | mmap) -> tuple[int, ...]:
+    """Where the directory of each page begins, in bytes."""
+    with open_image(data, TIFF) as image:
+        return tuple(image.tag_v2.offset for _ in frames(image, TIFF))  # type: ignore[attr-defined]
 
 
 def frames(image: Image.Image, kind: str) -> Iterator[int]:

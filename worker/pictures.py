@@ -9,9 +9,8 @@ from mmap import mmap
 import numpy as np
 from PIL import Image, ImageOps
 
-from shared.errors import PreprocessingError
 from shared.sniff import AVIF, GIF, PNG, WEBP
-from shared.upload_check import check_area, frames, open_image
+from shared.upload_check import check_area, open_image
 
 LONGEST = 32_000
 """Pixels of a picture's longest side, however narrow it is."""
@@ -61,16 +60,13 @@ def reduction(width: int, height: int, size: Size) -> float:
     return min(1.0, size.side / side_that_counts(width, height), by_area, LONGEST / max(width, height))
 
 
-def picture(data: bytes | mmap, kind: str, number: int, size: Size) -> Image.Image:
-    """Page ``number`` of an image upload; raises ``FileValidationError``, or ``PreprocessingError`` without one."""
-    with open_image(data, kind) as image:
-        for page in frames(image, kind):
-            check_area(image, size.image_pixels)
-            if page == number:
-                if kind in ANIMATED:
-                    go_to_first_shown(image)
-                return rgb(ImageOps.exif_transpose(reduced(image, size)))
-    raise PreprocessingError(f"there is no page {number}")
+def picture(data: bytes | mmap, kind: str, size: Size, frame: int | None = None) -> Image.Image:
+    """One page of an image upload; raises ``FileValidationError``. ``frame``: of a TIFF, as for ``open_image``."""
+    with open_image(data, kind, frame) as image:
+        check_area(image, size.image_pixels)
+        if kind in ANIMATED:
+            go_to_first_shown(image)
+        return rgb(ImageOps.exif_transpose(reduced(image, size)))
 
 
 def go_to_first_shown(image: Image.Image) -> None:

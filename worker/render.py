@@ -20,8 +20,8 @@ from PIL import Image
 from shared.contract.document import Shortfall
 from shared.errors import FileValidationError, OCRError, PreprocessingError, RenderMemory, RenderTimeout
 from shared.sandbox import Blob, Failures, SandboxPool, mapped
-from shared.sniff import PDF
-from shared.upload_check import Asked, UploadLimits, inspect_blob
+from shared.sniff import PDF, TIFF
+from shared.upload_check import Asked, UploadLimits, inspect_blob, tiff_pages
 from worker import pixels
 from worker.engines.base import PageImage, TextPiece
 from worker.pdf_annotations import TICKED, annotations_of, flattened, lost_text
@@ -40,14 +40,19 @@ FAILURES = Failures(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Upload:
-    """A job's upload, opened once; ``close`` frees its bytes. ``password``: a PDF's."""
+    """A job's upload, opened once; ``close`` frees its bytes. ``password``: a PDF's.
+
+    ``frames``: where the directory of each page of a TIFF begins, once one of them has been asked for (``looking``).
+    """
 
     blob: Blob
     media_type: str
     pages: int
     password: str | None = field(default=None, repr=False)
+    frames: tuple[int, ...] = ()
+    looking: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
     def close(self) -> None:
         self.blob.close()
@@ -55,7 +60,10 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a child is to make: page ``number`` of the blob at ``path``, its pixels into the blob at ``answer``."""
+    """What a child is to make: page ``number`` of the blob at ``path``, its pixels into the blob at ``answer``.
+
+    ``frame``: where that page's directory begins in a TIFF.
+    """
 
     path: str
     media_type: str
@@ -64,6 +72,7 @@ class Work:
     text_layer: bool
     answer: str
     password: str | None = field(default=None, repr=False)
+    frame: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +124,27 @@ class Renderer:
             raise PreprocessingError(f"page {number} cannot be rendered") from error
 
     async def _page(self, upload: Upload, number: int, text_layer: bool) -> PageImage:
+        if number > upload.pages:
+            raise PreprocessingError(f"there is no page {number}")
         with Blob() as answer:
             work = Work(
-                upload.blob.path, upload.media_type, number, self._size, text_layer, answer.path, upload.password
-            )
+                upload.blob.path, upload.media_type, number, self._size, text_layer, answer.path, upload.password,
+                await self._frame(upload, number),
+            )  # fmt: skip
             done = await self._sandbox.run(render, work, timeout=self._seconds, failures=FAILURES)
             memory = answer.map()
         image = await asyncio.to_thread(_taken, memory, done)
         return PageImage(number, image, done.text, done.shortfall)
+
+    async def _frame(self, upload: Upload, number: int) -> int | None:
+        if upload.media_type != TIFF:
+            return None
+        async with upload.looking:
+            if not upload.frames:
+                upload.frames = await self._sandbox.run(
+                    tiff_frames, upload.blob.path, timeout=self._seconds, failures=FAILURES
+                )
+        return upload.frames[number - 1]
 
     async def close(self) -> None:
         await self._sandbox.close()
@@ -133,13 +155,21 @@ def _taken(memory: mmap, done: Rendered) -> Image.Image:
         return pixels.read(memory, done.begin, done.width, done.height, done.stride)
 
 
+def tiff_frames(path: str) -> tuple[int, ...]:
+    """In a child: ``tiff_pages`` of a blob. Raises ``PreprocessingError``."""
+    try:
+        return tiff_pages(mapped(path))
+    except FileValidationError as error:
+        raise PreprocessingError(error.detail) from error
+
+
 def render(work: Work) -> Rendered:
     """In a child: the page, written as raw RGB. Raises ``PreprocessingError`` or ``MemoryError``, nothing else."""
     try:
         data = mapped(work.path)
         if work.media_type == PDF:
             return _pdf_page(data, work)
-        return _write(picture(data, work.media_type, work.number, work.size), work.answer)
+        return _write(picture(data, work.media_type, work.size, work.frame), work.answer)
     except FileValidationError as error:
         raise PreprocessingError(error.detail) from error
     except (OCRError, MemoryError):

@@ -9,13 +9,16 @@ from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import psutil
 import pytest
 from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from shared.errors import CorruptFile, EncryptedPdf, PreprocessingError, RenderTimeout
 from shared.sniff import GIF, HEIC, JPEG, PDF, PNG, TIFF, WEBP
+from shared.upload_check import tiff_pages
 from tests.hostile.make import pages_of_one, pdf, pdf_of, stroke_pdf
 from tests.samples import HEIC_PICTURE, LOCKED_PDF
 from tests.settings import Settings
@@ -49,21 +52,21 @@ def test_sixteen_bit_grey_is_scaled_not_clipped() -> None:
     image = Image.new("I;16", (2, 1))
     image.putpixel((0, 0), 257 * 100)
     image.putpixel((1, 0), 65535)
-    read = picture(saved(image, "PNG"), PNG, 1, SIZE)
+    read = picture(saved(image, "PNG"), PNG, SIZE)
     assert [read.getpixel((x, 0)) for x in (0, 1)] == [(100, 100, 100), (255, 255, 255)]
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_transparency_lies_on_white(mode: str) -> None:
     image = Image.new(mode, (4, 4), (0, 0, 0, 0) if mode == "RGBA" else (0, 0))
-    assert picture(saved(image, "PNG"), PNG, 1, SIZE).getpixel((0, 0)) == (255, 255, 255)
+    assert picture(saved(image, "PNG"), PNG, SIZE).getpixel((0, 0)) == (255, 255, 255)
 
 
 def test_a_palette_with_a_transparent_colour_lies_on_white() -> None:
     image = Image.new("P", (4, 4), 0)
     image.putpalette([0, 0, 0, 200, 0, 0])
     image.putpixel((1, 1), 1)
-    read = picture(saved(image, "PNG", transparency=0), PNG, 1, SIZE)
+    read = picture(saved(image, "PNG", transparency=0), PNG, SIZE)
     assert (read.getpixel((0, 0)), read.getpixel((1, 1))) == ((255, 255, 255), (200, 0, 0))
 
 
@@ -71,7 +74,7 @@ def test_light_and_dark_writing_on_transparency_can_both_be_seen() -> None:
     image = Image.new("RGBA", (30, 10))
     image.paste((255, 255, 255, 255), (2, 2, 8, 8))
     image.paste((0, 0, 0, 255), (22, 2, 28, 8))
-    read = picture(saved(image, "PNG"), PNG, 1, SIZE).convert("L")
+    read = picture(saved(image, "PNG"), PNG, SIZE).convert("L")
     paper = read.getpixel((15, 5))
     assert [abs(read.getpixel((x, 5)) - paper) > 60 for x in (4, 25)] == [True, True]  # type: ignore[operator]
 
@@ -80,20 +83,20 @@ def test_light_and_dark_writing_on_transparency_can_both_be_seen() -> None:
 def test_a_fourth_channel_left_empty_hides_nothing(kind: str, media: str) -> None:
     image = Image.new("RGBA", (4, 4), (255, 255, 255, 0))
     image.putpixel((1, 1), (200, 0, 0, 0))
-    assert picture(saved(image, kind), media, 1, SIZE).getpixel((1, 1)) == (200, 0, 0)
+    assert picture(saved(image, kind), media, SIZE).getpixel((1, 1)) == (200, 0, 0)
 
 
 def test_sixteen_bits_that_hold_ten_are_not_black() -> None:
     image = Image.new("I;16", (2, 1))
     image.putpixel((1, 0), 1023)
-    assert picture(saved(image, "TIFF"), TIFF, 1, SIZE).convert("L").tobytes() == b"\0\xff"
+    assert picture(saved(image, "TIFF"), TIFF, SIZE).convert("L").tobytes() == b"\0\xff"
 
 
 def test_levels_below_nought_are_not_black() -> None:
     image = Image.new("F", (3, 1))
     for x, level in enumerate((-5.0, -4.5, -4.0)):
         image.putpixel((x, 0), level)
-    assert [*picture(saved(image, "TIFF"), TIFF, 1, SIZE).convert("L").tobytes()] == [0, 127, 255]
+    assert [*picture(saved(image, "TIFF"), TIFF, SIZE).convert("L").tobytes()] == [0, 127, 255]
 
 
 @pytest.mark.parametrize(("kind", "media"), [("GIF", GIF), ("PNG", PNG), ("WEBP", WEBP)])
@@ -101,18 +104,18 @@ def test_of_an_animation_the_first_picture_that_shows_anything_is_read(kind: str
     empty, shown = Image.new("L", (40, 40), 255), Image.new("L", (40, 40), 255)
     shown.paste(0, (10, 10, 20, 20))
     data = saved(empty, kind, save_all=True, append_images=[shown], **({"lossless": True} if kind == "WEBP" else {}))
-    assert picture(data, media, 1, SIZE).getpixel((15, 15)) == (0, 0, 0)
+    assert picture(data, media, SIZE).getpixel((15, 15)) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(("mode", "kind", "media"), [("CMYK", "JPEG", JPEG), ("1", "TIFF", TIFF), ("L", "WEBP", WEBP)])
 def test_other_modes_become_rgb(mode: str, kind: str, media: str) -> None:
-    assert picture(saved(Image.new(mode, (8, 8)), kind), media, 1, SIZE).mode == "RGB"
+    assert picture(saved(Image.new(mode, (8, 8)), kind), media, SIZE).mode == "RGB"
 
 
 def test_exif_orientation_is_applied() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    assert picture(saved(Image.new("RGB", (30, 10)), "JPEG", exif=exif), JPEG, 1, SIZE).size == (10, 30)
+    assert picture(saved(Image.new("RGB", (30, 10)), "JPEG", exif=exif), JPEG, SIZE).size == (10, 30)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +129,7 @@ def test_exif_orientation_is_applied() -> None:
     ],
 )
 def test_pictures_are_reduced_to_what_an_engine_can_use(size: tuple[int, int], drawn: tuple[int, int]) -> None:
-    read = picture(saved(Image.new("L", size, 255), "PNG"), PNG, 1, SIZE)
+    read = picture(saved(Image.new("L", size, 255), "PNG"), PNG, SIZE)
     assert read.size == drawn
 
 
@@ -136,7 +139,7 @@ def test_a_large_picture_is_turned_upright_after_it_was_reduced(kind: str) -> No
     exif[0x0112] = 6
     image = Image.new("RGB", (6000, 4500), "white")
     image.paste("red", (0, 0, 3000, 2250))
-    read = picture(saved(image, kind, exif=exif), {"JPEG": JPEG, "TIFF": TIFF, "PNG": PNG}[kind], 1, SIZE)
+    read = picture(saved(image, kind, exif=exif), {"JPEG": JPEG, "TIFF": TIFF, "PNG": PNG}[kind], SIZE)
     assert read.size == (3000, 4000)
     red, white = read.getpixel((2900, 100)), read.getpixel((100, 100))
     assert (red[0] > 250, red[1] < 5, min(white) > 250) == (True, True, True)  # type: ignore[index, arg-type]
@@ -146,7 +149,7 @@ def test_a_large_picture_is_turned_upright_after_it_was_reduced(kind: str) -> No
 def test_large_pictures_of_any_mode_are_reduced(mode: str) -> None:
     kind = "TIFF" if mode == "CMYK" else "PNG"
     image = Image.new(mode, (5000, 4500), "white" if mode not in ("I;16", "P") else 0)
-    read = picture(saved(image, kind), {"PNG": PNG, "TIFF": TIFF}[kind], 1, SIZE)
+    read = picture(saved(image, kind), {"PNG": PNG, "TIFF": TIFF}[kind], SIZE)
     assert (read.mode, read.size) == ("RGB", (4000, 3600))
 
 
@@ -154,12 +157,12 @@ def test_large_pictures_of_any_mode_are_reduced(mode: str) -> None:
 def test_light_writing_on_nothing_lies_on_black_and_dark_on_white(ink: str, paper: int) -> None:
     image = Image.new("RGBA", (60, 40), (0, 0, 0, 0))
     image.paste(ink, (20, 10, 30, 20))
-    read = picture(saved(image, "PNG"), PNG, 1, SIZE)
+    read = picture(saved(image, "PNG"), PNG, SIZE)
     assert read.getpixel((0, 0)) == (paper,) * 3
 
 
 def test_a_heic_picture_is_upright_rgb() -> None:
-    read = picture(HEIC_PICTURE, HEIC, 1, SIZE)
+    read = picture(HEIC_PICTURE, HEIC, SIZE)
     assert (read.size, read.mode) == ((64, 48), "RGB")
     assert read.getpixel((16, 20))[0] > 200 > 100 > read.getpixel((16, 20))[1]  # type: ignore[index]
 
@@ -277,9 +280,32 @@ async def test_frames_of_a_tiff_are_pages(renderer: Renderer) -> None:
     colours = ["red", "green", "blue"]
     images = [Image.new("RGB", (8, 8), colour) for colour in colours]
     upload = await renderer.open(saved(images[0], "TIFF", save_all=True, append_images=images[1:]), TIFF)
-    assert upload.pages == 3
-    assert (await renderer.page(upload, 3)).image.getpixel((0, 0)) == (0, 0, 255)
+    assert (upload.pages, upload.frames) == (3, ())
+    for number, colour in ((3, (0, 0, 255)), (2, (0, 128, 0)), (1, (255, 0, 0))):
+        assert (await renderer.page(upload, number)).image.getpixel((0, 0)) == colour
+        assert len(upload.frames) == 3
     upload.close()
+
+
+@pytest.mark.parametrize(("mode", "big"), [("L", False), ("L", True), ("I;16B", False)])
+async def test_pages_of_a_tiff_of_each_kind_of_header_are_opened_where_they_begin(mode: str, big: bool) -> None:
+    images = [Image.new(mode, (8 + number, 8)) for number in range(5)]
+    data = saved(images[0], "TIFF", save_all=True, append_images=images[1:], big_tiff=big)
+    frames = tiff_pages(data)
+    parsed = []
+    for number, frame in enumerate(frames):
+        load = ImageFileDirectory_v2.load
+        with patch.object(ImageFileDirectory_v2, "load", autospec=True, side_effect=load) as directory:
+            assert picture(data, TIFF, SIZE, frame).width == 8 + number
+        parsed.append(directory.call_count)
+    assert len(frames) == 5
+    assert len(set(parsed)) == 1, "directories parsed for each page"
+
+
+async def test_a_page_that_an_upload_does_not_have_fails(renderer: Renderer) -> None:
+    for data, kind in ((saved(Image.new("L", (8, 8)), "TIFF"), TIFF), (saved(Image.new("L", (8, 8)), "PNG"), PNG)):
+        with closing(await renderer.open(data, kind)) as upload, pytest.raises(PreprocessingError, match="no page 2"):
+            await renderer.page(upload, 2)
 
 
 async def test_a_pdf_page_is_rendered_at_the_set_resolution_with_its_text(renderer: Renderer) -> None:
