@@ -4,7 +4,8 @@
     python3 -m benchmarks.gpu_queue MODEL --engine engine.jsonl [--in-flight 256]
 
 The same kind of pages (A4, lengths drawn from the same distribution, marked on the page itself so that they are the
-same whatever the order), as PDFs of 16 pages each. One JSON object a line; all times in seconds.
+same whatever the order), as PDFs of 16 pages each. Pages read alone say words, so that their first text comes as a real
+output's would after its first marker. One JSON object a line; all times in seconds.
 ``ENGINE=benchmarks.gpu_queue:load`` is the engine of ``benchmarks.gpu_engine`` that reads the marks.
 """
 
@@ -43,6 +44,12 @@ MARK, STEP, TOP = 24, 60, 16  # pixels: side of a mark, from mark to mark, from 
 PAGES = 16  # of one document
 READY = " engine.ready "  # in a worker's log
 
+SOLO_TOKENS = 300
+"""Length of the pages that are read alone. Only words come of them: the service gives text out by words, and random
+tokens make none for long."""
+
+WORDS = " the of and to in is that for it as was with be by on not he his from at which or have an they you were her"
+
 
 def marked(page: Image.Image, tokens: int) -> Image.Image:
     """The page with its length at its top, in squares that survive JPEG and rendering."""
@@ -68,14 +75,20 @@ SETTINGS = VllmSettings
 
 async def load(settings: VllmSettings) -> Any:
     engine = await load_endless(settings)
-    plain = engine.read
+    plain_read, plain_sampling = engine.read, engine.sampling
+    words = sorted(set(engine.model.inputs.prompt_ids(WORDS)))
 
     async def read(page: PageImage, options: Options) -> AsyncIterator[Piece]:
         WANTED.set(max(1, mark_of(page.image)))
-        async for piece in plain(page, options):
+        async for piece in plain_read(page, options):
             yield piece
 
-    engine.read = read
+    def sampling(how: Any, prompt_tokens: int, **more: Any) -> Any:
+        if WANTED.get() == SOLO_TOKENS:
+            more["allowed_token_ids"] = words
+        return plain_sampling(how, prompt_tokens, **more)
+
+    engine.read, engine.sampling = read, sampling
     return engine
 
 
@@ -182,7 +195,7 @@ async def measure(args: argparse.Namespace, url: str, roots: dict[str, int], fil
     async with httpx.AsyncClient(base_url=url, timeout=120) as client:
         warm = document([marked(page, min(200, args.longest)) for page in pages])
         await crowd(client, [warm] * 2)
-        solo = png(marked(pages[0], min(300, args.longest)))
+        solo = png(marked(pages[0], SOLO_TOKENS))
         first = [await first_text(client, solo) for _ in range(args.solo + 1)][1:]
         cores = Cores(roots)
         wall, jobs = await crowd(client, files)
