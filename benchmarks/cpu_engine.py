@@ -175,13 +175,15 @@ async def alone(models: Reader, threads: int, images: Sequence[Image]) -> list[C
     taken: dict[str, list[float]] = defaultdict(list)
     for engine in engines.values():
         await read(engine, images[0])
-    for image in images:
+    texts: list[set[str]] = [set() for _ in images]
+    for image, text in zip(images, texts, strict=True):
         for name, engine in engines.items():
             began = time.perf_counter()
-            await read(engine, image)
+            text.add(await read(engine, image))
             taken[name].append(time.perf_counter() - began)
     seconds = {name: round(median(found), 3) for name, found in taken.items()}
-    say(f"cpu: alone on {threads} threads", pages=len(images), seconds=seconds)
+    different = [number for number, text in enumerate(texts) if len(text) > 1]
+    say(f"cpu: alone on {threads} threads", pages=len(images), seconds=seconds, different=different)
     first, *others = seconds
     return [Comparison(f"s, a page alone, {first}", seconds[first], name, seconds[name], "<= 1") for name in others]
 
@@ -230,7 +232,7 @@ async def seconds_a_page(models: Reader, images: Sequence[Image]) -> float:
 
 
 async def measure(file: Path, threads: Sequence[int], pages: int, memory_pages: int, seconds: float) -> None:
-    began, images, models = time.perf_counter(), pictures(file, pages), build_reader()
+    began, images, models = time.perf_counter(), pictures(file, pages), build_reader(max(threads))
     page = await seconds_a_page(models, images)
     say("cpu: machine", cores=cores(), processor=processor(), onnxruntime=onnxruntime.__version__,
         python=platform.python_version(), seconds_a_page=round(page, 2))  # fmt: skip

@@ -19,22 +19,29 @@ if TYPE_CHECKING:
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 SETTINGS = CpuSettings
+MOST_THREADS = 16
+"""Of a detector, as far as was measured."""
 
 
-def build_reader() -> Reader:
-    """Load all models; raises ``EngineNotReady`` where one is missing or not the one expected."""
+def build_reader(threads: int = 1) -> Reader:
+    """Load all models; raises ``EngineNotReady`` where one is missing or not the one expected.
+
+    ``threads``: that a page may take which is read alone.
+    """
     # Not at the top: what puts text in order is in this package too, and other engines' workers have no onnxruntime.
     from worker.engines.cpu.layout import LayoutModel
     from worker.engines.cpu.reader import Reader
     from worker.engines.cpu.recognition import TextModels
     from worker.engines.cpu.second_recogniser import installed
 
-    return Reader(TextModels(), LayoutModel(), installed())
+    text = TextModels()
+    return Reader(text, LayoutModel(), installed(), alone=text.detecting_in(threads) if threads > 1 else None)
 
 
 async def load(settings: CpuSettings) -> CpuEngine:
     from worker.engines.cpu.capacity import slots
     from worker.engines.cpu.engine import CpuEngine
 
-    reader = await asyncio.to_thread(build_reader)
-    return CpuEngine(reader, slots(settings.cpu_threads), reader.more_languages)
+    count = slots(settings.cpu_threads)
+    reader = await asyncio.to_thread(build_reader, min(count, MOST_THREADS))
+    return CpuEngine(reader, count, reader.more_languages)

@@ -105,7 +105,8 @@ class CpuEngine:
         if self._reader is None:
             raise EngineDead("the CPU engine was closed")
         try:
-            read = self._reader.read(page, options.languages, checkpoint, self._threads.each, emit)
+            threads = self._threads
+            read = self._reader.read(page, options.languages, checkpoint, threads.each, emit, alone=threads.alone)
         except (OCRError, Stopped):
             raise
         except Exception as error:

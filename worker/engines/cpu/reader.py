@@ -68,10 +68,20 @@ def scaled(hint: Hint, scale: float) -> Hint:
 
 
 class Reader:
-    """The models, and the way a page walks through them. Any number of threads may read pages at once."""
+    """The models, and the way a page walks through them. Any number of threads may read pages at once.
 
-    def __init__(self, text: TextModels, layout: LayoutModel, second: SecondRecogniser | None = None) -> None:
-        self._text, self._layout, self._second = text, layout, second
+    ``alone``: the text models for a page while no other is read; without them it has those that all pages have.
+    """
+
+    def __init__(
+        self,
+        text: TextModels,
+        layout: LayoutModel,
+        second: SecondRecogniser | None = None,
+        *,
+        alone: TextModels | None = None,
+    ) -> None:
+        self._text, self._layout, self._second, self._text_alone = text, layout, second, alone or text
 
     @property
     def more_languages(self) -> tuple[str, ...]:
@@ -79,31 +89,38 @@ class Reader:
         return self._second.languages if self._second else ()
 
     def read(
-        self, page: PageImage, languages: Sequence[str], checkpoint: Checkpoint, each: Each, emit: Emit
+        self, page: PageImage, languages: Sequence[str], checkpoint: Checkpoint, each: Each, emit: Emit, *, alone: bool
     ) -> PageRead:
         """``checkpoint`` is called between the stages and before every line; what it raises goes through.
 
         ``emit`` gets blocks as their lines are recognised, from any of the threads of ``each``, one at a time.
+        ``alone``: no other page is being read.
         """
-        started = time.monotonic()
-        shown = page.text_layer and shows(pixels_of(page.image), page.text_layer, self._text, checkpoint)
+        started, models = time.monotonic(), self._text_alone if alone else self._text
+        shown = page.text_layer and shows(pixels_of(page.image), page.text_layer, models, checkpoint)
         if shown and (given := from_text_layer(page)):
             return given
         if is_blank(page.image):
             return skipped("blank")
         second = self._second.asked_for(languages) if self._second else None
         # What the second recogniser corrects was never right to be streamed.
-        read = self._read_picture(page, second, checkpoint, each, _nothing if second else emit)
+        read = self._read_picture(page, models, second, checkpoint, each, _nothing if second else emit)
         seconds = time.monotonic() - started
         return replace(read, usage=Usage(completion_tokens=len(read.markdown.split()), engine_seconds=seconds))
 
     def _read_picture(
-        self, page: PageImage, second: SecondRecogniser | None, checkpoint: Checkpoint, each: Each, emit: Emit
+        self,
+        page: PageImage,
+        models: TextModels,
+        second: SecondRecogniser | None,
+        checkpoint: Checkpoint,
+        each: Each,
+        emit: Emit,
     ) -> PageRead:
         pixels = pixels_of(page.image)
         work, scale = resized(pixels, (WORK_PIXELS / (page.image.width * page.image.height)) ** 0.5)
         del pixels
-        work, quarters, found = upright(work, self._text, second, checkpoint)
+        work, quarters, found = upright(work, models, second, checkpoint)
         image = upright_image(page.image, quarters)
         checkpoint()
         hints = self._layout.find(work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,17 +34,18 @@ class Text:
     loss: float | None = None
 
 
-def parameters() -> dict[str, Any]:
+def parameters(threads: int = 1) -> dict[str, Any]:
     """``use_cls`` stays off: the line classifier turns good lines over. Batch 1 is the quickest on a CPU.
 
-    One thread: pages, and the lines of a lone page, run side by side, which threads inside a model cannot match.
+    One thread: pages, and the lines of a lone page, run side by side, which threads inside a model cannot match. Only a
+    lone page's detection has nothing to run beside. Then there is no arena either: a second one would keep 400 MiB.
     """
     return {
         "Global.use_cls": False,
         "Global.log_level": "critical",
-        "EngineConfig.onnxruntime.intra_op_num_threads": 1,
+        "EngineConfig.onnxruntime.intra_op_num_threads": threads,
         "EngineConfig.onnxruntime.inter_op_num_threads": 1,
-        "EngineConfig.onnxruntime.enable_cpu_mem_arena": True,
+        "EngineConfig.onnxruntime.enable_cpu_mem_arena": threads == 1,
         "Rec.rec_batch_num": 1,
     }
 
@@ -80,6 +82,12 @@ class TextModels:
         ocr = RapidOCR(params=parameters())
         self._detector, self._classifier = Detector(ocr._load_det_model()), ocr._load_cls_model()
         self._recogniser = ocr._load_rec_model()
+
+    def detecting_in(self, threads: int) -> TextModels:
+        """The same models, but for a detector of its own that uses so many threads: for a page that is read alone."""
+        models = copy(self)
+        models._detector = Detector(RapidOCR(params=parameters(threads))._load_det_model())
+        return models
 
     def detect(self, image: Pixels, checkpoint: Callable[[], None]) -> Detected:
         """The text lines of a BGR image."""

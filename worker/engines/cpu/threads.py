@@ -33,6 +33,11 @@ class Threads:
         with self._lock:
             self._pages -= 1
 
+    @property
+    def alone(self) -> bool:
+        """Whether the page that asks is the only one, and has idle threads beside it."""
+        return self._pages == 1 and self.count > 1
+
     def each(self, work: Callable[[int], T], count: int) -> list[T]:
         """``[work(0), work(1), ...]``, called from a page's thread; idle threads take some of it.
 

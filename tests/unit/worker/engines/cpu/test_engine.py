@@ -29,6 +29,7 @@ class ToldReader(Reader):
         self.waiting, self.stopped, self.go_on = threading.Event(), threading.Event(), threading.Event()
         self.early: tuple[str, ...] = ()
         self.thread = ""
+        self.alone: dict[int, bool] = {}
 
     def read(
         self,
@@ -37,8 +38,11 @@ class ToldReader(Reader):
         checkpoint: Callable[[], None],
         each: object,
         emit: Callable[[str], None],
+        *,
+        alone: bool,
     ) -> PageRead:
         self.thread = threading.current_thread().name
+        self.alone[page.number] = alone
         if page.number == 1:
             self.wait_for_stop(checkpoint)
         if page.number == 2:
@@ -113,6 +117,25 @@ async def test_a_cancelled_page_stops_at_its_next_checkpoint(engine: CpuEngine, 
     assert await asyncio.to_thread(reader.stopped.wait, 10)
     assert engine.describe().state == "ready"
     assert len(await read(engine, 3)) == 3
+
+
+async def test_a_page_knows_whether_it_is_read_alone(reader: ToldReader) -> None:
+    engine = CpuEngine(reader, 2)
+    await read(engine, 3)
+    first = asyncio.create_task(read(engine, 1))
+    assert await asyncio.to_thread(reader.waiting.wait, 10)
+    await read(engine, 5)
+    assert reader.alone == {3: True, 1: True, 5: False}
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert await asyncio.to_thread(reader.stopped.wait, 10)
+    await engine.close()
+
+
+async def test_a_page_of_an_engine_with_one_thread_has_no_idle_threads(engine: CpuEngine, reader: ToldReader) -> None:
+    await read(engine, 3)
+    assert reader.alone == {3: False}
 
 
 async def test_a_failure_is_that_of_one_page(engine: CpuEngine) -> None:
