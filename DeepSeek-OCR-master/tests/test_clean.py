@@ -92,6 +92,7 @@ def test_printed_signs_stay_printed(written, meant):
         ("\\begin{align*}\na &= b\n\\end{align*}", "$$\n\\begin{align*}\na &= b\n\\end{align*}\n$$"),
         (r"law \[ 1995 \] no. 288", "law [1995] no. 288"),
         (r"\[ 1995 \]", "$$\n1995\n$$"),
+        (r"\(①\) open, \( ② \) close \(x③\)", "① open, ② close $x③$"),
         (r"no end \( here, no \[ there", "no end ( here, no [ there"),
         ("no \\(\n\nend\\)", "no (\n\nend)"),
         (r"# Title \[x\]", "# Title $x$"),
@@ -123,6 +124,7 @@ def test_formulas(written, meant):
         ("<table><tr><tr><td>a</td></tr></table>", "<table><tr><tr><td>a</td></tr></table>"),
         (r'<table><tr><td rowspan="2">\(a<b\)</td><td>US$5</td></tr></table>',
          '<table><tr><td rowspan="2">$a&lt;b$</td><td>US&#36;5</td></tr></table>'),
+        (r"<table><tr><td>\(⑩\)</td></tr></table>", "| ⑩ |\n| --- |"),
         ("<table><tr><td>a</td>\n\n<td>b</td><tr></table>", "<table><tr><td>a</td>\n<td>b</td><tr></table>"),
         # The model's own pipes: as many cells in every row as in the longest.
         ("| a | b |\n|---|:-:|\n| 1 | 2 | 3* |", "| a | b |  |\n| --- | :---: | --- |\n| 1 | 2 | 3\\* |"),

@@ -168,14 +168,37 @@ def test_the_style_of_a_page_is_told_by_the_end_of_its_first_block():
         ("sub_title", r"\(x\)", "$x$"),
         ("text", "# Parameter:\nx = 1", "\\# Parameter:\nx = 1"),
         ("text", "## Two", "## Two"),
-        ("code", "# a", "# a"),
+        ("code", "# a", "\\# a"),
+        ("table_footnote", "# p < 0.05", "\\# p < 0.05"),
         ("text", "a\n---", "a\n\\---"),
+        ("text", "Discount\n-\nTax\n--", "Discount\n\\-\nTax\n\\--"),
         ("text", "a\n===", "a\n\\==="),
         ("text", "[1]: http://x.y", "[1]\\: http://x.y"),
     ],
 )
 def test_headings(label, text, shown):
     assert markdown(block("text", "A "), block(label, text)) == f"A\n\n{shown}"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("* p < 0.05\n** p < 0.01", "\\* p < 0.05  \n** p < 0.01"),
+        ("of\n* a\n+ b\n>5 mm", "of  \n\\* a  \n\\+ b  \n\\>5 mm"),
+        ("- a\n* b", "- a\n* b"),
+        ("+5 and > 5\n*", "+5 and > 5\n\\*"),
+    ],
+)
+def test_marks_that_begin_lines_of_a_block_are_printed_and_no_list_or_quotation(text, shown):
+    assert markdown(block("text", "A "), block("text", text)) == f"A\n\n{shown}"
+
+
+def test_marks_that_begin_lines_of_text_without_blocks_are_markdown():
+    assert markdown("* a\n* b\n> c") == "* a\n* b\n> c"
+
+
+def test_printed_tildes_begin_no_code():
+    assert markdown("~~~\na", block("text", "~~~~\nb")) == "\\~~~\na\n\n\\~~~~\nb"
 
 
 def test_code_is_left_as_it_is_and_closed():
@@ -185,6 +208,12 @@ def test_code_is_left_as_it_is_and_closed():
 def test_a_table_that_was_cut_is_closed():
     cut = "<table><tr><td>a</td><td>b"
     assert markdown(block("table", cut), block("text", "After")) == f"{cut}</table>\n\nAfter"
+
+
+@pytest.mark.parametrize("half", ["<", "</", "</t", "</tab", "<td", '<td colspan="2"', "<TR"])
+def test_half_a_tag_at_the_end_of_a_table_that_was_cut_goes(half):
+    cut = "<table><tr><td>a</td><td>b < 5"
+    assert markdown(block("table", cut + half)) == f"{cut}</table>"
 
 
 def test_the_brackets_and_the_html_can_be_kept():

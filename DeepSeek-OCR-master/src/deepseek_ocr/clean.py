@@ -45,7 +45,10 @@ _BRACKET = re.compile(r"(?<!\\)\\([\[\]()])")
 _TAG = re.compile(r"<(?!/?(?:b|i|u|s|em|strong|sub|sup|br)\s*/?>)(?=[A-Za-z/!?])", re.IGNORECASE)
 _STRAY_CELLS = re.compile(r"(?:</?(?:table|thead|tbody|tr|td|th)(?:\s[^<>]*)?>\s*)+", re.IGNORECASE)
 _DEFINITION = re.compile(r"^( {0,3}\[[^\]\n]+\])(?=:)")
-_RULE = re.compile(r"^( *)(?=(?:-[ -]*-[ -]*-|=+|_[ _]*_[ _]*_|\*[ *]*\*[ *]*\*)[ -=_*]*$)")
+_RULE = re.compile(r"^( *)(?=(?:-[ -]*-[ -]*-|=+|_[ _]*_[ _]*_|\*[ *]*\*[ *]*\*)[ -=_*]*$|--? *$)")
+_FENCE = re.compile(r"^( {0,3})(?=~~~)")
+_PRINTED_MARK = re.compile(r"^( {0,3})(?=[*+](?: |$)|>)")
+PRINTED_MARKS = ("\\* ", "** ", "*** ", "\\+ ", "\\>")
 _NUMBERED = r"(?:[0-9]+(?:[.,][0-9]+)*)"
 _FORMULAS = re.compile(rf"{_NUMBERED}?(?:{INLINE}{_NUMBERED}?)+")
 
@@ -163,15 +166,18 @@ def _starless(found: re.Match[str]) -> str:
     return found[0].replace("*", r"\*")
 
 
-def line_starts(text: str, *, comments: bool, below_text: bool) -> str:
-    """The first signs of lines. ``comments``: a single ``#`` is printed (code); ``below_text``: a line stands above."""
+def line_starts(text: str, *, comments: bool, marks: bool, below_text: bool) -> str:
+    """The first signs of lines. ``comments``: a single ``#`` is printed (code, a footnote's mark). ``marks``: so are
+    stars, plus and greater signs (``* p < 0.05``, ``> 5 mm``). ``below_text``: a line stands above."""
     lines = text.split("\n")
     for i, line in enumerate(lines):
         if comments and line.startswith("# "):
             line = "\\" + line
         if (below_text or i > 0 or set(line.strip()) <= {"_", " "}) and _RULE.match(line) and line.strip():
             line = _RULE.sub(r"\1\\", line)
-        lines[i] = _DEFINITION.sub(r"\1\\", line)
+        if marks:
+            line = _PRINTED_MARK.sub(r"\1\\", line)
+        lines[i] = _DEFINITION.sub(r"\1\\", _FENCE.sub(r"\1\\", line))
     return "\n".join(lines)
 
 

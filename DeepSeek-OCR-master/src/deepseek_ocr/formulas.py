@@ -8,6 +8,7 @@ REPLACED = {r"\coloneqq": ":=", r"\eqqcolon": "=:"}
 """LaTeX the model writes that common renderers lack; the authors' scripts replace the same two."""
 
 _ENVIRONMENT = re.compile(r"\\(begin|end)\{\s+([A-Za-z]+\*?)\s*\}|\\(begin|end)\{([A-Za-z]+\*?)\s+\}")
+_ENCLOSED = re.compile("[\u2460-\u24ff\u2776-\u2793\u3251-\u325f\u32b1-\u32bf]")
 _DOLLAR = re.compile(r"(?<!\\)\$")
 _BLANK_LINES = re.compile(r"\n(?:[ \t]*\n)+")
 _PIPE = re.compile(r"\\?\|")
@@ -32,11 +33,11 @@ def body_of(latex: str) -> str:
 
 
 def in_dollars(latex: str) -> str:
-    """An inline formula, on one line; empty for an empty one."""
+    """An inline formula, on one line; empty for an empty one. A number in a circle is a sign of the text."""
     body = " ".join(_DOLLAR.sub(r"\\$", body_of(latex)).split())
     if body.endswith("\\") and not body.endswith("\\\\"):
         body += " "  # a backslash would take the dollar
-    return f"${body}$" if body else ""
+    return body if not body or _ENCLOSED.fullmatch(body) else f"${body}$"
 
 
 def on_its_own(latex: str, after: str = "") -> str:

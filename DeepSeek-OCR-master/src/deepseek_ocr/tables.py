@@ -22,6 +22,7 @@ _MARKUP = re.compile(r"\\(?=[!-/:-@\[-`{-~])|[*`~$|]|(?<!\w)_|_(?!\w)|\](?=\()|<
 _SECTIONS = frozenset({"thead", "tbody", "tfoot"})
 _OUTSIDE = {"table": "", "tr": "table", "td": "tr"}
 _CELL = {"th": "td"}
+_HALF_TAG = re.compile(r"</?(?:t[a-z]*(?:\s[^<>]*)?)?\Z", re.IGNORECASE)
 _ANY_TAG = re.compile(r"(</?[A-Za-z][^<>]*>)")
 
 
@@ -107,7 +108,7 @@ def _plain(text: str) -> str:
 
 
 def _as_html(html: str, style: MarkdownStyle) -> str:
-    text = re.sub(r"\n\s*\n", "\n", _CENTER.sub(" ", html))
+    text = re.sub(r"\n\s*\n", "\n", _CENTER.sub(" ", _HALF_TAG.sub("", html)))
     pieces: list[str] = []
     for piece, span in _told_apart(text):
         pieces.append(formulas.replaced(piece).replace("$", "&#36;"))

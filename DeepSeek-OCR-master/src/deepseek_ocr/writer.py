@@ -144,6 +144,8 @@ class BlockWriter:
 
     def _given(self, text: str, line: UnitLine) -> Written:
         gap, self._started = self._gap, True
+        if gap == LINE and text.startswith(clean.PRINTED_MARKS) and not self._in_code:
+            gap = clean.BREAK
         self._gap = clean.BREAK if line.text.endswith("  ") and not self._in_code else LINE
         return Written(gap, text)
 
@@ -201,11 +203,18 @@ class BlockWriter:
             text = heading + text
         shown = clean.escaped(text).rstrip()
         if not is_row:
-            shown = clean.line_starts(shown, comments=self.kind == "text", below_text=below_text)
+            marks = self._is_prose and not self._in_list
+            shown = clean.line_starts(shown, comments=self._is_prose, marks=marks, below_text=below_text)
         return clean.put_back(shown, spans, self.style)
 
+    @property
+    def _is_prose(self) -> bool:
+        """Does the model write no Markdown of its own here but lists and headings of two ``#`` and more?"""
+        return self.kind is not None and self.kind not in HEADINGS
+
     def _is_heading(self, text: str) -> bool:
-        return (text.lstrip().startswith("#") and self.kind != "text") or (self.kind in HEADINGS and not self._started)
+        marked = text.lstrip().startswith("#") and not self._is_prose
+        return marked or (self.kind in HEADINGS and not self._started)
 
 
 @dataclass(slots=True)
