@@ -380,8 +380,10 @@ def words(text: str) -> Counter[str]:
 
 
 def words_of_raw(raw: str) -> Counter[str]:
-    """All but the named cleanings: markers, ``<center>``, tags and attributes of tables, names of environments."""
-    text = re.sub(r"</?ce(?:nter)?>|<!--td-->", " ", raw_text(raw))
+    """All but the named cleanings: markers, ``<center>``, tags and attributes of tables, also half ones at the end, and
+    names of environments."""
+    cut = re.sub(r"<\|ref\|>\s*\w*\Z|</?t\w*(?:\s[^<>]*)?\Z", "", raw)
+    text = re.sub(r"</?ce(?:nter)?>|<!--td-->", " ", raw_text(cut))
     text = without_tags(text)
     for written, by in ((r"\coloneqq", ":="), (r"\eqqcolon", "=:")):
         text = text.replace(written, by)

@@ -95,6 +95,7 @@ def test_printed_signs_stay_printed(written, meant):
         (r"\(①\) open, \( ② \) close \(x③\)", "① open, ② close $x③$"),
         (r"no end \( here, no \[ there", "no end ( here, no [ there"),
         ("no \\(\n\nend\\)", "no (\n\nend)"),
+        (r"lost \(u, but \(v\) is \(w", "lost (u, but $v$ is (w"),
         (r"# Title \[x\]", "# Title $x$"),
     ],
 )

@@ -144,6 +144,11 @@ def test_a_table_goes_past_two_captions_and_stays_where_its_own_text_is():
     assert [b.label for b in own.blocks] == ["table", "table_footnote"]
 
 
+def test_a_table_goes_past_a_block_without_text():
+    output = block("table", "") + block("text", " ") + block("table_caption", "T\n<table><tr><td>a</td></tr></table>")
+    assert [found.label for found in page(output)[0].blocks] == ["table_caption", "table"]
+
+
 def test_captions_lose_their_centering():
     assert markdown(block("image_caption", "<center>Figure 1. A cat </center>  ")) == "Figure 1. A cat"
 

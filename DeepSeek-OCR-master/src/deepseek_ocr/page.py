@@ -149,7 +149,7 @@ class PageReader:
         """A table's text may come below its caption's marker: from there on it is the table's, which then follows."""
         if opened.heir is None and opened.label in CAPTIONS and piece.is_table:
             at = self._opened.index(opened) - 1
-            while at > 0 and self._opened[at].label in CAPTIONS:
+            while at > 0 and (self._opened[at].label in CAPTIONS or self._opened[at].is_empty_text):
                 at -= 1
             if self._opened[at].label == "table" and not self._opened[at].pieces:
                 opened.heir = self._opened.pop(at)
@@ -168,6 +168,10 @@ class _Open:
     pieces: list[str] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
     heir: _Open | None = None
+
+    @property
+    def is_empty_text(self) -> bool:
+        return self.label == "text" and not self.pieces
 
     def blocks(self, whole: Box) -> Iterator[OutputBlock]:
         text = "".join(self.pieces)

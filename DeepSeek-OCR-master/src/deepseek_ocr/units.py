@@ -15,6 +15,7 @@ MAX_FORMULA = 4000
 _STOP = re.compile(r"\n|`|(?<!\\)\\[(\[]|\\begin\{ *([A-Za-z]+\*?) *\}|<table\b", re.IGNORECASE)
 _BLANK = re.compile(r"\n[ \t]*\n")
 _TABLE_TAG = re.compile(r"<(/?)table\b[^<>]*>", re.IGNORECASE)
+_INLINE_OPENING = re.compile(r"(?<!\\)\\\(")
 _CLOSING = {r"\(": (r"\)", r"\]"), r"\[": (r"\]", r"\)")}
 
 
@@ -105,12 +106,14 @@ def _span(text: str, stop: re.Match[str], *, whole: bool) -> Span | None:
 
 
 def _bracketed(text: str, stop: re.Match[str], *, whole: bool) -> Span | None:
-    """The model mixes the brackets up. An inline formula ends at either kind; a displayed one may hold inline ones, so
-    it ends at the other kind only where its own is nowhere."""
+    """The model mixes the brackets up. An inline formula ends at either kind, before the next one begins; a displayed
+    one may hold inline ones, so it ends at the other kind only where its own is nowhere."""
     limit = _limit(text, stop.end())
     own, other = (text.find(closing, stop.end(), limit) for closing in _CLOSING[stop[0]])
     if stop[0] == r"\(":
         kind, end = Kind.INLINE, min((end for end in (own, other) if end >= 0), default=-1)
+        if _INLINE_OPENING.search(text, stop.end(), end if end >= 0 else limit):
+            return None
     else:
         kind, end = Kind.DISPLAY, own if own >= 0 or not whole else other
     return Span(kind, stop.start(), end + 2, text[stop.end() : end]) if end >= 0 else None
@@ -130,4 +133,6 @@ def _settled(text: str, stop: re.Match[str]) -> bool:
     """Can no later text end what begins at ``stop``?"""
     if stop[0] == "`":
         return "\n" in text[stop.end() :]
+    if stop[0] == r"\(" and _INLINE_OPENING.search(text, stop.end(), _limit(text, stop.end())):
+        return True
     return len(text) - stop.end() >= MAX_FORMULA or _BLANK.search(text, stop.end()) is not None
