@@ -17,6 +17,7 @@ def shown(text, **more):
         ("a third- party cloud- hosted tool", "a third-party cloud-hosted tool"),
         ("2025- 02- 18, BV- 01- C", "2025-02-18, BV-01-C"),
         ("Non- U.S. persons", "Non-U.S. persons"),
+        ("in [1], [75]- [77]. Such as (5)- (7)", "in [1], [75]-[77]. Such as (5)-(7)"),
         ("an end- to- end test, state- of- the- art", "an end-to-end test, state-of-the-art"),
         # A hyphen that belongs to a word left out stays with its space.
         ("pre- and post-war", "pre- and post-war"),

@@ -20,7 +20,8 @@ BREAK = "  \n"
 
 _CENTER = re.compile(r"[ \t]*</?ce(?:nter)?\s*>[ \t]*", re.IGNORECASE)
 _PRINTED_LINE = re.compile(r"(?<=\S)  (?=\S)")
-_ITEM = re.compile(r"(?<=[.;:!?)\]])- (?=\S)")
+_RANGE = re.compile(r"(?<=[0-9]\])- (?=\[[0-9]+\])|(?<=[0-9]\))- (?=\([0-9]+\))")
+_ITEM = re.compile(rf"(?!{_RANGE.pattern})(?<=[.;:!?)\]])- (?=\S)")
 _PREFIXES = "|".join(rf"\b{word}" for word in ("non", "pre", "pro", "sub", "mid", "all", "neo", "bio"))
 _NEXT_ITEM = re.compile(rf"(?<=[^\W\d_]{{3}})(?<!(?i:{_PREFIXES}))- (?=([^\W\d_])(?:[^\W\d_]|\s))")
 _REFERENCE = re.compile(r"\[(\d{1,4})\] ")
@@ -122,8 +123,9 @@ def at_references(text: str, number: int | None) -> tuple[str, int | None]:
 
 
 def joined_hyphens(text: str) -> str:
-    """The model writes a space after a hyphen: ``third- party``. Real ones stay: ``pre- and post-``, ``Wi- Fi``."""
-    return _HYPHEN.sub(_hyphen, text)
+    """The model writes a space after a hyphen: ``third- party``, ``[2]- [4]``. Real ones stay: ``pre- and post-``,
+    ``Wi- Fi``."""
+    return _HYPHEN.sub(_hyphen, _RANGE.sub("-", text))
 
 
 def _hyphen(found: re.Match[str]) -> str:
