@@ -141,3 +141,9 @@ def test_many_openings_of_formulas_take_no_time():
     assert shown("\\( " * 20_000).count("(") == 20_000
     assert shown("\\[ \n" * 5_000).count("[") == 5_000
     assert shown("*a " * 20_000).count("\\*a") == 20_000
+
+
+def test_a_number_of_many_digits_takes_no_time():
+    digits = "1" * 100_000
+    assert shown(f"a {digits} b") == f"a {digits} b"
+    assert shown(f"\\(x\\) a {digits}\\(y\\)").endswith(f" ${digits}y$")

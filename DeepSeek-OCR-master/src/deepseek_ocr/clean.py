@@ -50,8 +50,7 @@ _RULE = re.compile(r"^( *)(?=(?:-[ -]*-[ -]*-|=+|_[ _]*_[ _]*_|\*[ *]*\*[ *]*\*)
 _FENCE = re.compile(r"^( {0,3})(?=~~~)")
 _PRINTED_MARK = re.compile(r"^( {0,3})(?=[*+](?: |$)|>)")
 PRINTED_MARKS = ("\\* ", "** ", "*** ", "\\+ ", "\\>")
-_NUMBERED = r"(?:[0-9]+(?:[.,][0-9]+)*)"
-_FORMULAS = re.compile(rf"{_NUMBERED}?(?:{INLINE}{_NUMBERED}?)+")
+_NUMBER = re.compile(r"[0-9]+(?:[.,][0-9]+)*")
 
 
 def without_marks(text: str) -> str:
@@ -185,16 +184,34 @@ def line_starts(text: str, *, comments: bool, marks: bool, below_text: bool) -> 
 
 def put_back(text: str, spans: Iterable[Span], style: MarkdownStyle) -> str:
     """The text with its inline formulas and code; digits that touch a dollar go into the formula (``$10^{6}$``)."""
-    waiting = iter(spans)
+    first, *others = text.split(INLINE)
+    before, touching = _number_apart(first)
+    pieces, own = [before], []
+    for span, after in zip(spans, others, strict=True):
+        own.append(span)
+        number = _NUMBER.match(after)
+        touching += INLINE + (number[0] if number else "")
+        rest = after[number.end() :] if number else after
+        if rest:
+            before, next_touching = _number_apart(rest)
+            pieces += [_restored(touching, own, style), before]
+            touching, own = next_touching, []
+    return "".join((*pieces, _restored(touching, own, style)))
 
-    def restored(found: re.Match[str]) -> str:
-        own = [next(waiting) for _ in range(found[0].count(INLINE))]
-        if style.math == "brackets" or any(span.kind is Kind.CODE for span in own):
-            return _with_each(found[0], [written(span, style) for span in own])
-        bodies = [f"{' ' if i else ''}{formulas.body_of(formulas.replaced(span.body))}" for i, span in enumerate(own)]
-        return formulas.in_dollars(_with_each(found[0], bodies))
 
-    return _FORMULAS.sub(restored, text)
+def _number_apart(text: str) -> tuple[str, str]:
+    """``text`` without the number that it ends in, and that. Read backwards: a line may be thousands of digits long."""
+    number = _NUMBER.match(text[::-1])
+    start = len(text) - (number.end() if number else 0)
+    return text[:start], text[start:]
+
+
+def _restored(text: str, own: list[Span], style: MarkdownStyle) -> str:
+    """Formulas with nothing but numbers between them: one formula."""
+    if style.math == "brackets" or any(span.kind is Kind.CODE for span in own):
+        return _with_each(text, [written(span, style) for span in own])
+    bodies = [f"{' ' if i else ''}{formulas.body_of(formulas.replaced(span.body))}" for i, span in enumerate(own)]
+    return formulas.in_dollars(_with_each(text, bodies)) if own else text
 
 
 def _with_each(text: str, pieces: list[str]) -> str:
