@@ -98,6 +98,7 @@ def test_printed_signs_stay_printed(written, meant):
         ("no \\(\n\nend\\)", "no (\n\nend)"),
         (r"lost \(u, but \(v\) is \(w", "lost (u, but $v$ is (w"),
         (r"# Title \[x\]", "# Title $x$"),
+        (r"<td a`b`>c \(x\)", r"\<td a`b`>c $x$"),
     ],
 )
 def test_formulas(written, meant):
