@@ -37,7 +37,7 @@ def cpu_seconds(*pids: int) -> float:
     for pid in pids:
         its = psutil.Process(pid)
         times = [its.cpu_times(), *(child.cpu_times() for child in its.children(recursive=True))]
-        # A sandbox ends after 200 calls: without its time a burst of jobs would seem to have taken less than nothing.
+        # A sandbox ends after 1,000 calls: without its time a burst of jobs would seem to have taken less than nothing.
         total += sum(one.user + one.system + one.children_user + one.children_system for one in times)
     return total
 

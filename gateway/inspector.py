@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import BinaryIO, Final
 
 from gateway.settings import GatewaySettings
+from shared.blob import Blob
 from shared.errors import CorruptFile, ImageTooLarge
-from shared.sandbox import Blob, Failures, SandboxPool
+from shared.sandbox import Failures, SandboxPool
 from shared.upload_check import Asked, UploadInfo, UploadLimits, inspect_blob
 
 FAILURES: Final = Failures(

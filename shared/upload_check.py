@@ -14,10 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from mmap import mmap
+from typing import TYPE_CHECKING
 
 import pypdfium2
 from PIL import Image
 
+from shared.blob import mapped
 from shared.contract import page_range
 from shared.errors import (
     CorruptFile,
@@ -28,9 +30,10 @@ from shared.errors import (
     TooManyPages,
     UnsupportedMedia,
 )
-from shared.sandbox import mapped
-from shared.settings import JobSettings
 from shared.sniff import HEIC, PDF, PDF_HEADER_WITHIN, PILLOW_FORMATS, TIFF, allowed_types, can_read, media_type
+
+if TYPE_CHECKING:
+    from shared.settings import JobSettings  # and with it pydantic, which a sandbox does without
 
 PDFIUM_NEEDS_PASSWORD = 4
 CHECKED_PIXELS = 120_000_000  # decoded at most when an upload is checked; later TIFF frames are decoded when read

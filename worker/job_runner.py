@@ -13,12 +13,12 @@ from typing import Final
 from PIL.Image import Image
 
 from shared import log, tracing
+from shared.blob import Blob
 from shared.boxes import page_picture
 from shared.contract.document import Figure, PageResult, PageStatus
 from shared.contract.options import TextLayer
 from shared.contract.page_range import parse
 from shared.errors import EngineDead, InferenceError, OptionError, PayloadMissing, PreprocessingError
-from shared.sandbox import Blob
 from worker.claims import Claim, Claims
 from worker.engines import parts
 from worker.engines.base import Engine, PageImage, PageRead, Restarted

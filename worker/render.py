@@ -1,6 +1,6 @@
 """One page of an upload -> one RGB picture, made in a process that may die of it.
 
-The upload's bytes lie in a memfd that the children map (``shared.sandbox.Blob``); the picture comes back through
+The upload's bytes lie in a memfd that the children map (``shared.blob.Blob``); the picture comes back through
 another. So per page only two paths and a few numbers are pickled, and a killed worker leaves no file.
 """
 
@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from shared.blob import Blob, mapped
 from shared.contract.document import Shortfall
 from shared.errors import FileValidationError, OCRError, PreprocessingError, RenderMemory, RenderTimeout
-from shared.sandbox import Blob, Failures, SandboxPool, mapped
+from shared.sandbox import Failures, SandboxPool
 from shared.sniff import PDF, TIFF
 from shared.upload_check import Asked, UploadLimits, inspect_blob, tiff_pages
 from worker import pixels

@@ -15,9 +15,13 @@ from tempfile import TemporaryFile
 import psutil
 import pytest
 
+from shared.blob import Blob
 from shared.errors import CorruptFile, EncryptedPdf, ImageTooLarge, PreprocessingError
-from shared.sandbox import Blob, Failures, SandboxPool
+from shared.sandbox import Failures, SandboxPool
+from shared.sniff import PNG
+from shared.upload_check import Asked, UploadLimits, inspect_blob
 from tests.unit.shared import helper_work as work
+from tools.uploads import png
 
 ROOT = Path(__file__).parents[3]
 FAILURES = Failures(timed_out=PreprocessingError, crashed=CorruptFile, out_of_memory=ImageTooLarge)
@@ -33,6 +37,15 @@ async def helper() -> AsyncIterator[SandboxPool]:
 
 async def test_work_runs_in_another_process(helper: SandboxPool) -> None:
     assert await helper.run(work.pid, timeout=10, failures=FAILURES) != os.getpid()
+
+
+async def test_a_child_that_checks_uploads_has_not_imported_what_the_service_is_made_of(helper: SandboxPool) -> None:
+    limits = UploadLimits(frozenset({PNG}), MIB, MIB, MIB, 1)
+    with Blob(png(1)) as blob:
+        await helper.run(inspect_blob, blob.path, Asked(), limits, timeout=10, failures=FAILURES)
+    assert not {"pydantic", "asyncio", "shared.settings"} & {
+        *await helper.run(work.modules, timeout=10, failures=FAILURES)
+    }
 
 
 async def test_a_call_that_takes_too_long_is_killed_and_the_next_works(helper: SandboxPool) -> None:
@@ -64,12 +77,9 @@ async def test_an_idle_child_killed_from_outside_costs_nobody_a_call(helper: San
     assert await helper.run(work.pid, timeout=10, failures=FAILURES) != child
 
 
-async def test_a_child_killed_while_it_sends_an_answer_wedges_nobody(
-    helper: SandboxPool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_child_killed_while_it_sends_an_answer_wedges_nobody(helper: SandboxPool) -> None:
     with pytest.raises(CorruptFile):
-        await helper.run(work.die_with_the_locks, timeout=10, failures=FAILURES)
-    monkeypatch.setattr("shared.sandbox.START_SECONDS", 4.0)
+        await helper.run(work.die_while_answering, timeout=10, failures=FAILURES)
     assert await helper.run(work.pid, timeout=10, failures=FAILURES)
 
 
@@ -135,6 +145,8 @@ async def test_a_file_on_disk_is_a_blob_without_a_copy(helper: SandboxPool) -> N
 PARENT = """
 import asyncio
 from shared.sandbox import Failures, SandboxPool
+from shared.sniff import PNG
+from shared.upload_check import Asked, UploadLimits, inspect_blob
 from tests.unit.shared import helper_work as work
 failures = Failures(RuntimeError, RuntimeError, RuntimeError)
 async def main():

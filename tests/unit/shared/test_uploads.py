@@ -195,7 +195,7 @@ async def test_an_upload_that_takes_long_holds_up_no_other() -> None:
     inspector = Inspector(Settings(_env_file=None))
     before = set(psutil.Process().children())
     await inspector.inspect(picture("PNG", (4, 4)), Asked("a.png"))
-    child = next(new for new in set(psutil.Process().children()) - before if "spawn_main" in " ".join(new.cmdline()))
+    child = next(new for new in set(psutil.Process().children()) - before if "sandbox_child" in " ".join(new.cmdline()))
     child.suspend()
     held = asyncio.create_task(inspector.inspect(picture("PNG", (5, 5)), Asked("b.png")))
     await asyncio.sleep(0)
