@@ -8,7 +8,9 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Final
+from typing import Final, NamedTuple
+
+from pydantic import TypeAdapter
 
 from shared import log
 from shared.contract.document import PageResult
@@ -23,7 +25,7 @@ from shared.store import keyspace
 from shared.store.connect import Client, store_errors
 from shared.store.message import MESSAGE_FIELDS, Described, celery_message
 from shared.store.results import count_missing
-from shared.store.scripts import Scripts, pairs
+from shared.store.scripts import Hash, Names, Scripts
 from shared.store.upload import name_in, parted
 from worker.patience import until_served
 from worker.settings import WorkerSettings
@@ -103,6 +105,17 @@ STANDING: Final = (
 )  # fmt: skip
 
 
+class Claimed(NamedTuple):
+    """What ``claim.lua`` answers. ``ended``: pages. ``starts``: page -> times begun."""
+
+    record: Hash
+    ended: Names
+    starts: Hash
+
+
+CLAIMED: Final = TypeAdapter(Claimed)
+
+
 class Claims:
     def __init__(self, redis: Client, settings: WorkerSettings, worker: str) -> None:
         self.redis = redis
@@ -116,12 +129,12 @@ class Claims:
         reply = await self.scripts.run("claim", job_id, token, self.worker, self.settings.lease)
         if reply[0] != b"ok":
             return None
-        job = read_job(pairs(reply[1]), {}, None, 0.0)
+        record, ended, starts = CLAIMED.validate_json(reply[1])
         return Claim(
-            job,
+            read_job(record, {}, None, 0.0),
             token,
-            frozenset(int(n) for n in reply[2]),
-            {int(n): int(count) for n, count in pairs(reply[3]).items() if int(count) > 0},
+            frozenset(map(int, ended)),
+            {int(n): int(count) for n, count in starts.items() if int(count) > 0},
         )
 
     async def standing(self, job_id: str) -> Standing:

@@ -62,13 +62,13 @@ async def submit_job(
         submit_options = await submissions.check_form(form)
         upload = await submissions.receive_upload(form.file, submit_options)
         submitted = await submissions.submit(upload, submit_options, submitter)
-    job = await _submitted(store, submitted.job_id, caller.owner)
+    job = submitted.job or await _earlier(store, submitted.job_id, caller.owner)
     job = await long_poll.until(job, wait.seconds, lambda job: job.finished)
     ended_in_time = bool(wait.seconds) and job.finished
     return answer.show(job, 200 if ended_in_time else 202, wait.headers)
 
 
-async def _submitted(store: Store, job_id: str, owner: str) -> StoredJob:
+async def _earlier(store: Store, job_id: str, owner: str) -> StoredJob:
     try:
         return await store.job(job_id, owner)
     except NotFound:

@@ -72,7 +72,7 @@ async def retry_page(
     submit_options = replace(form, options=options, metadata={"retry_of": job_id, "page": number}, cache=False)
     submitter = Submitter(caller.owner, key, page_quota=caller.page_quota)
     submitted = await submissions.submit(await upload_of(job, number, image), submit_options, submitter)
-    return answer.show(await store.job(submitted.job_id, caller.owner), 202)
+    return answer.show(submitted.job or await store.job(submitted.job_id, caller.owner), 202)
 
 
 def with_fields(before: Options, asked: Options, fields: dict[str, str]) -> Options:

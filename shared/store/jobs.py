@@ -14,9 +14,10 @@ import re
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import Any, BinaryIO, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import BinaryIO, Final, NamedTuple
 
+from pydantic import TypeAdapter
 from ulid import ULID
 
 from shared import log
@@ -45,7 +46,7 @@ from shared.store.message import Described, celery_message
 from shared.store.queue_stats import QueueStats, per_second
 from shared.store.results import ResultReader
 from shared.store.running_reader import RunningReader
-from shared.store.scripts import Scripts, pairs
+from shared.store.scripts import Hash, Scripts
 from shared.store.upload import named, with_password
 
 logger = logging.getLogger(__name__)
@@ -65,12 +66,17 @@ LOOKUPS = 20
 class Submitted:
     """``replayed``: the Idempotency-Key was seen before with the same payload, and this is that job.
 
-    ``cached``: it was made of an earlier job's result.
+    ``cached``: it was made of an earlier job's result. ``job``: as it was taken in; None where that was earlier.
     """
 
     job_id: str
     replayed: bool
     cached: bool = False
+    view: bytes | None = field(default=None, repr=False)
+
+    @property
+    def job(self) -> StoredJob | None:
+        return None if self.view is None else _viewed(self.view)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,19 +139,19 @@ class Store(ResultReader):
         if self.payloads is not None and payload:
             await self._put_upload(self.payloads, payload, upload)
         stored = named(payload, password) if payload else with_password(await _whole(upload), password)
-        verdict, value = await self._queue(job_id, new, stored, fingerprint, payload=bool(payload))
+        verdict, value, view = await self._queue(job_id, new, stored, fingerprint, payload=bool(payload))
         if self.payloads is not None and payload and verdict != "ok":
             await self._drop_upload(self.payloads, payload)
         if verdict == "full":
             raise await self.admission.queue_full(value)
         if verdict == "quota":
             raise RateLimited("The pages of this key for today are used up", retry_after=float(value))
-        return _submitted(verdict, value)
+        return _submitted(verdict, value, view)
 
     async def _queue(
         self, job_id: str, new: NewJob, upload: bytes, fingerprint: str, *, payload: bool
-    ) -> tuple[str, str]:  # fmt: skip
-        """Run ``submit.lua``: its verdict, and what belongs to it."""
+    ) -> tuple[str, str, bytes | None]:  # fmt: skip
+        """Run ``submit.lua``: its verdict, what belongs to it, and the view of a job that was taken in now."""
         limits = self.settings
         fields = {**self._fields(new), "payloads": "1" if payload else ""}
         return await self._run_submit(
@@ -160,12 +166,12 @@ class Store(ResultReader):
         """Make the job of a result of the same content that every running worker would read; None: there is none."""
         if not new.content or not (reader := await self._reader.digest()):
             return None
-        verdict, value = await self._run_submit(
+        verdict, value, view = await self._run_submit(
             "reuse", job_id, new.content, reader, new.owner, new.idempotency_key or "", fingerprint,
             self.settings.idempotency_ttl, new.batch or "", new.input.bytes, RANKS[new.options.priority], self._horizon,
             *(part for item in self._fields(new).items() for part in item),
         )  # fmt: skip
-        return None if verdict == "none" else replace(_submitted(verdict, value), cached=verdict == "ok")
+        return None if verdict == "none" else replace(_submitted(verdict, value, view), cached=verdict == "ok")
 
     @property
     def _horizon(self) -> int:
@@ -187,10 +193,10 @@ class Store(ResultReader):
         with suppress(StoreUnavailable):  # the sweeper does it then
             await payloads.delete([name])
 
-    async def _run_submit(self, script: str, *args: str | bytes | int | float) -> tuple[str, str]:
+    async def _run_submit(self, script: str, *args: str | bytes | int | float) -> tuple[str, str, bytes | None]:
         try:
-            verdict, value = await self.scripts.run(script, *args)
-            return verdict.decode(), value.decode()
+            verdict, value, *view = await self.scripts.run(script, *args)
+            return verdict.decode(), value.decode(), next(iter(view), None)
         except StoreFull as error:
             raise await self.admission.store_full("Redis has") from error
 
@@ -208,8 +214,8 @@ class Store(ResultReader):
 
         ``pages``: with what became of each page, which may be thousands; else ``Job.pages`` is empty.
         """
-        reply = await self.scripts.run("view", job_id, int(pages))
-        job = _viewed(reply) if reply else None
+        view = await self.scripts.run("view", job_id, int(pages))
+        job = _viewed(view) if view else None
         if job is None or (owner is not None and job.owner != owner):
             raise NotFound("No such job")
         return job
@@ -344,10 +350,10 @@ class Store(ResultReader):
         return [WorkerStatus.model_validate_json(report) for report in found if report]
 
 
-def _submitted(verdict: str, job_id: str) -> Submitted:
+def _submitted(verdict: str, job_id: str, view: bytes | None) -> Submitted:
     if verdict == "mismatch":
         raise IdempotencyMismatch()
-    return Submitted(job_id, verdict == "replay")
+    return Submitted(job_id, verdict == "replay", view=view)
 
 
 async def _whole(upload: bytes | BinaryIO) -> bytes:
@@ -376,13 +382,29 @@ def _done(event_id: str, status: str, error: str) -> StoredEvent | None:
     return StoredEvent(event_id, JobDone.name, JobDone.model_validate({"status": status, "error": failure}))
 
 
-def _viewed(reply: Sequence[Any]) -> StoredJob:
-    record, marks, position, ahead, pages_open, running, ended, busy, now = reply
-    fields = pairs(record)
-    job = read_job(fields, pairs(marks), None, float(now))
+class View(NamedTuple):
+    """What ``viewed.lua`` answers. ``pages_ended``: of the last minute, and the seconds in which they were read."""
+
+    record: Hash
+    summaries: Hash
+    position: int
+    pages_ahead: int
+    pages_unfinished: int
+    running: int
+    pages_ended: int
+    reading_seconds: float
+    now: float
+
+
+VIEW: Final = TypeAdapter(View)
+
+
+def _viewed(view: bytes) -> StoredJob:
+    record, marks, position, ahead, pages_open, running, ended, busy, now = VIEW.validate_json(view)
+    job = read_job(record, marks, None, now)
     if job.finished:
         return job
-    rate = per_second(ended, float(busy))
+    rate = per_second(ended, busy)
     # Running jobs share the engine page by page: this one's pages take as many turns as there are jobs.
     turns = min(pages_open, ahead + job.progress.pages_left * max(1, running))
     queue = Queue(position=position, pages_ahead=ahead, eta_seconds=round(turns / rate, 1) if rate else None)

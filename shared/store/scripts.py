@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+from pydantic import BeforeValidator
 from redis.exceptions import NoScriptError
 
 from shared.contract.states import TERMINAL_STATUSES
@@ -145,6 +146,12 @@ class Scripts:
                 return await self._redis.eval(script_text(name), 0, *args)
 
 
-def pairs(flat: Sequence[bytes]) -> dict[str, str]:
-    """``[b"a", b"1", ...]`` as Redis gives a hash inside a script's reply -> ``{"a": "1", ...}``."""
-    return {flat[i].decode(): flat[i + 1].decode() for i in range(0, len(flat), 2)}
+def pairs(flat: Sequence[str]) -> dict[str, str]:
+    """``["a", "1", ...]`` as a script's JSON has a hash -> ``{"a": "1", ...}``; of an empty one it has ``{}``."""
+    return dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {}
+
+
+Hash = Annotated[dict[str, str], BeforeValidator(pairs)]
+"""A hash in a script's JSON."""
+Names = Annotated[tuple[str, ...], BeforeValidator(tuple)]
+"""A list in a script's JSON, which has ``{}`` for an empty one."""

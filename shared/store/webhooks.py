@@ -149,7 +149,7 @@ class WebhookStore:
         flat = await self.scripts.run("webhook_begin", lease.webhook_id, lease.token, self.lease_seconds, operation)
         if not flat:
             return None
-        record = WebhookRecord.model_validate(pairs(flat))
+        record = WebhookRecord.model_validate(pairs([part.decode() for part in flat]))
         body = record.body.encode() if record.body is not None else None
         return Due(
             lease, record.url, record.event, record.owner, record.created_at, record.tries, body, record.job_fields,

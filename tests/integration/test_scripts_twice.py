@@ -235,13 +235,22 @@ LEVEL = {"renew", "view", "sweep", "reap", "webhook_again"}
 
 def plain(name: str, reply: Any) -> Any:
     """A reply without the order in which Redis gives the fields of a hash."""
-    if name in ("claim", "view", "webhook_begin") and isinstance(reply, list):
-        if name == "webhook_begin":
-            return _record(pairs(reply))
-        return [
-            plain("webhook_begin", part) if isinstance(part, list) and len(part) % 2 == 0 else part for part in reply
-        ]
+    if name == "webhook_begin" and isinstance(reply, list):
+        return _record(pairs(reply))
+    if name in ("submit", "reuse"):
+        return reply[:2]  # the view comes with the first answer alone
+    if name in ("claim", "view"):
+        parts = reply if isinstance(reply, list) else [reply]
+        return [_hashes(json.loads(part)) if part.startswith(b"[") else part for part in parts]
     return reply
+
+
+def _hashes(found: list[Any]) -> list[Any]:
+    """What a script says of a job, its hashes without an order."""
+    return [
+        _record(pairs([text.encode() for text in part])) if isinstance(part, list) and len(part) % 2 == 0 else part
+        for part in found
+    ]
 
 
 def pairs(flat: list[Any]) -> dict[bytes, Any]:

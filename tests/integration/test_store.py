@@ -73,6 +73,15 @@ async def test_submit_stores_record_upload_event_and_celery_message_together(sto
     }
 
 
+async def test_a_submission_answers_with_the_job_as_it_was_taken_in(store: Store) -> None:
+    await submit(store, 3)
+    submitted = await store.submit(new_job(2, idempotency_key="k"), b"pdf", "print")
+    job, looked_up = submitted.job, await store.job(submitted.job_id)
+    assert job is not None and job.queue is not None and job.queue.position == 2
+    assert job.model_copy(update={"seen_at": looked_up.seen_at}) == looked_up
+    assert (await store.submit(new_job(2, idempotency_key="k"), b"pdf", "print")).job is None
+
+
 async def test_same_idempotency_key_gives_the_first_job_again(store: Store, valkey: Valkey) -> None:
     first = await store.submit(new_job(idempotency_key="k"), b"pdf", "print")
     again = await store.submit(new_job(idempotency_key="k"), b"pdf", "print")

@@ -18,14 +18,20 @@ LEASE = 15.0  # by default
 
 
 async def accept(store: Store, job_id: str = "J1", *said: str | int, **more: Any) -> Any:
-    """The answer of ``submit`` to a job of two pages and six bytes."""
+    """The verdict of ``submit`` on a job of two pages and six bytes, and what belongs to it."""
     sizes = {"pages": 2, "bytes": 6, "jobs_most": 9, "pages_most": 9, "bytes_most": 99}
     at: dict[str, Any] = {**sizes, "rank": "3", "owner": "me", "batch": "", "deadline": "", "quota": "", **more}
-    return await store.scripts.run(
+    verdict, value, *_view = await store.scripts.run(
         "submit", job_id, b"upload", "message", at["pages"], at["bytes"], at["rank"], at["owner"], "", "print", 60,
         at["batch"], at["jobs_most"], at["pages_most"], at["bytes_most"], 20, at["deadline"], 5000, at["quota"],
         *SAID, *said,
     )  # fmt: skip
+    return [verdict, value]
+
+
+async def view(store: Store, job_id: str = "J1", with_summaries: int = 0) -> list[Any]:
+    found: list[Any] = json.loads(await store.scripts.run("view", job_id, with_summaries))
+    return found
 
 
 async def begin(store: Store, job_id: str = "J1", claim: str = "t1", reader: str = "") -> None:
@@ -125,11 +131,12 @@ async def test_a_claim_answers_with_the_record_and_is_written_down(
     valkey.client.hset(keyspace.PAGE_SUMMARIES("J1"), "2", "summary")
     valkey.client.hset(keyspace.PAGE_STARTS("J1"), "1", 3)
     valkey.client.hset(keyspace.PAGE_OPERATIONS("J1"), "1", 3)
-    verdict, flat, ended, starts = await store.scripts.run("claim", "J1", "t+1", "w", LEASE)
+    verdict, claim = await store.scripts.run("claim", "J1", "t+1", "w", LEASE)
+    flat, ended, starts = json.loads(claim)
     now = clock.now
     claimed = record(valkey, "J1")
-    assert (verdict, ended, starts) == (b"ok", [b"2"], [b"1", b"3"])
-    assert dict(zip(flat[::2], flat[1::2], strict=True)) == {k.encode(): v.encode() for k, v in claimed.items()}
+    assert (verdict, ended, starts) == (b"ok", ["2"], ["1", "3"])
+    assert dict(zip(flat[::2], flat[1::2], strict=True)) == claimed
     new = {"token": "t+1", "lease": f"{now + LEASE}", "worker": "w", "streamed": "0", "claim_tokens": " t+1 "}
     assert claimed.items() >= {**new, "status": "queued"}.items()
     assert scores(valkey, keyspace.NEXT_CHECK()) == {"J1": now + LEASE}
@@ -198,10 +205,10 @@ async def test_a_job_is_overdue_from_its_moment_on_and_not_before(
     await accept(store)
     valkey.client.hset(keyspace.JOB("J1"), field, f"{clock.now + 50}" if field == "deadline" else "50")
     clock.forward(49.75)
-    assert (await store.scripts.run("view", "J1", 0))[2] == 1
+    assert (await view(store))[2] == 1
     assert record(valkey, "J1")["status"] == "queued"
     clock.forward(0.25)
-    assert (await store.scripts.run("view", "J1", 0))[2] == 0
+    assert (await view(store))[2] == 0
     assert (record(valkey, "J1")["status"], json.loads(record(valkey, "J1")["error"])["code"]) == ("failed", code)
     before = fields(valkey, keyspace.COUNTERS())
     clock.forward(1000)
@@ -506,13 +513,13 @@ async def test_a_view_of_a_store_whose_counters_are_gone_counts_from_nothing(
     await accept(store, "J1")
     await accept(store, "J2", rank="6")
     counted(valkey)
-    flat, summaries, *numbers = await store.scripts.run("view", "J1", 1)
-    assert (dict(zip(flat[::2], flat[1::2], strict=True))[b"id"], summaries) == (b"J1", [])
-    assert numbers[:6] == [2, 2, 0, 0, 0, b"0"]
-    assert (await store.scripts.run("view", "J2", 1))[2:4] == [3, 0]
+    flat, summaries, *numbers = await view(store, "J1", 1)
+    assert (dict(zip(flat[::2], flat[1::2], strict=True))["id"], summaries) == ("J1", {})
+    assert numbers[:6] == [2, 2, 0, 0, 0, "0"]
+    assert (await view(store, "J2", 1))[2:4] == [3, 0]
     await store.scripts.run("cancel", "J1", "o1")
-    assert (await store.scripts.run("view", "J1", 1))[2:4] == [0, 0]
-    assert await store.scripts.run("view", "J9", 1) == []
+    assert (await view(store, "J1", 1))[2:4] == [0, 0]
+    assert await store.scripts.run("view", "J9", 1) == b""
 
 
 async def test_a_view_adds_up_what_is_ahead(store: Store, valkey: Valkey, clock: StillClock) -> None:
@@ -520,20 +527,20 @@ async def test_a_view_adds_up_what_is_ahead(store: Store, valkey: Valkey, clock:
         await accept(store, job_id, rank=rank)
     counted(valkey, sub_0=20, fin_0=3, sub_3=500, fin_3=4, sub_6=100, pages=7, running=5)
     valkey.client.hset(keyspace.JOB("J4"), mapping={"pages_submitted_before": 9, "before": 11})
-    assert (await store.scripts.run("view", "J4", 0))[2:6] == [3, 9 - 4 + 17, 7, 5]
+    assert (await view(store, "J4", 0))[2:6] == [3, 9 - 4 + 17, 7, 5]
     valkey.client.hdel(keyspace.JOB("J4"), "pages_submitted_before")  # a gateway of the version before took it in
-    assert (await store.scripts.run("view", "J4", 0))[3] == 11 - 4 + 17
+    assert (await view(store, "J4", 0))[3] == 11 - 4 + 17
     valkey.client.hset(keyspace.JOB("J4"), "before", 1)
-    assert (await store.scripts.run("view", "J4", 0))[3] == 17
+    assert (await view(store, "J4", 0))[3] == 17
     valkey.client.zrem(keyspace.WAITING("3"), "J4")  # until an audit puts it there again
-    assert (await store.scripts.run("view", "J4", 0))[2] == 2
+    assert (await view(store, "J4", 0))[2] == 2
 
 
 async def test_a_view_with_summaries_has_them(store: Store, valkey: Valkey, clock: StillClock) -> None:
     await accept(store)
     valkey.client.hset(keyspace.PAGE_SUMMARIES("J1"), "1", "summary")
-    assert (await store.scripts.run("view", "J1", 1))[1] == [b"1", b"summary"]
-    assert (await store.scripts.run("view", "J1", 0))[1] == []
+    assert (await view(store, "J1", 1))[1] == ["1", "summary"]
+    assert (await view(store, "J1", 0))[1] == {}
 
 
 async def test_the_speed_is_that_of_the_last_minute(store: Store, valkey: Valkey, clock: StillClock) -> None:
@@ -543,9 +550,9 @@ async def test_the_speed_is_that_of_the_last_minute(store: Store, valkey: Valkey
         valkey.client.set(keyspace.PAGES_ENDED(now - ago), 2 ** (ago + 1))
         valkey.client.set(keyspace.READING_SECONDS(now - ago), 3 * 2 ** (ago + 1))
     inside = sum(2 ** (ago + 1) for ago in range(7))
-    assert (await store.scripts.run("view", "J1", 0))[6:8] == [inside, str(3 * inside).encode()]
+    assert (await view(store, "J1", 0))[6:8] == [inside, str(3 * inside)]
     valkey.client.delete(*(keyspace.PAGES_ENDED(now - ago) for ago in range(9)))
-    assert (await store.scripts.run("view", "J1", 0))[6:8] == [0, str(3 * inside).encode()]
+    assert (await view(store, "J1", 0))[6:8] == [0, str(3 * inside)]
 
 
 # -- the reaper's and the auditor's

@@ -11,7 +11,7 @@
     { 'gone' }   there is no such job
     { 'done' }   it has ended
     { 'busy' }   another claim's lease still runs
-    { 'ok', record, pages that have ended, page -> times begun }
+    { 'ok', JSON: [record, pages that have ended, page -> times begun] }, each a list, {} where there is nothing
 
   Events: page.restarted for what a dead worker had begun; done, when it was overdue
 ]]
@@ -28,8 +28,8 @@ local now, key = clock(), keys.job(id)
 local job = fields(key, 'status', 'lease', 'token', 'claim_tokens')
 
 local function claimed()
-  return { 'ok', redis.call('HGETALL', key), redis.call('HKEYS', keys.page_summaries(id)),
-    redis.call('HGETALL', keys.page_starts(id)) }
+  return { 'ok', cjson.encode({ redis.call('HGETALL', key), redis.call('HKEYS', keys.page_summaries(id)),
+    redis.call('HGETALL', keys.page_starts(id)) }) }
 end
 
 if not job.status then return { 'gone' } end

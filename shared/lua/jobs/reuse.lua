@@ -14,7 +14,8 @@
     field, value, ... what the submission itself says, into the record
 
   Output:
-    { 'ok', id }        made. Also when it comes a second time with this id, and then it changes nothing
+    { 'ok', id, view }  made; view: as of view.lua, with every page
+    { 'ok', id }        when it comes a second time with this id, and then it changes nothing
     { 'replay', id }    the key was used before, for the same: this is that job
     { 'mismatch', id }  the key was used before, for something else
     { 'none', '' }      no such result is kept: submit it
@@ -29,6 +30,7 @@
 --- @include outbox
 --- @include replayed
 --- @include use
+--- @include viewed
 
 local FIRST_FIELD = 12
 
@@ -83,4 +85,4 @@ count(submitted_jobs(rank), 1)
 count(ended('succeeded'), 1)
 count('cached', 1)
 use(owner, 'jobs', 1, now)
-return { 'ok', id }
+return { 'ok', id, viewed(id, now, true) }

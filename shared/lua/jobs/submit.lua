@@ -16,7 +16,8 @@
     field, value, ...         what the submission itself says, into the record
 
   Output:
-    { 'ok', id }        taken in. Also when it comes a second time with this id, and then it changes nothing
+    { 'ok', id, view }  taken in; view: as of view.lua, with every page
+    { 'ok', id }        when it comes a second time with this id, and then it changes nothing
     { 'replay', id }    the key was used before, for the same: this is that job
     { 'mismatch', id }  the key was used before, for something else
     { 'full', what }    jobs, pages or bytes
@@ -33,6 +34,7 @@
 --- @include push
 --- @include replayed
 --- @include use
+--- @include viewed
 
 local id, upload, message, pages, bytes, rank, owner = unpack(ARGV, 1, 7)
 local idempotency_key, fingerprint, idempotency_ttl, batch = unpack(ARGV, 8, 11)
@@ -83,4 +85,4 @@ enlist(id, owner, batch, now, horizon)
 emit(id, 'status', { status = 'queued' })
 push(rank, message, false)
 look_again(id, now + look_after)
-return { 'ok', id }
+return { 'ok', id, viewed(id, now, true) }
