@@ -35,72 +35,70 @@ async def no_store(response: Response) -> None:
     response.headers.update(NO_STORE)
 
 
-async def _services(request: Request) -> Services:
+def _services(request: Request) -> Services:
+    """Called, not depended on: FastAPI resolves a dependency of a dependency anew for each that names it."""
     services: Services = request.app.state.services
     return services
 
 
-_Services = Annotated[Services, Depends(_services)]
+async def _settings(request: Request) -> GatewaySettings:
+    return _services(request).settings
 
 
-async def _settings(services: _Services) -> GatewaySettings:
-    return services.settings
+async def _store(request: Request) -> Store:
+    return _services(request).store
 
 
-async def _store(services: _Services) -> Store:
-    return services.store
+async def _hub(request: Request) -> Hub:
+    return _services(request).hub
 
 
-async def _hub(services: _Services) -> Hub:
-    return services.hub
+async def _authenticator(request: Request) -> Authenticator:
+    return _services(request).authenticator
 
 
-async def _authenticator(services: _Services) -> Authenticator:
-    return services.authenticator
+async def _webhooks(request: Request) -> WebhookStore:
+    return _services(request).webhooks
 
 
-async def _webhooks(services: _Services) -> WebhookStore:
-    return services.webhooks
+async def _webhook_secrets(request: Request) -> WebhookSecrets:
+    return _services(request).webhook_secrets
 
 
-async def _webhook_secrets(services: _Services) -> WebhookSecrets:
-    return services.webhook_secrets
+async def _guard(request: Request) -> SsrfGuard:
+    return _services(request).guard
 
 
-async def _guard(services: _Services) -> SsrfGuard:
-    return services.guard
+async def _documents(request: Request) -> DocumentFetcher:
+    return _services(request).documents
 
 
-async def _documents(services: _Services) -> DocumentFetcher:
-    return services.documents
+async def _files(request: Request) -> Files:
+    return _services(request).files
 
 
-async def _files(services: _Services) -> Files:
-    return services.files
+async def _inspector(request: Request) -> Inspector:
+    return _services(request).inspector
 
 
-async def _inspector(services: _Services) -> Inspector:
-    return services.inspector
+async def _drawing(request: Request) -> SandboxPool:
+    return _services(request).drawing
 
 
-async def _drawing(services: _Services) -> SandboxPool:
-    return services.drawing
+async def _metrics(request: Request) -> Metrics:
+    return _services(request).metrics
 
 
-async def _metrics(services: _Services) -> Metrics:
-    return services.metrics
+async def _shares(request: Request) -> Shares:
+    return _services(request).authenticator.shares
 
 
-async def _shares(services: _Services) -> Shares:
-    return services.authenticator.shares
+async def _corrections(request: Request) -> Corrections:
+    return _services(request).corrections
 
 
-async def _corrections(services: _Services) -> Corrections:
-    return services.corrections
-
-
-async def _background(services: _Services) -> Background:
-    return services.background
+async def _background(request: Request) -> Background:
+    return _services(request).background
 
 
 SettingsDep = Annotated[GatewaySettings, Depends(_settings)]
@@ -120,19 +118,19 @@ CorrectionsDep = Annotated[Corrections, Depends(_corrections)]
 BackgroundDep = Annotated[Background, Depends(_background)]
 
 
-async def _caller(request: Request, authenticator: AuthenticatorDep) -> Caller:
+async def _caller(request: Request) -> Caller:
     """Identify the caller; without keys everyone is the same one. Raises ``Unauthorized`` and ``RateLimited``."""
-    return authorize(await authenticator.authenticate(request), needed_scope(request))
+    return authorize(await _services(request).authenticator.authenticate(request), needed_scope(request))
 
 
-async def _admin(request: Request, authenticator: AuthenticatorDep) -> Caller:
+async def _admin(request: Request) -> Caller:
     """A caller who may see the whole service. Raises ``Forbidden``."""
-    return authorize(await authenticator.authenticate(request), Scope.ADMIN)
+    return authorize(await _services(request).authenticator.authenticate(request), Scope.ADMIN)
 
 
-async def _base_url(request: Request, settings: SettingsDep) -> str:
+async def _base_url(request: Request) -> str:
     """The URL of this gateway: ``public_url``, else the request's; without a slash at its end."""
-    return (settings.public_url or str(request.base_url)).rstrip("/")
+    return (_services(request).settings.public_url or str(request.base_url)).rstrip("/")
 
 
 CallerDep = Annotated[Caller, Depends(_caller)]
@@ -140,16 +138,18 @@ AdminDep = Annotated[Caller, Depends(_admin)]
 BaseUrlDep = Annotated[str, Depends(_base_url)]
 
 
-async def _job_answer(request: Request, response: Response, base_url: BaseUrlDep) -> JobAnswer:
-    return JobAnswer(request, response, base_url)
+async def _job_answer(request: Request, response: Response) -> JobAnswer:
+    return JobAnswer(request, response, await _base_url(request))
 
 
-async def _long_poll(request: Request, store: StoreDep, hub: HubDep) -> LongPoll:
-    return LongPoll(request, store, hub)
+async def _long_poll(request: Request) -> LongPoll:
+    services = _services(request)
+    return LongPoll(request, services.store, services.hub)
 
 
-async def _submissions(settings: SettingsDep, store: StoreDep, inspector: InspectorDep, guard: GuardDep) -> Submissions:
-    return Submissions(settings, store, inspector, guard)
+async def _submissions(request: Request) -> Submissions:
+    services = _services(request)
+    return Submissions(services.settings, services.store, services.inspector, services.guard)
 
 
 JobAnswerDep = Annotated[JobAnswer, Depends(_job_answer)]
