@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 MIB = 1024 * 1024
-MODELS, PAGE = 700 * MIB, 450 * MIB
-"""Memory of a worker with its models, and of a page while it is read (measured on A4 at 144 dpi)."""
+MODELS, PAGE = 700 * MIB, 550 * MIB
+"""Memory of a worker with its models, and of a page while it is read (measured on A4 at 144 dpi, 16 pages at once)."""
 
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
