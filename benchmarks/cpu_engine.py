@@ -60,7 +60,8 @@ def pictures(file: Path, most: int) -> list[Image]:
 
 
 def picture(data: bytes, number: int, size: Size) -> Image:
-    with open_page(data, number, None) as page:
+    with open_page(data, number, None) as opened:
+        page = opened.page
         drawn: Image = page.render(scale=scale(survey(page), size), rev_byteorder=True).to_pil()
         return drawn.convert("RGB")
 

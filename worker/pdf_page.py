@@ -18,6 +18,7 @@ from pypdfium2 import raw
 from shared.contract.document import Reason, Shortfall
 from shared.errors import PreprocessingError
 from shared.upload_check import open_pdf
+from worker.page_streams import cut_off
 from worker.pdf_annotations import is_without_fields, made_visible
 from worker.pictures import LONGEST, Size, side_that_counts
 
@@ -80,21 +81,30 @@ class Sheet:
         return 0 < self.picture < TRUE_DPI / POINTS_PER_INCH and not self.letters
 
 
+@dataclass(frozen=True, slots=True)
+class OpenPage:
+    """``page``: PDFium's; ``is_cut``: whether what it is drawn from is damaged, or cut off before its end."""
+
+    page: Any
+    is_cut: bool
+
+
 @contextmanager
-def open_page(data: bytes | mmap, number: int, password: str | None) -> Iterator[Any]:
+def open_page(data: bytes | mmap, number: int, password: str | None) -> Iterator[OpenPage]:
     """Page ``number`` (from 1) of a PDF, ready to be drawn with its form fields."""
     with open_pdf(data, password) as pdf:
         pdf.init_forms()  # before any page is loaded, or the values of the fields are not drawn
         if number > len(pdf):
             raise PreprocessingError(f"there is no page {number}")
+        is_cut = cut_off(pdf, number)  # before anything is changed: PDFium mends what it writes anew
         with closing(pdf[number - 1]) as page:
             if not is_changed(page):
-                yield page
+                yield OpenPage(page, is_cut)
                 return
         with closing(pdf[number - 1]) as page:
             if not has_area(page):
                 raise PreprocessingError(f"page {number} has no area")
-            yield page
+            yield OpenPage(page, is_cut)
 
 
 def is_changed(page: Any) -> bool:
@@ -192,9 +202,11 @@ def shortfall(document: Any, sheet: Sheet, drawn: float) -> Shortfall | None:
     return None
 
 
-def not_drawn(missing: float) -> Shortfall | None:
-    """What to say where so much of a page is in the file and cannot be drawn."""
-    return Shortfall(reason=Reason.NOT_DRAWN, missing=round(max(missing, 0.001), 3)) if missing else None
+def not_drawn(missing: float, *, is_cut: bool = False) -> Shortfall | None:
+    """What to say where so much of a page is in the file and cannot be drawn. ``is_cut``: nobody can say how much."""
+    if not missing:
+        return Shortfall(reason=Reason.NOT_DRAWN) if is_cut else None
+    return Shortfall(reason=Reason.NOT_DRAWN, missing=round(max(missing, 0.001), 3))
 
 
 def is_dynamic(document: Any) -> bool:

@@ -11,7 +11,6 @@ import logging
 from dataclasses import dataclass, field
 from mmap import mmap
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +25,7 @@ from shared.upload_check import Asked, UploadLimits, inspect_blob, tiff_pages
 from worker import pixels
 from worker.engines.base import PageImage, TextPiece
 from worker.pdf_annotations import TICKED, annotations_of, flattened, lost_text
-from worker.pdf_page import not_drawn, open_page, scale, shortfall, survey
+from worker.pdf_page import OpenPage, not_drawn, open_page, scale, shortfall, survey
 from worker.pictures import Size, picture
 from worker.settings import WorkerSettings
 from worker.text_layer import own_text
@@ -180,26 +179,28 @@ def render(work: Work) -> Rendered:
 
 
 def _pdf_page(data: bytes | mmap, work: Work) -> Rendered:
-    with open_page(data, work.number, work.password) as page:
+    with open_page(data, work.number, work.password) as opened:
+        page = opened.page
         sheet = survey(page)
         drawn = scale(sheet, work.size)
         bitmap = page.render(scale=drawn, rev_byteorder=True)
         with Path(work.answer).open("r+b") as file:
             file.write(bitmap.buffer)
         lost = shortfall(page.pdf, sheet, drawn)
-        text, lost = _text_and_shortfall(page, work, bitmap.to_numpy(), lost)
+        text, lost = _text_and_shortfall(opened, work, bitmap.to_numpy(), lost)
         return Rendered(0, bitmap.width, bitmap.height, bitmap.stride, text, lost)
 
 
 def _text_and_shortfall(
-    page: Any, work: Work, pixels: NDArray[np.uint8], lost: Shortfall | None
+    opened: OpenPage, work: Work, pixels: NDArray[np.uint8], lost: Shortfall | None
 ) -> tuple[tuple[TextPiece, ...] | None, Shortfall | None]:
     """The page's own text, where that was asked for and is whole, and what the picture is without."""
+    page = opened.page
     annotations, objects = annotations_of(page), objects_of(page)
     pictures, letters = lost_pictures(page, objects, pixels), lost_letters(page, objects)
     with flattened(page, work.number, annotations) as flat:
         cut = lost_text(flat, annotations) if flat else 0.0
-        lost = lost or not_drawn(max(pictures, cut))
+        lost = lost or not_drawn(max(pictures, cut), is_cut=opened.is_cut)
         # Which of them are ticked is drawn, not written.
         ticked = any(annotation.kind in TICKED for annotation in annotations)
         wanted = work.text_layer and flat and lost is None and not ticked

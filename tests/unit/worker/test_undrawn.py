@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from base64 import a85encode
 from collections.abc import AsyncIterator
 from contextlib import closing
 from io import BytesIO
+from zlib import compress
 
 import pytest
 from PIL import Image, ImageDraw
@@ -35,7 +37,9 @@ def stream(head: str, body: str) -> str:
     return f"<< {head} /Length {len(body)} >>\nstream\n{body}\nendstream"
 
 
-def page_with(*, note: str = "", content: str = LABEL, form: bool = True, font: str = FONT, more: str = "") -> bytes:
+def page_with(
+    *, note: str = "", content: str = LABEL, form: bool = True, font: str = FONT, more: str = "", raw: bool = False
+) -> bytes:
     """A page of 400 x 300 points with one annotation. Objects 7 and 8 are appearances, ``more`` is object 9."""
     shape = "/Type /XObject /Subtype /Form /BBox [0 0 280 30] /Resources << /Font << /F 5 0 R >> >>"
     acroform = "/AcroForm << /Fields [6 0 R] /DA (/F 12 Tf 0 g) /DR << /Font << /F 5 0 R >> >> >>" if form else ""
@@ -45,7 +49,7 @@ def page_with(*, note: str = "", content: str = LABEL, form: bool = True, font: 
             "<< /Type /Pages /Count 1 /Kids [3 0 R] >>",
             "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 400 300] /Contents 4 0 R /Annots [6 0 R]"
             " /Resources << /Font << /F 5 0 R >> /XObject << /I 9 0 R >> >> >>",
-            stream("", content),
+            content if raw else stream("", content),
             font,
             f"<< {note or '/Type /Annot /Subtype /Popup /Rect [0 0 1 1]'} >>",
             stream(shape, "/Tx BMC EMC"),
@@ -159,3 +163,46 @@ async def test_letters_without_a_font_are_said_to_be_missing_or_come_from_the_la
     page = await drawn(renderer, data, text_layer=True)
     assert [piece.text for piece in page.text_layer or ()] == ["АБВГ ГВБА", "АБВГ АБВГ"]
     assert page.shortfall is None
+
+
+LOG = " ".join(
+    f"BT /F 9 Tf 30 {280 - 9 * row} Td (Entry {row}: the lamp was lit at {row} past six) Tj ET" for row in range(30)
+)
+PACKED = compress(LOG.encode())
+FORM_OF_TEXT = "/Type /XObject /Subtype /Form /BBox [0 0 400 300] /Resources << /Font << /F 5 0 R >> >>"
+
+
+def drawn_from(data: bytes, filters: str) -> bytes:
+    return page_with(content=stream(f"/Filter {filters}", data.decode("latin-1")), raw=True)
+
+
+@pytest.mark.parametrize(
+    ("data", "filters", "missed"),
+    [
+        (PACKED, "/FlateDecode", None),
+        (PACKED[:-4], "/FlateDecode", None),  # the checksum alone is gone
+        (a85encode(PACKED) + b"~>", "[/ASCII85Decode /FlateDecode]", None),
+        (PACKED[: len(PACKED) // 2], "/FlateDecode", "not-drawn"),
+        (PACKED[:200] + bytes(20) + PACKED[220:], "/FlateDecode", "not-drawn"),
+        (a85encode(PACKED)[: len(PACKED) // 2], "[/A85 /Fl]", "not-drawn"),
+        (PACKED, "/Unheard", "not-drawn"),
+        (LOG.encode()[: len(LOG) // 2], "[]", "not-drawn"),
+    ],
+    ids=["whole", "no checksum", "ASCII", "cut short", "damaged", "ASCII cut short", "unknown", "plain, cut short"],
+)
+async def test_a_page_whose_instructions_break_off_is_not_whole(
+    renderer: Renderer, data: bytes, filters: str, missed: str | None
+) -> None:
+    page = await drawn(renderer, drawn_from(data, filters), text_layer=True)
+    assert (page.shortfall.reason if page.shortfall else None) == missed
+    assert (page.text_layer is None) == (missed is not None)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_a_form_that_breaks_off_is_missed_on_the_page_that_draws_it(renderer: Renderer, whole: bool) -> None:
+    packed = PACKED if whole else PACKED[: len(PACKED) // 2]
+    data = page_with(
+        content=f"{LABEL} /I Do", more=stream(f"{FORM_OF_TEXT} /Filter /FlateDecode", packed.decode("latin-1"))
+    )
+    page = await drawn(renderer, data)
+    assert (page.shortfall is None) == whole
