@@ -17,7 +17,8 @@ from mmap import mmap
 from typing import TYPE_CHECKING
 
 import pypdfium2
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from shared.blob import mapped
 from shared.contract import page_range
@@ -42,6 +43,7 @@ REDUCED, MASK = 1, 4  # bits of NewSubfileType
 OLD_REDUCED = 2  # the value of SubfileType
 BIG_TIFF = b"II\x2b\0"  # Pillow reads no other
 ONE_OF_MANY = "the file holds several pictures, of which one is read"
+UNKNOWN_TIFF = "the TIFF's kind of pixels is not read: save it as grey or RGB of 8 bits each"
 SMALLER = 0.75  # of a page's longer side: a frame above it is no reduced copy of that page
 Image.MAX_IMAGE_PIXELS = None  # ``check_area`` is the limit: an operator's, and of every frame
 # What Pillow's readers raise on damaged or hostile bytes, found by fuzzing and in its source.
@@ -203,6 +205,8 @@ def open_image(data: bytes | mmap, kind: str, frame: int | None = None) -> Itera
         with Image.open(file, formats=[PILLOW_FORMATS[kind]]) as image:
             yield image
     except PARSER_ERRORS as error:
+        if kind == TIFF and _is_unknown_tiff(file, error):
+            raise UnsupportedMedia(UNKNOWN_TIFF) from error
         raise CorruptFile("the image is damaged or cut short") from error
 
 
@@ -214,6 +218,18 @@ def _begin_at(file: BytesIO, frame: int) -> None:
     file.seek(at)
     file.write(struct.pack(order + width, frame))
     file.seek(0)
+
+
+def _is_unknown_tiff(file: BytesIO, error: Exception) -> bool:
+    """Whether what Pillow does not know of a TIFF is the kind of its pixels."""
+    if isinstance(error, UnidentifiedImageError):  # which says nothing of the reason
+        file.seek(0)
+        try:
+            with TiffImageFile(file):
+                return False
+        except PARSER_ERRORS as reason:
+            error = reason
+    return isinstance(error, SyntaxError) and str(error) == "unknown pixel mode"
 
 
 def _register_heic() -> None:

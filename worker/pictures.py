@@ -29,6 +29,10 @@ GREYS = (128, 176, 80, 208, 48)
 DIM = 16384
 """A 16-bit picture without anything lighter holds fewer bits (cameras and X-rays have 10 to 14), not a black page."""
 
+PHOTOMETRIC, SAMPLE_FORMAT = 262, 339
+SIGNED = 2
+"""Tags of a TIFF, and a value of the second."""
+
 FRAMES = 20
 """Pictures of an animation that are looked at for one with something on it."""
 
@@ -66,7 +70,9 @@ def picture(data: bytes | mmap, kind: str, size: Size, frame: int | None = None)
         check_area(image, size.image_pixels)
         if kind in ANIMATED:
             go_to_first_shown(image)
-        return rgb(ImageOps.exif_transpose(reduced(image, size)))
+        negative = is_negative(image)
+        upright = rgb(ImageOps.exif_transpose(reduced(image, size)))
+        return ImageOps.invert(upright) if negative else upright
 
 
 def go_to_first_shown(image: Image.Image) -> None:
@@ -91,11 +97,36 @@ def reduced(image: Image.Image, size: Size) -> Image.Image:
     if image.format == "JPEG" and factor < 0.5:
         image.draft(None, (math.ceil(2 * factor * image.width), math.ceil(2 * factor * image.height)))
     image.load()  # a TIFF turns itself upright here
-    factor = reduction(*image.size, size)
+    meant = as_meant(image)
+    factor = reduction(*meant.size, size)
     if factor == 1:
+        return meant
+    target = max(1, round(meant.width * factor)), max(1, round(meant.height * factor))
+    return reducible(meant).resize(target, Image.Resampling.LANCZOS, reducing_gap=3.0)
+
+
+def is_negative(image: Image.Image) -> bool:
+    """Whether the lowest level of a TIFF is white and Pillow leaves that so, as it does beyond 8 bits."""
+    if image.format != "TIFF" or image.mode[0] not in "IF":
+        return False
+    white_is_zero: bool = image.tag_v2.get(PHOTOMETRIC) == 0  # type: ignore[attr-defined]  # a TIFF has it
+    return white_is_zero
+
+
+def as_meant(image: Image.Image) -> Image.Image:
+    """A TIFF's levels in the order in which it means them: Pillow takes signed bytes for unsigned ones, and unsigned
+    32 bits for signed ones. What is no number is white."""
+    if image.format != "TIFF":
         return image
-    target = max(1, round(image.width * factor)), max(1, round(image.height * factor))
-    return reducible(image).resize(target, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    signed = SIGNED in image.tag_v2.get(SAMPLE_FORMAT, ())  # type: ignore[attr-defined]
+    if image.mode == "L" and signed:
+        return image.point([level ^ 0x80 for level in range(256)])
+    if image.mode == "I" and not signed and np.asarray(image).min() < 0:
+        return Image.fromarray(np.asarray(image).view(np.uint32).astype(np.float32))
+    if image.mode == "F" and not np.isfinite(levels := np.asarray(image)).all():
+        numbers = levels[np.isfinite(levels)]
+        return Image.fromarray(np.where(np.isfinite(levels), levels, numbers.max() if numbers.size else 0.0))
+    return image
 
 
 def reducible(image: Image.Image) -> Image.Image:
@@ -139,11 +170,19 @@ def paper_shade(layer: Image.Image) -> int:
 def _eight_bit(image: Image.Image) -> Image.Image:
     wide = image.convert("I") if image.mode != "F" else image
     low, high = (float(level) for level in wide.getextrema())  # type: ignore[arg-type]
+    low, top = min(0.0, low), white_level(image.mode, high)
     if image.mode.startswith("I;16"):
-        low, top = 0.0, high if 0 < high < DIM else 65535.0
-    else:
-        # 32-bit grey has no agreed white: 16 bits' (PNG is opened so by some Pillows), or the brightest pixel's.
-        low, top = min(0.0, low), max(65535.0 if image.mode == "I" else 1.0, high)
-        top = high if low < 0 else top
+        low = 0.0
+    elif low < 0:
+        top = high
     factor = 255.0 / max(top - low, 1e-9)
     return wide.convert("F").point(lambda value: value * factor - low * factor).convert("L")
+
+
+def white_level(mode: str, high: float) -> float:
+    """The level that is white in a picture whose lightest is ``high``.
+
+    Beyond 16 bits there is no agreed one: 16 bits' (PNG is opened so by some Pillows), or the lightest there is.
+    """
+    usual, dim = {"F": (1.0, DIM / 65536), "I": (65535.0, 32768.0)}.get(mode, (65535.0, float(DIM)))
+    return high if 0 < high < dim else max(usual, high)

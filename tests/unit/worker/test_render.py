@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import struct
 from collections.abc import AsyncIterator
 from contextlib import closing
 from io import BytesIO
@@ -16,7 +17,7 @@ import pytest
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from shared.errors import CorruptFile, EncryptedPdf, PreprocessingError, RenderTimeout
+from shared.errors import CorruptFile, EncryptedPdf, PreprocessingError, RenderTimeout, UnsupportedMedia
 from shared.sniff import GIF, HEIC, JPEG, PDF, PNG, TIFF, WEBP
 from shared.upload_check import tiff_pages
 from tests.hostile.make import pages_of_one, pdf, pdf_of, stroke_pdf
@@ -97,6 +98,46 @@ def test_levels_below_nought_are_not_black() -> None:
     for x, level in enumerate((-5.0, -4.5, -4.0)):
         image.putpixel((x, 0), level)
     assert [*picture(saved(image, "TIFF"), TIFF, SIZE).convert("L").tobytes()] == [0, 127, 255]
+
+
+def tiff(samples: bytes, kind: int, bits: int, photometric: int = 1) -> bytes:
+    """One row of three grey pixels, uncompressed. ``kind``: 1 unsigned, 2 signed, 3 real numbers."""
+    shorts = {256: 3, 257: 1, 258: bits, 259: 1, 262: photometric, 277: 1, 278: 1, 339: kind}
+    longs = {273: 8, 279: len(samples)}
+    fields = sorted(
+        [(tag, 3, value) for tag, value in shorts.items()] + [(tag, 4, value) for tag, value in longs.items()]
+    )
+    directory = b"".join(struct.pack("<HHII", tag, size, 1, value) for tag, size, value in fields)
+    head = b"II*\0" + struct.pack("<I", 8 + len(samples))
+    return head + samples + struct.pack("<H", len(fields)) + directory + bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("data", "levels"),
+    [
+        (tiff(struct.pack("<3b", -128, 0, 127), 2, 8), [0, 128, 255]),
+        (tiff(struct.pack("<3h", -32768, 0, 32767), 2, 16), [0, 127, 255]),
+        (tiff(struct.pack("<3h", 0, 16384, 32767), 2, 16), [0, 127, 255]),
+        (tiff(struct.pack("<3H", 65535, 32768, 0), 1, 16, photometric=0), [0, 128, 255]),
+        (tiff(struct.pack("<3I", 0, 2**31, 2**32 - 1), 1, 32), [0, 127, 255]),
+        (tiff(struct.pack("<3I", 0, 128, 255), 1, 32), [0, 128, 255]),
+        (tiff(struct.pack("<3f", 0.0, 0.005, 0.01), 3, 32), [0, 127, 255]),
+        (tiff(struct.pack("<3f", 0.0, math.nan, 1.0), 3, 32), [0, 255, 255]),
+        (tiff(struct.pack("<3f", 1.0, 0.5, 0.0), 3, 32, photometric=0), [0, 128, 255]),
+    ],
+    ids=[
+        "signed bytes", "signed 16 bits", "signed, none below 0", "16 bits, white is 0", "32 bits", "32 bits, 8 used",
+        "little light", "no number", "real, white is 0",
+    ],
+)  # fmt: skip
+def test_a_tiffs_levels_mean_what_it_says(data: bytes, levels: list[int]) -> None:
+    assert [*picture(data, TIFF, SIZE).convert("L").tobytes()] == levels
+
+
+@pytest.mark.parametrize(("kind", "bits"), [(3, 16), (3, 64), (2, 64)])
+def test_a_tiff_whose_pixels_nobody_can_draw_is_refused_with_the_reason(kind: int, bits: int) -> None:
+    with pytest.raises(UnsupportedMedia, match="pixels is not read: save it as grey or RGB"):
+        picture(tiff(bytes(bits), kind, bits), TIFF, SIZE)
 
 
 @pytest.mark.parametrize(("kind", "media"), [("GIF", GIF), ("PNG", PNG), ("WEBP", WEBP)])
