@@ -47,6 +47,12 @@ LETTER_HEIGHT = 14
 FEWEST_LETTER_HEIGHT = 7
 """Pixels of small print that nobody can read any more."""
 
+LEAST_LETTER_HEIGHT = 0.5
+"""Points below which a letter stands for a shape of another font, or for nothing."""
+
+FEW = 0.01
+"""Share of a page's letters that may be so small: dots and fillers, which nobody is to read."""
+
 FOLLOWED = 0.25
 """Share of the page that a picture must cover for the page to be drawn at its resolution."""
 
@@ -61,13 +67,14 @@ class Sheet:
     """What there is to know before a page is drawn: ``width`` and ``height`` in points.
 
     ``picture``: pixels per point of the largest picture on it, 0 without one; ``letters``: points of its small print,
-    0 without text.
+    0 without text; ``heights``: points from line to line of some letters here and there that can be seen.
     """
 
     width: float
     height: float
     picture: float = 0.0
     letters: float = 0.0
+    heights: tuple[float, ...] = ()
 
     @property
     def is_large(self) -> bool:
@@ -134,7 +141,9 @@ def give_box(page: Any) -> None:
 
 def survey(page: Any) -> Sheet:
     width, height = page.get_size()
-    return Sheet(width, height, picture_scale(page, width * height), letter_height(page))
+    heights, shown = letter_heights(page)
+    small_print = statistics.quantiles(heights, n=10)[0] if len(heights) > 1 else 0.0
+    return Sheet(width, height, picture_scale(page, width * height), small_print, tuple(shown))
 
 
 def picture_scale(page: Any, area: float) -> float:
@@ -162,13 +171,22 @@ def placed(item: Any) -> Any:
     return matrix
 
 
-def letter_height(page: Any) -> float:
-    """Points from line to line in the page's small print; 0 without text."""
+def letter_heights(page: Any) -> tuple[list[float], list[float]]:
+    """Points from line to line of ``MOST_LETTERS`` of what is written on the page at most; and of those among them that
+    are letters or digits and can be seen."""
     with closing(page.get_textpage()) as text:
         count = text.count_chars()
-        heights = [_height(text, i) for i in range(0, count, max(1, count // MOST_LETTERS))]
-    heights = [height for height in heights if height > 0]
-    return statistics.quantiles(heights, n=10)[0] if len(heights) > 1 else 0.0
+        places = range(0, count, max(1, count // MOST_LETTERS))
+        heights = [(place, height) for place in places if (height := _height(text, place)) > 0]
+        shown = [height for place, height in heights if height >= LEAST_LETTER_HEIGHT and _is_shown(text, place)]
+        return [height for _, height in heights], shown
+
+
+def _is_shown(text: Any, index: int) -> bool:
+    if not chr(raw.FPDFText_GetUnicode(text, index)).isalnum():
+        return False
+    item = raw.FPDFText_GetTextObject(text, index)
+    return bool(item) and raw.FPDFTextObj_GetTextRenderMode(item) != raw.FPDF_TEXTRENDERMODE_INVISIBLE
 
 
 def _height(text: Any, index: int) -> float:
@@ -199,6 +217,9 @@ def shortfall(document: Any, sheet: Sheet, drawn: float) -> Shortfall | None:
         return Shortfall(reason=Reason.XFA_FORM, missing=1.0)
     if sheet.is_large and is_too_small(sheet, drawn):
         return Shortfall(reason=Reason.TOO_SMALL)
+    tiny = sum(height * drawn < FEWEST_LETTER_HEIGHT for height in sheet.heights)
+    if tiny > FEW * len(sheet.heights):
+        return Shortfall(reason=Reason.TOO_SMALL, missing=round(tiny / len(sheet.heights), 3))
     return None
 
 

@@ -27,6 +27,9 @@ PLAIN = 16
 HALF, ALL = 0.4, 0.98
 """Of a picture's area, what must be of one colour if its lower half is missing, or if nothing of it was drawn."""
 
+WHOLE = 0.98
+"""Share of the bytes of a picture that is only packed, below which rows of it are missing."""
+
 END_OF_JPEG, ENDS_WITHIN = b"\xff\xd9", 2048
 """Every JPEG ends with this mark; some programs put a few bytes behind it."""
 
@@ -84,9 +87,12 @@ def is_short(item: Any) -> bool:
     """Whether a picture that is only packed, in no picture format, has fewer bytes than its size calls for."""
     if not set(item.get_filters()) <= set(item.SIMPLE_FILTERS):
         return False
-    about = item.get_metadata()
-    row = (about.width * about.bits_per_pixel + 7) // 8
-    return bool(len(item.get_data(decode_simple=True)) < row * about.height // 2)
+    about, given = item.get_metadata(), len(item.get_data(decode_simple=True))
+    # PDFium tells the bits of its own pixels: fewer in the file become 8.
+    rows = [(about.width * about.bits_per_pixel // unpacked + 7) // 8 for unpacked in (1, 2, 4, 8)]
+    return given < WHOLE * rows[0] * about.height and not any(
+        WHOLE * row * about.height <= given <= (row + 1) * about.height for row in rows[1:]
+    )
 
 
 def lost_letters(page: Any, objects: Sequence[Any]) -> float:

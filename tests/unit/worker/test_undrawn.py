@@ -140,8 +140,10 @@ def scan(data: bytes, filters: str) -> bytes:
         (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(99), "/JPXDecode", ("not-drawn", True)),
         (b"x" * 999, "/Unheard", ("not-drawn", True)),
         (b"x\x9cy" * 50, "/FlateDecode", ("not-drawn", True)),
+        (compress(bytes([200] * 360_000)), "/FlateDecode", None),
+        (compress(bytes([200] * 300_000)), "/FlateDecode", ("not-drawn", True)),
     ],
-    ids=["whole", "cut short", "zeros", "JPEG 2000", "unknown", "packed"],
+    ids=["whole", "cut short", "zeros", "JPEG 2000", "unknown", "packed", "packed, whole", "without its last rows"],
 )
 async def test_a_damaged_scan_is_no_blank_page(
     renderer: Renderer, data: bytes, filters: str, missed: tuple[str, bool] | None
@@ -206,3 +208,13 @@ async def test_a_form_that_breaks_off_is_missed_on_the_page_that_draws_it(render
     )
     page = await drawn(renderer, data)
     assert (page.shortfall is None) == whole
+
+
+@pytest.mark.parametrize(("size", "missed"), [(6, None), (0.5, ("too-small", True))])
+async def test_print_too_small_to_be_drawn_is_said(
+    renderer: Renderer, size: float, missed: tuple[str, bool] | None
+) -> None:
+    lines = " ".join(f"({line * 40}) Tj T*" for line in "abcdefgh")
+    terms = "Terms of the harbour: no boat is to leave without a lamp, and none without its keeper"
+    content = f"BT /F 6 Tf 8 TL 30 250 Td {lines} ET BT /F {size} Tf 30 100 Td ({terms}) Tj ET"
+    assert said_of(await drawn(renderer, page_with(content=content))) == missed
