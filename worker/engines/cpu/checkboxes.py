@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from worker.engines.cpu.detection import Detected, Pixels, Quads
 
@@ -36,15 +37,40 @@ Place = tuple[int, int, int, int]
 """Left, top, width and height, in pixels."""
 
 
+OBLONG, UNEVEN = 0.15, 0.4
+"""By how much of the longer side the sides of a box differ at most: as it is, and with what a mark adds to its rim."""
+
+STRAIGHT = 0.95
+"""Share of a side of such a box that lies in one row or column of its outermost pixels."""
+
+THICKEST, SCRAWL, SQUARE = 0.2, 0.05, 0.7
+"""Width of its rim at most, in its sides; share of straight ink that a mark leaves within; and share of ink in its
+corners, which the bow of a letter cuts off."""
+
+EDGE = 0.7
+"""Share of a row or column of pixels that is a side of a box."""
+
+BEYOND, SPRAWL = 0.2, 4
+"""Sides of a box that a mark made by hand goes beyond it at least, and that it covers with the box at most."""
+
+WITHIN, CROSSED = 0.15, 0.04
+"""Sides of a box beside its rim, and the share of ink within from which such a mark is no line that touches it."""
+
+OVERHANG = 0.6
+"""Sides on either side of a box in which a mark that goes beyond it is no writing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Checkbox:
-    """A square and whether it is ticked; pixels."""
+    """A square and whether it is ticked; pixels. ``left``, ``right``: how far its mark reaches."""
 
     x0: int
     y0: int
     x1: int
     y1: int
     ticked: bool
+    left: int
+    right: int
 
     @property
     def side(self) -> int:
@@ -82,19 +108,81 @@ def checkboxes(image: Pixels, found: Detected) -> list[Checkbox]:
     height = float(np.median(np.linalg.norm(found.quads[:, 3] - found.quads[:, 0], axis=1)))
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     marks = (cv2.absdiff(grey, np.full_like(grey, int(np.median(grey)))) > CONTRAST).astype(np.uint8)
-    places = candidates(marks, height)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(marks, connectivity=8)
+    places = candidates(stats, height)
     seen, rings = boxes_with(has_rim, marks, places), boxes_with(is_ring, marks, places)
+    seen += [box for box in overdrawn(marks, labels, stats, height) if not any(same(box, other) for other in seen)]
     return [box for box in [*seen, *(rings if is_group(rings) else ())] if not in_comb(box, seen)]
 
 
-def candidates(marks: Pixels, height: float) -> list[Place]:
+def candidates(stats: NDArray[np.int32], height: float, oblong: float = OBLONG) -> list[Place]:
     """Patches about as wide as high."""
-    _, _, stats, _ = cv2.connectedComponentsWithStats(marks, connectivity=8)
     wide, high = stats[1:, 2], stats[1:, 3]
     square = (
-        (wide >= SMALLEST * height) & (wide <= LARGEST * height) & (abs(wide - high) <= 0.15 * np.maximum(wide, high))
+        (wide >= SMALLEST * height) & (wide <= LARGEST * height) & (abs(wide - high) <= oblong * np.maximum(wide, high))
     )
     return [(int(x), int(y), int(w), int(h)) for x, y, w, h, _ in stats[1:][square & (wide >= LEAST)]]
+
+
+def overdrawn(marks: Pixels, labels: NDArray[np.int32], stats: NDArray[np.int32], height: float) -> list[Checkbox]:
+    """Boxes with a mark by hand that goes beyond the rim: of such a patch only the rim is of straight lines.
+
+    ``labels``, ``stats``: the patches of ``marks``.
+    """
+    length = max(LEAST - 2, round(0.8 * SMALLEST * height)) | 1
+    across = cv2.morphologyEx(marks, cv2.MORPH_OPEN, np.ones((1, length), np.uint8))
+    down = cv2.morphologyEx(marks, cv2.MORPH_OPEN, np.ones((length, 1), np.uint8))
+    lines = cv2.bitwise_or(across, down)
+    _, _, frames, _ = cv2.connectedComponentsWithStats(lines, connectivity=8)
+    places = [trimmed(lines, *frame) for frame in candidates(frames, height, UNEVEN)]
+    boxes = (under_mark(marks, labels, stats, place) for place in places if is_frame(across, down, *place))
+    return [box for box in boxes if box]
+
+
+def is_frame(across: Pixels, down: Pixels, x: int, y: int, width: int, height: int) -> bool:
+    """Whether straight lines make a box: of letters with straight stems and feet, a side has gaps or a bow.
+
+    ``across``, ``down``: the picture's level and its upright lines.
+    """
+    if min(width, height) < LEAST or abs(width - height) > OBLONG * max(width, height):
+        return False
+    level, upright = across[y : y + height, x : x + width], down[y : y + height, x : x + width]
+    sides = (level[:2], level[-2:], upright[:, :2].T, upright[:, -2:].T)
+    if min(float(side.mean(axis=1).max()) for side in sides) < STRAIGHT:
+        return False
+    both = cv2.bitwise_or(level, upright)
+    corner, inset = 2, round(THICKEST * width)
+    corners = (both[:corner, :corner], both[:corner, -corner:], both[-corner:, :corner], both[-corner:, -corner:])
+    is_thin = float(both[inset:-inset, inset:-inset].mean()) < SCRAWL
+    return is_thin and min(float(part.mean()) for part in corners) >= SQUARE
+
+
+def under_mark(marks: Pixels, labels: NDArray[np.int32], stats: NDArray[np.int32], place: Place) -> Checkbox | None:
+    """The box in this place, if its patch goes beyond it and is in it too."""
+    x, y, width, height = place
+    inside = marks[y : y + height, x : x + width]
+    patch = np.bincount(labels[y : y + height, x : x + width][inside > 0]).argmax()
+    left, top, wide, high, _ = map(int, stats[patch])
+    beyond = max(x - left, y - top, left + wide - x - width, top + high - y - height)
+    inner = inside[round(WITHIN * height) : -round(WITHIN * height), round(WITHIN * width) : -round(WITHIN * width)]
+    if beyond < BEYOND * width or wide + high > SPRAWL * (width + height) or float(inner.mean()) <= CROSSED:
+        return None
+    others = np.where(labels[y : y + height] == patch, 0, marks[y : y + height])
+    box, reach = checkbox(marks, x, y, width, height, beside=others), round(OVERHANG * width)
+    if box is None:
+        return None
+    return replace(box, ticked=True, left=max(left, x - reach), right=min(left + wide, x + width + reach))
+
+
+def trimmed(lines: Pixels, x: int, y: int, width: int, height: int) -> Place:
+    """The rim in a patch of straight lines: where the mark crosses it, stumps of the mark are left."""
+    patch = lines[y : y + height, x : x + width]
+    rows = np.flatnonzero(patch.mean(axis=1) >= EDGE)
+    columns = np.flatnonzero(patch.mean(axis=0) >= EDGE)
+    if not len(rows) or not len(columns):
+        return x, y, 0, 0
+    left, top = int(columns[0]), int(rows[0])
+    return x + left, y + top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top
 
 
 def boxes_with(rim: Callable[[Pixels], bool], marks: Pixels, places: Sequence[Place]) -> list[Checkbox]:
@@ -123,18 +211,21 @@ def has_rim(square: Pixels) -> bool:
     return min(float(rim.mean()) for rim in rims) >= RIM and all(bool(part.any()) for part in corners)
 
 
-def checkbox(marks: Pixels, x: int, y: int, width: int, height: int) -> Checkbox | None:
-    """The box in this place, unless it is a letter, or a bullet."""
-    beside = round(APART * width)
-    left, right = marks[y : y + height, max(0, x - beside) : x], marks[y : y + height, x + width :][:, :beside]
-    if left.any() or right.any():
+def checkbox(marks: Pixels, x: int, y: int, width: int, height: int, beside: Pixels | None = None) -> Checkbox | None:
+    """The box in this place, unless it is a letter, or a bullet. ``beside``: the rows it stands in, without it."""
+    row, room = marks[y : y + height] if beside is None else beside, round(APART * width)
+    if row[:, max(0, x - room) : x].any() or row[:, x + width : x + width + room].any():
         return None
     inset = round(INSET * width)
     inside = marks[y : y + height, x : x + width]
     ink = float(inside[inset : height - inset, inset : width - inset].mean())
     if ink > 0.9 and not is_parted(inside, inset):
         return None
-    return Checkbox(x, y, x + width, y + height, ink > TICKED)
+    return Checkbox(x, y, x + width, y + height, ink > TICKED, x, x + width)
+
+
+def same(box: Checkbox, other: Checkbox) -> bool:
+    return abs(box.x0 - other.x0) < box.side / 2 and abs(box.middle - other.middle) < box.side / 2
 
 
 def is_parted(square: Pixels, inset: int) -> bool:
@@ -189,7 +280,7 @@ def cut(quad: Quads, boxes: Sequence[Checkbox]) -> list[Quads]:
     )
     if not within:
         return [quad]
-    edges = [x0, *(edge for box in within for edge in (box.x0 - 2.0, box.x1 + 2.0)), x1]
+    edges = [x0, *(edge for box in within for edge in (box.left - 2.0, box.right + 2.0)), x1]
     return [
         part(quad, a, b, x0, x1)
         for a, b in zip(edges[::2], edges[1::2], strict=True)

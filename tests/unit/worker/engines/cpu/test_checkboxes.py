@@ -78,3 +78,39 @@ def test_other_boxes_and_ticks_are_found(kind: str) -> None:
 
 def test_rings_without_a_dot_are_bullets() -> None:
     assert checkboxes(np.asarray(marked("round, empty")), lines(110, 250)) == []
+
+
+MARKS = {
+    "none": [],
+    "tick": [(-4, 8), (9, 27), (46, -18)],
+    "cross": [(-7, -6), (31, 30), (12, 12), (31, -7), (-6, 31)],
+    "slash": [(-8, 33), (33, -7)],
+}
+
+
+@pytest.mark.parametrize("mark", MARKS)
+@pytest.mark.parametrize("width", [2, 5])
+def test_a_mark_by_hand_may_go_beyond_the_rim(mark: str, width: int) -> None:
+    image = Image.new("RGB", (600, 400), "white")
+    pen, font = ImageDraw.Draw(image), ImageFont.load_default(26)
+    for i, own in enumerate([mark, "none", mark]):
+        y = 60 + 80 * i
+        pen.rectangle((60, y, 84, y + 24), outline="black", width=2)
+        pen.line([(60 + x, y + down) for x, down in MARKS[own]], fill="black", width=width)
+        pen.text((120, y - 4), "BOOKED", fill="black", font=font)
+    is_ticked = mark != "none"
+    found = sorted(checkboxes(np.asarray(image), lines(110, 250)), key=lambda box: box.y0)
+    assert [box.ticked for box in found] == [is_ticked, False, is_ticked]
+
+
+def test_letters_that_touch_are_no_box_with_a_mark() -> None:
+    """Stems and feet of letters with serifs, as in a heading."""
+    image = Image.new("RGB", (600, 400), "white")
+    pen = ImageDraw.Draw(image)
+    for x in (60, 90, 120):
+        pen.line((x, 60, x, 84), fill="black", width=5)
+        pen.line((x + 20, 60, x + 20, 84), fill="black", width=5)
+        pen.arc((x, 58, x + 21, 74), 180, 0, fill="black", width=4)
+        pen.line((x - 6, 84, x + 8, 84), fill="black", width=3)
+        pen.line((x + 12, 84, x + 26, 84), fill="black", width=3)
+    assert checkboxes(np.asarray(image), lines(50, 250)) == []
