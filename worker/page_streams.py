@@ -44,7 +44,7 @@ _TEXT = re.compile(rb"(?<![^\s\])>])(?:BT|ET|Q)(?![^\s/(\[<])")
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class StoredObject:
     """One object of a file: its dictionary, and its stream as it is packed, if it has one."""
 
     head: bytes
@@ -72,7 +72,7 @@ def ends_in_text(instructions: bytes) -> bool:
     return bool(begun) and begun[-1] == b"BT"
 
 
-def written(document: Any, number: int) -> dict[int, Written]:
+def written(document: Any, number: int) -> dict[int, StoredObject]:
     """The objects of page ``number`` by their numbers in a file of its own; raises ``PdfiumError``."""
     with closing(PdfDocument.new()) as alone, BytesIO() as file:
         alone.import_pages(document, [number - 1])
@@ -80,7 +80,7 @@ def written(document: Any, number: int) -> dict[int, Written]:
         return objects_of(file.getvalue())
 
 
-def objects_of(data: bytes) -> dict[int, Written]:
+def objects_of(data: bytes) -> dict[int, StoredObject]:
     """The objects of a file as PDFium writes it: with one table of their places, from 0 on, at its end."""
     table = data.rindex(b"xref", 0, data.rindex(b"startxref"))
     places = [int(place) for place in _ENTRY.findall(data, table)]
@@ -91,18 +91,18 @@ def objects_of(data: bytes) -> dict[int, Written]:
         number, _, rest = body.partition(b" 0 obj")
         head, _, stream = rest.partition(b">>stream\r\n")
         end = stream.rfind(b"\r\nendstream")
-        found[int(number)] = Written(head, stream[:end] if end >= 0 else None)
+        found[int(number)] = StoredObject(head, stream[:end] if end >= 0 else None)
     return found
 
 
-def contents_of(objects: Mapping[int, Written]) -> list[int]:
+def contents_of(objects: Mapping[int, StoredObject]) -> list[int]:
     """The streams that the page is drawn from, in their order."""
     pages = [one for one in objects.values() if one.stream is None and _PAGE.search(one.head)]
     given = [match[1] for one in pages if (match := _CONTENTS.search(one.head))]
     return [number for text in given for number in _streams(text, objects)]
 
 
-def drawn_by(objects: Mapping[int, Written]) -> Iterator[Written]:
+def drawn_by(objects: Mapping[int, StoredObject]) -> Iterator[StoredObject]:
     """The forms, patterns and glyphs that a page's contents may draw."""
     glyphs = {
         number
@@ -116,7 +116,7 @@ def drawn_by(objects: Mapping[int, Written]) -> Iterator[Written]:
             yield one
 
 
-def _streams(text: bytes, objects: Mapping[int, Written]) -> Iterator[int]:
+def _streams(text: bytes, objects: Mapping[int, StoredObject]) -> Iterator[int]:
     """The streams that are referred to, also by an array or dictionary among what is referred to."""
     for number in map(int, _REFERENCE.findall(text)):
         one = objects.get(number)
@@ -128,7 +128,7 @@ def _streams(text: bytes, objects: Mapping[int, Written]) -> Iterator[int]:
             )
 
 
-def unpacked(one: Written, objects: Mapping[int, Written]) -> bytes | None:
+def unpacked(one: StoredObject, objects: Mapping[int, StoredObject]) -> bytes | None:
     """The instructions in a stream, as far as their packing says where it ends; None where that is damaged."""
     filters = filters_of(one.head, objects)
     data = one.stream or b""
@@ -144,7 +144,7 @@ def unpacked(one: Written, objects: Mapping[int, Written]) -> bytes | None:
     return data
 
 
-def filters_of(head: bytes, objects: Mapping[int, Written]) -> list[bytes]:
+def filters_of(head: bytes, objects: Mapping[int, StoredObject]) -> list[bytes]:
     given = _FILTERS.search(head)
     if not given:
         return []

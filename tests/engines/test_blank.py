@@ -4,7 +4,7 @@ import pytest
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from tools.valkey import CORPUS
-from worker.engines.blank import is_blank
+from worker.engines.blank import is_blank, is_blank_to_the_eye
 
 A4 = (1191, 1684)
 Colour = tuple[int, int, int]
@@ -52,6 +52,12 @@ def test_a_page_with_one_word_is_not_blank(ink: Colour) -> None:
 
 def test_a_page_number_alone_is_not_blank() -> None:
     assert not is_blank(printed("7", (0, 0, 0), size=20))
+
+
+@pytest.mark.parametrize("ink", [(249, 249, 249), (255, 255, 246)])
+def test_print_that_nobody_sees_without_more_contrast_is_not_blank(ink: Colour) -> None:
+    assert not is_blank(printed("intentionally", ink))
+    assert is_blank_to_the_eye(printed("intentionally", ink))
 
 
 def test_faint_print_on_noisy_paper_is_not_blank() -> None:

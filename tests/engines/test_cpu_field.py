@@ -73,6 +73,49 @@ async def test_another_script_is_read_where_its_language_is_named(engine: Engine
     assert "The lamp was lit" in found.markdown
 
 
+def beside(colour: str, size: int) -> Image.Image:
+    """Three lines in black, and three in this colour and size."""
+    image = Image.new("RGB", (900, 460), "white")
+    pen = ImageDraw.Draw(image)
+    for i, line in enumerate(LINES):
+        pen.text((60, 40 + 60 * i), line, fill="black", font=ImageFont.load_default(28))
+        pen.text((60, 260 + 60 * i), line.upper(), fill=colour, font=ImageFont.load_default(size))
+    return image
+
+
+@pytest.mark.parametrize("colour", ["#f9f9f9", "#f0f0f0"])
+async def test_faint_print_beside_dark_is_read(engine: Engine, colour: str) -> None:
+    found = await read(engine, beside(colour, 28))
+    assert (found.status, found.reason) == (PageStatus.OK, None)
+    assert [line for line in LINES if line.upper() not in found.markdown] == []
+
+
+async def test_a_page_of_faint_print_is_not_blank(engine: Engine) -> None:
+    image = page(LINES).point(lambda level: 249 + level * 6 // 255)
+    found = await read(engine, image)
+    assert (found.status, found.reason) == (PageStatus.OK, None)
+    assert [line for line in LINES if line not in found.markdown] == []
+
+
+async def test_tiny_print_beside_large_is_read_or_said_to_be_too_small(engine: Engine) -> None:
+    assert (await read(engine, beside("black", 14))).status == PageStatus.OK
+    found = await read(engine, beside("black", 7))
+    assert (found.status, found.reason) == (PageStatus.DEGRADED, Reason.TOO_SMALL)
+
+
+async def test_what_stands_in_the_cells_of_a_form_is_one_word(engine: Engine) -> None:
+    image = page(["Member number", "Keeper"])
+    pen, font = ImageDraw.Draw(image), ImageFont.load_default(28)
+    for row, word in enumerate(["48210375", "OSWALD"]):
+        for i, letter in enumerate(word):
+            x, y = 340 + 40 * i, 34 + 60 * row
+            pen.rectangle((x, y, x + 40, y + 46), outline="black", width=2)
+            pen.text((x + 20, y + 6), letter, fill="black", font=font, anchor="ma")
+    found = await read(engine, image)
+    assert found.status == PageStatus.OK
+    assert {"48210375", "OSWALD"} <= set(found.markdown.split())
+
+
 async def test_a_picture_without_writing_is_not_called_blank(engine: Engine) -> None:
     image = Image.new("RGB", (600, 600), "white")
     ImageDraw.Draw(image).polygon([(90, 500), (320, 80), (560, 420)], fill="navy")

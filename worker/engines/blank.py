@@ -13,8 +13,12 @@ SHRINK = 4
 SHADE = 16
 """The paper's own shade is what is left after averaging 16 x 16 of those."""
 
-FAINTEST = 5
-"""Levels (of 255) a mean must be off its surroundings to count as ink."""
+FAINTEST, FAINTEST_ON_EVEN = 5, 1
+"""Levels (of 255) beyond which a mean is off its surroundings enough to count as ink: on paper as a scanner sees it,
+and on paper that is of one colour to the last pixel."""
+
+EVEN = 0.6
+"""Share of the pixels that are of one level in a page that was never on paper."""
 
 SPECKS = 2e-5
 """Share of the page that may be specks of dust."""
@@ -22,14 +26,31 @@ SPECKS = 2e-5
 
 def is_blank(image: Image.Image) -> bool:
     """Is there nothing to read? White, coloured, shaded and slightly noisy paper is blank; faint print is not."""
-    small = image.reduce(SHRINK)
-    if not _is_even(small.convert("L")):
+    return _is_blank(image, FAINTEST_ON_EVEN)
+
+
+def is_blank_to_the_eye(image: Image.Image) -> bool:
+    """Is there nothing that can be seen without more contrast?"""
+    return _is_blank(image, FAINTEST)
+
+
+def _is_blank(image: Image.Image, on_even: int) -> bool:
+    small, sample = image.reduce(SHRINK), image.resize(_reduced(image.size), Image.Resampling.NEAREST)
+    if not _is_even(small.convert("L"), sample.convert("L"), on_even):
         return False
     # Red on green can be equally light.
-    return all(_is_even(channel) for channel in small.convert("RGB").split())
+    channels = zip(small.convert("RGB").split(), sample.convert("RGB").split(), strict=True)
+    return all(_is_even(channel, raw, on_even) for channel, raw in channels)
 
 
-def _is_even(small: Image.Image) -> bool:
+def _reduced(size: tuple[int, int]) -> tuple[int, int]:
+    return -(-size[0] // SHRINK), -(-size[1] // SHRINK)
+
+
+def _is_even(small: Image.Image, sample: Image.Image, on_even: int) -> bool:
+    """``sample``: some of the pixels that ``small`` has the means of."""
     paper = small.reduce(SHADE).resize(small.size, Image.Resampling.BILINEAR)
     off = ImageChops.difference(small, paper).histogram()
-    return sum(off[FAINTEST + 1 :]) <= 2 + SPECKS * small.width * small.height
+    levels = sample.histogram()
+    faintest = on_even if max(levels) >= EVEN * sum(levels) else FAINTEST
+    return sum(off[faintest + 1 :]) <= 2 + SPECKS * small.width * small.height

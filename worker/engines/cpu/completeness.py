@@ -8,7 +8,9 @@ has 1 (Chinese) to 3 characters for each line height of width, at a confidence a
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,6 +45,12 @@ SMALL = 11.5
 """Pixels of a line's height (its box, letters are two thirds of it), below which letters are guessed."""
 
 SMALL_SHARE = 0.3
+TINY, SURE_OF_TINY = 6.0, 0.99
+"""Pixels that the ink of a line spreads over (``spread``) below which letters are guessed too, whatever its box; such a
+line counts as read from this confidence on."""
+
+LOOKED_AT_CLOSELY = 22
+"""Pixels of a line's box from which on its letters are large enough anyway."""
 VIETNAMESE_LOSS = 0.16
 """Share of the letters of Vietnamese that the recogniser does not have: vowels with two marks, or a dot below."""
 
@@ -61,6 +69,11 @@ class Seen:
     height: float
     text: Text
     loss: float
+
+    @property
+    def is_guessed(self) -> bool:
+        """Whether it is a line of letters so small that what was read of them is a guess."""
+        return self.text.is_tiny and self.length >= LONG and self.text.score < SURE_OF_TINY
 
     @property
     def lost(self) -> float:
@@ -90,13 +103,18 @@ def loss(length: float, text: Text, least: float) -> float:
         return text.loss
     density = letters / length
     dropped = 1 - density / LEAST_DENSITY if density < LEAST_DENSITY else 0.0
-    doubt = (SURE - text.score) / (SURE - HOPELESS)
-    if density < SPARSE and doubt > 0:
-        doubt = max(doubt, HALF_KNOWN)
+    wrong = doubt(text.score)
+    if density < SPARSE and wrong > 0:
+        wrong = max(wrong, HALF_KNOWN)
     # Formulas have Greek letters one by one; of Greek words the accented vowels are dropped, with confidence.
     greek = HALF_KNOWN * sum(map(len, _GREEK.findall(text.text))) / letters
     gone = HALF_KNOWN if len(_GAP.findall(text.text)) >= GAPS else 0.0
-    return max(0.0, dropped, greek, gone, min(1.0, doubt))
+    return max(dropped, greek, gone, wrong)
+
+
+def doubt(score: float) -> float:
+    """The share of a piece that is probably wrong, by the recogniser's confidence."""
+    return min(1.0, max(0.0, (SURE - score) / (SURE - HOPELESS)))
 
 
 def shortfall(pieces: Sequence[Seen], dropped: int, unseen: float) -> Shortfall | None:
@@ -112,6 +130,8 @@ def shortfall(pieces: Sequence[Seen], dropped: int, unseen: float) -> Shortfall 
     small = sum(piece.length for piece in pieces if piece.height < SMALL and piece.length >= SHORT) / total
     if small > SMALL_SHARE:
         return Shortfall(reason=Reason.TOO_SMALL, missing=round(missing, 3))
+    if any(piece.is_guessed for piece in pieces):
+        return Shortfall(reason=Reason.TOO_SMALL, missing=round(max(missing, 0.001), 3))
     whole_line = any(piece.length >= LONG and piece.loss >= LOST for piece in pieces)
     if missing < TOLERATED and not whole_line:
         return None
@@ -148,38 +168,123 @@ def is_vietnamese(text: str) -> bool:
     return marked >= 2 and (marked + bare) > 0.08 * len(words)
 
 
+def is_tiny(line: Pixels) -> bool:
+    """Whether a level line, BGR, holds letters too small to be told apart: its box may be much larger than they are."""
+    return line.shape[0] < LOOKED_AT_CLOSELY and 0 < spread(line) < TINY
+
+
+def spread(line: Pixels) -> float:
+    """Pixels over which the ink of a level line spreads, from its top to its foot; 0 without ink."""
+    grey = cv2.cvtColor(line, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    ink = np.abs(grey - np.median(grey))
+    ink[ink < CLEAR] = 0
+    weight, rows = ink.sum(axis=1), np.arange(len(ink))
+    if not weight.any():
+        return 0.0
+    middle = np.average(rows, weights=weight)
+    return float(np.sqrt(12 * np.average((rows - middle) ** 2, weights=weight)))
+
+
 # -- ink that no piece of text covers
 
-CHECK_SIDE = 1600
-FAINT, DARK = 8.0, 40.0
+CHECK_SIDE = 2400
+FAINT, DARK, NOISE = 2.0, 40.0, 4.0
+"""Levels that ink must be off its paper: ``FAINT`` and so often the paper's own grain, ``DARK`` at most."""
+
+CLEAR = 20.0
 GRAIN = 80
 """Percentile of a page's levels that is still paper."""
+
+BESIDE, EDGE = 15, 0.35
+"""Pixels around, and the share of the most that they are off the paper, below which a pixel is no ink."""
 
 RUN = 8
 """Letters in a row that make a line of writing."""
 
+TALLEST, OPEN = 60, 40
+"""Pixels of a mark that can be a letter; and rows at one height of the page that a mark may belong to."""
+
+Mark = tuple[int, int, int, int]
+"""Left, top, width and height, in pixels."""
+
+LOWEST, LOW = 4, 6
+MOST_LOW = 4000
+"""Pixels of a mark that can be a letter; and more marks below ``LOW`` than this are a screen of dots, or noise."""
+
+TOUCHING = 8
+"""Pixels of a mark below which several letters may have run into one."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnseenRow:
+    """Marks in a row that look like writing. ``box``: left, top, right and bottom in pixels of the picture; ``length``
+    in line heights; ``height``: of a mark, in pixels; ``contrast``: levels (of 255) off the paper."""
+
+    box: tuple[float, float, float, float]
+    length: float
+    height: float
+    contrast: float
+
 
 def unseen_writing(image: Pixels, found: Detected, hints: Sequence[Hint]) -> float:
     """Length, in heights, of the rows of letter-like marks in a BGR picture that lie in no piece and no figure."""
+    return sum(run.length for run in overlooked(image, found, hints))
+
+
+def overlooked(image: Pixels, found: Detected, hints: Sequence[Hint]) -> list[UnseenRow]:
+    """The rows of letter-like marks in a BGR picture that lie in no piece and no figure."""
     scale = min(1.0, CHECK_SIDE / max(image.shape[:2]))
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else grey
-    paper = cv2.medianBlur(grey, 31)
-    off = cv2.absdiff(grey, paper)
-    marks = (off > faintest(off)).astype(np.uint8)
+    off = cv2.absdiff(grey, paper_of(grey))
+    marks = marks_in(off)
     cover(marks, found, hints, scale)
     _, _, stats, _ = cv2.connectedComponentsWithStats(marks, connectivity=8)
     boxes = stats[1:]
     width, height, area = boxes[:, 2], boxes[:, 3], boxes[:, 4]
-    letters = (height >= 6) & (height <= 60) & (width <= 3 * height) & (height <= 6 * width)
+    longest = np.where(height < TOUCHING, 6, 3) * height
+    letters = (height >= LOWEST) & (height <= TALLEST) & (width <= longest) & (height <= 6 * width)
     letters &= (area >= 0.12 * width * height) & (area <= 0.9 * width * height)
-    return max(sum(run_length(run) for run in runs(way)) for way in ways(boxes[letters]))
+    if np.count_nonzero(letters & (height < LOW)) > MOST_LOW:
+        letters &= height >= LOW
+    boxes = boxes[letters, :4]
+    lines = max((lengths(way) for way in ways(boxes)), key=lambda found: sum(length for _, length in found))
+    return [seen_run(boxes[places], length, off, marks, scale) for places, length in lines]
+
+
+def lengths(boxes: np.ndarray) -> list[tuple[list[int], float]]:
+    """Rows of marks, by their places in ``boxes``, and how long they are; without those that are no writing."""
+    measured = ((places, run_length(boxes[places])) for places in runs(boxes))
+    return [(places, length) for places, length in measured if length]
+
+
+def seen_run(boxes: np.ndarray, length: float, off: Pixels, marks: Pixels, scale: float) -> UnseenRow:
+    x0, y0 = boxes[:, :2].min(axis=0)
+    x1, y1 = (boxes[:, :2] + boxes[:, 2:]).max(axis=0)
+    ink = off[y0:y1, x0:x1][marks[y0:y1, x0:x1] > 0]
+    height = float(np.median(np.minimum(boxes[:, 2], boxes[:, 3]) if y1 - y0 > x1 - x0 else boxes[:, 3]))
+    box = (float(x0 / scale), float(y0 / scale), float(x1 / scale), float(y1 / scale))
+    return UnseenRow(box, length, height / scale, float(np.percentile(ink, GRAIN)))
+
+
+def marks_in(off: Pixels) -> Pixels:
+    """1 where there is ink, by how far each pixel is off its paper. Beside what is dark, what is far lighter is its
+    edge, or what packing the picture left there."""
+    beside = cv2.dilate(off, np.ones((BESIDE, BESIDE), np.uint8))
+    least = cv2.max(cv2.convertScaleAbs(beside, alpha=EDGE), np.full_like(off, int(faintest(off))))
+    return np.asarray(off > least, np.uint8)
+
+
+def paper_of(grey: Pixels) -> Pixels:
+    """The level of the paper around each pixel, from a picture of half the size, which takes a tenth of the time."""
+    half = cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) if min(grey.shape) > 1 else grey
+    return np.asarray(cv2.resize(cv2.medianBlur(half, 15), grey.shape[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def faintest(off: Pixels) -> float:
-    """Levels that ink must be off its paper: few where the paper is even, as in a page that was never printed."""
+    """Levels that ink must be off its paper: few where that is even, as in a page that was never printed."""
     grain = float(np.percentile(off[::4, ::4], GRAIN))
-    return float(min(DARK, FAINT + 6 * grain))
+    return float(min(DARK, FAINT + NOISE * grain))
 
 
 def ways(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -206,23 +311,30 @@ def cover(marks: Pixels, found: Detected, hints: Sequence[Hint], scale: float) -
             marks[y0:y1, x0:x1] = 0
 
 
-def runs(boxes: np.ndarray) -> list[np.ndarray]:
-    """Marks of one size that stand close to each other on one line, ``RUN`` or more of them: (x, y, width, height)."""
-    found: list[list[np.ndarray]] = []
-    for box in boxes[np.argsort(boxes[:, 0], kind="stable")]:
-        home = next((run for run in reversed(found[-200:]) if goes_on(run[-1], box)), None)
+def runs(boxes: np.ndarray) -> list[list[int]]:
+    """Marks, (x, y, width, height), of one size that stand close to each other on one line: the places of each
+    ``RUN`` or more of them."""
+    marks: list[Mark] = [(int(x), int(y), int(w), int(h)) for x, y, w, h in boxes.tolist()]
+    found: list[list[int]] = []
+    shelves: dict[int, list[list[int]]] = defaultdict(list)  # runs by where their last mark stands
+    for place in map(int, np.argsort(boxes[:, 0], kind="stable")):
+        mark = marks[place]
+        shelf = (mark[1] + mark[3]) // TALLEST
+        near = itertools.chain.from_iterable(reversed(shelves[i][-OPEN:]) for i in (shelf, shelf - 1, shelf + 1))
+        home = next((run for run in near if goes_on(marks[run[-1]], mark)), None)
         if home is None:
-            found.append([box])
-        else:
-            home.append(box)
-    return [np.array(run) for run in found if len(run) >= RUN]
+            home = []
+            found.append(home)
+        home.append(place)
+        shelves[shelf].append(home)
+    return [run for run in found if len(run) >= RUN]
 
 
-def goes_on(last: np.ndarray, box: np.ndarray) -> bool:
-    high = max(int(last[3]), int(box[3]))
-    gap = int(box[0]) - int(last[0] + last[2])
-    level = abs(int(last[1] + last[3]) - int(box[1] + box[3])) <= 0.3 * high
-    return level and -0.3 * high < gap < 1.2 * high and min(int(last[3]), int(box[3])) > 0.5 * high
+def goes_on(last: Mark, mark: Mark) -> bool:
+    high = max(last[3], mark[3])
+    gap = mark[0] - last[0] - last[2]
+    level = abs(last[1] + last[3] - mark[1] - mark[3]) <= 0.3 * high
+    return level and -0.3 * high < gap < 1.2 * high and min(last[3], mark[3]) > 0.5 * high
 
 
 def run_length(run: np.ndarray) -> float:

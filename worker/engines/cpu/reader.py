@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from operator import itemgetter
 
 import numpy as np
@@ -12,9 +13,10 @@ from PIL import Image
 
 from shared.contract.document import PageStatus, Reason, Shortfall, Usage
 from worker.engines.base import PageImage, PageRead
-from worker.engines.blank import is_blank
+from worker.engines.blank import is_blank, is_blank_to_the_eye
 from worker.engines.cpu.checkboxes import with_checkboxes
-from worker.engines.cpu.completeness import seen, shortfall, unseen_writing
+from worker.engines.cpu.combs import closed_up, with_combs
+from worker.engines.cpu.completeness import doubt, is_tiny, overlooked, seen, shortfall, unseen_writing
 from worker.engines.cpu.detection import Detected, Pixels, moved, resized
 from worker.engines.cpu.draft import Draft
 from worker.engines.cpu.layer_check import shows
@@ -22,6 +24,7 @@ from worker.engines.cpu.layout import Hint, LayoutModel
 from worker.engines.cpu.orientation import upright
 from worker.engines.cpu.places import MIN_SCORE, Places
 from worker.engines.cpu.recognition import Text, TextModels, crop, stands_on_end
+from worker.engines.cpu.second_look import faint_pieces, look_again, with_contrast
 from worker.engines.cpu.second_recogniser import SecondRecogniser, surer
 from worker.engines.cpu.structure import Scene, compose, picture_only
 from worker.engines.text_layer import from_text_layer
@@ -120,11 +123,16 @@ class Reader:
         pixels = pixels_of(page.image)
         work, scale = resized(pixels, (WORK_PIXELS / (page.image.width * page.image.height)) ** 0.5)
         del pixels
-        work, quarters, found = upright(work, models, second, checkpoint)
+        work, quarters, found = upright(with_contrast(work), models, second, checkpoint)
         image = upright_image(page.image, quarters)
         checkpoint()
         hints = self._layout.find(work)
+        rows = [*overlooked(work, found, hints), *faint_pieces(work, found)]
+        if rows:
+            checkpoint()
+            work, found = look_again(work, found, rows, partial(models.detect, checkpoint=checkpoint))
         found, given = with_checkboxes(work, found)
+        found, given, combs = with_combs(work, found, given)
 
         scene = Scene(page.number, image or page.image, [], [scaled(hint, scale) for hint in hints])
         places = Places(moved(found, 1 / scale, 0, 0), scene.image.size)
@@ -133,7 +141,7 @@ class Reader:
         def recognised(turn: int) -> Text:
             checkpoint()
             i = draft.order[turn]
-            text = Text(given[i], 1.0) if i in given else self._recognise(work, found, i)
+            text = Text(given[i], 1.0) if i in given else self._recognise(work, found, i, combs.get(i))
             draft.recognised(i, text)
             return text
 
@@ -141,8 +149,11 @@ class Reader:
         texts = [text for _, text in sorted(zip(draft.order, in_turn, strict=True), key=itemgetter(0))]
         if second:
             texts = self._read_again(work, found, texts, second, checkpoint)
-        lost = shortfall(seen(found, texts, MIN_SCORE), found.dropped, unseen_writing(work, found, hints))
+        unseen = unseen_writing(work, found, hints) if rows else 0.0
+        lost = shortfall(seen(found, texts, MIN_SCORE), found.dropped, unseen)
         scene = replace(scene, lines=list(places.lines(texts).values()))
+        if not scene.lines and not rows and is_blank_to_the_eye(page.image):
+            return skipped("blank")
         read = compose(scene) if scene.lines else picture_only(scene)
         return replace(
             read.admitting(lost or (None if scene.lines else NOTHING_READ)), upright=image, quarters=quarters
@@ -159,7 +170,12 @@ class Reader:
             better[i] = surer(texts[i], lost[i].loss, text, second.languages)
         return better
 
-    def _recognise(self, work: Pixels, found: Detected, i: int) -> Text:
+    def _recognise(self, work: Pixels, found: Detected, i: int, comb: Pixels | None) -> Text:
         bend = found.bends.get(i)
-        line = crop(work, found.quads[i], bend)
-        return self._text.recognise(line, turned=bend is None and stands_on_end(found.quads[i]))
+        line = crop(work, found.quads[i], bend) if comb is None else comb
+        turned = comb is None and bend is None and stands_on_end(found.quads[i])
+        text = self._text.recognise(line, turned=turned)
+        joined = closed_up(text.text, line)
+        if comb is not None or joined != text.text:  # letters so far apart say nothing by their density
+            text = replace(text, text=joined, loss=doubt(text.score))
+        return replace(text, is_tiny=True) if is_tiny(line) else text

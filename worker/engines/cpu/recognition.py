@@ -25,13 +25,15 @@ TALL = 2.0
 class Text:
     """What one line says. ``score``: confidence, 0 to 1; ``turned``: read from a line that stands on end.
 
-    ``loss``: the share of it that is probably wrong, where the recogniser itself says so; else None.
+    ``loss``: the share of it that is probably wrong, where the recogniser itself says so; else None. ``is_tiny``: its
+    letters have too few pixels to be told apart.
     """
 
     text: str
     score: float
     turned: bool = False
     loss: float | None = None
+    is_tiny: bool = False
 
 
 def parameters(threads: int = 1) -> dict[str, Any]:

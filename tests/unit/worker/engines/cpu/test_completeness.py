@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from shared.contract.document import Reason
-from worker.engines.cpu.completeness import Seen, loss, seen, shortfall, unseen_writing
+from worker.engines.cpu.completeness import Seen, is_tiny, loss, seen, shortfall, unseen_writing
 from worker.engines.cpu.detection import Detected
 from worker.engines.cpu.recognition import Text
 
@@ -127,3 +129,34 @@ def test_faint_writing_is_seen_on_even_paper_and_grain_is_not() -> None:
     assert unseen_writing(np.asarray(faint), boxes(), []) > 10
     grain = np.random.default_rng(3).normal(240, 5, (600, 1000, 1)).clip(0, 255).repeat(3, axis=2)
     assert unseen_writing(grain.astype(np.uint8), boxes(), []) == 0
+
+
+def small_print(size: int, colour: str = "black") -> Image.Image:
+    image, font = Image.new("RGB", (1000, 600), "white"), ImageFont.load_default(size)
+    ImageDraw.Draw(image).text((60, 300), "the lamp was lit and the log was kept by the keeper", fill=colour, font=font)
+    return image
+
+
+def test_writing_of_eight_pixels_is_seen() -> None:
+    assert unseen_writing(np.asarray(small_print(8)), boxes(), []) > 10
+
+
+def test_what_a_jpeg_leaves_beside_writing_is_not() -> None:
+    buffer = BytesIO()
+    written().save(buffer, "JPEG", quality=25)
+    assert unseen_writing(np.asarray(Image.open(buffer)), boxes(*range(6)), []) == 0
+
+
+@pytest.mark.parametrize(("size", "tiny"), [(8, True), (12, False)])
+def test_tiny_letters_are_told_by_their_ink_and_not_by_their_box(size: int, tiny: bool) -> None:
+    line = np.asarray(small_print(size))[296:316, 50:600]
+    assert is_tiny(line) == tiny
+
+
+def test_a_line_of_tiny_letters_counts_only_where_it_is_read_with_certainty() -> None:
+    sure, guess = (Seen(20.0, 17.0, Text("the deposit", score, is_tiny=True), 0.0) for score in (0.995, 0.98))
+    rest = [Seen(20.0, 40.0, Text("the lamp was lit", 1.0), 0.0)] * 9
+    assert shortfall([*rest, sure], 0, 0.0) is None
+    lost = shortfall([*rest, guess], 0, 0.0)
+    assert lost is not None
+    assert (lost.reason, lost.missing > 0) == (Reason.TOO_SMALL, True)
