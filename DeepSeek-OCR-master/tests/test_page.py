@@ -96,6 +96,16 @@ def test_text_is_given_out_by_words_and_from_a_sign_that_a_rule_may_act_on_by_li
     assert reader.finish() == ""
 
 
+def test_words_are_given_out_after_blanks_that_begin_a_paragraph_but_keep_those_that_follow_a_list():
+    reader = PageReader(100, 100)
+    assert [reader.feed(piece) for piece in ("  one", " two", "\n\n three")] == ["one", " two", "\n\nthree"]
+    output = "- one<center>\n<|grounding|> r\n"
+    whole, (cut, _) = PageReader(100, 100), page(*output)
+    whole.feed(output)
+    whole.finish()
+    assert cut.markdown == whole.markdown == "- one\n\n r"
+
+
 def test_of_the_first_block_only_words_before_two_spaces_are_given_out():
     first, second = block("text", "A first line  \nand its second  "), f"{marker('text', BOX)}\nB\nC"
     reader = PageReader(100, 100)

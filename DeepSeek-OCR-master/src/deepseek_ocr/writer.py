@@ -62,7 +62,7 @@ class BlockWriter:
     def ahead(self, text: str) -> Iterator[Written]:
         """Words of an open line that are final before ``take`` has seen its end. ``text``: what came of the line."""
         if self._ahead is None:
-            text = text.lstrip()
+            text = text.lstrip("\n" if self._in_list else None)  # as ``_ruled`` will
             if not text:
                 return
             self._ahead = _Ahead(plain=self._may_go_ahead() and text[0].isalnum())
