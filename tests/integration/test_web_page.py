@@ -212,16 +212,23 @@ def test_a_document_is_deleted(tab: BrowserTab, url: str, files: list[Path]) -> 
     expect(page.get_by_role("heading", name="no longer here")).to_be_visible()
 
 
+def pages_done(url: str, filename: str) -> int:
+    jobs = httpx.get(f"{url}/api/v1/jobs").json()["items"]
+    return sum(job["progress"]["pages_done"] for job in jobs if job["input"]["filename"] == filename)
+
+
 def test_a_document_that_is_being_read_is_cancelled(
     tab: BrowserTab, url: str, service: PageService, tmp_path: Path
 ) -> None:
     page = tab.page
-    (path := tmp_path / "endless.tiff").write_bytes(tiff(range(2000, 2400)))
+    (path := tmp_path / "endless.tiff").write_bytes(tiff(range(2000, 3000)))
     page.goto(url)
     page.set_input_files("#files", path)
-    expect(page.locator("#page-1 .block").first).to_be_visible()
-    service.worker.signal(signal.SIGSTOP)  # far from its end, however busy the machine is
+    # Far from its end, however busy the machine is: nobody waits for the browser to show that it has begun.
+    wait_until(lambda: pages_done(url, "endless.tiff") > 0, SECONDS / 1000, "a page of the document")
+    service.worker.signal(signal.SIGSTOP)
     try:
+        expect(page.locator("#page-1 .block").first).to_be_visible()
         expect(page.get_by_text("Reading: ")).to_be_visible()
         page.get_by_role("button", name="Cancel").click()
         expect(page.get_by_text("Cancelled", exact=False).first).to_be_visible()
