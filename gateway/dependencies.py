@@ -17,14 +17,12 @@ from gateway.background import Background
 from gateway.corrections import Corrections
 from gateway.documents import DocumentFetcher
 from gateway.files import Files
-from gateway.inspector import Inspector
 from gateway.metrics import Metrics
 from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.shares import Shares
 from gateway.streaming.event_hub import Hub
 from shared.sandbox import SandboxPool
-from shared.ssrf_guard import SsrfGuard
 from shared.store.jobs import Store
 from shared.store.webhook_secrets import WebhookSecrets
 from shared.store.webhooks import WebhookStore
@@ -65,20 +63,12 @@ async def _webhook_secrets(request: Request) -> WebhookSecrets:
     return _services(request).webhook_secrets
 
 
-async def _guard(request: Request) -> SsrfGuard:
-    return _services(request).guard
-
-
 async def _documents(request: Request) -> DocumentFetcher:
     return _services(request).documents
 
 
 async def _files(request: Request) -> Files:
     return _services(request).files
-
-
-async def _inspector(request: Request) -> Inspector:
-    return _services(request).inspector
 
 
 async def _drawing(request: Request) -> SandboxPool:
@@ -107,10 +97,8 @@ HubDep = Annotated[Hub, Depends(_hub)]
 AuthenticatorDep = Annotated[Authenticator, Depends(_authenticator)]
 WebhookStoreDep = Annotated[WebhookStore, Depends(_webhooks)]
 WebhookSecretsDep = Annotated[WebhookSecrets, Depends(_webhook_secrets)]
-GuardDep = Annotated[SsrfGuard, Depends(_guard)]
 DocumentsDep = Annotated[DocumentFetcher, Depends(_documents)]
 FilesDep = Annotated[Files, Depends(_files)]
-InspectorDep = Annotated[Inspector, Depends(_inspector)]
 DrawingDep = Annotated[SandboxPool, Depends(_drawing)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
 SharesDep = Annotated[Shares, Depends(_shares)]
