@@ -35,16 +35,13 @@ def is_blank_to_the_eye(image: Image.Image) -> bool:
 
 
 def _is_blank(image: Image.Image, on_even: int) -> bool:
-    small, sample = image.reduce(SHRINK), image.resize(_reduced(image.size), Image.Resampling.NEAREST)
+    small = image.reduce(SHRINK)
+    sample = image.resize(small.size, Image.Resampling.NEAREST)
     if not _is_even(small.convert("L"), sample.convert("L"), on_even):
         return False
     # Red on green can be equally light.
     channels = zip(small.convert("RGB").split(), sample.convert("RGB").split(), strict=True)
     return all(_is_even(channel, raw, on_even) for channel, raw in channels)
-
-
-def _reduced(size: tuple[int, int]) -> tuple[int, int]:
-    return -(-size[0] // SHRINK), -(-size[1] // SHRINK)
 
 
 def _is_even(small: Image.Image, sample: Image.Image, on_even: int) -> bool:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.engines.cpu.detection import Detected, Pixels, Quads
+from worker.engines.cpu.detection import Detected, Pixels, Quads, line_height, marks_on
 
 SMALLEST, LARGEST = 0.4, 1.5
 """Sides of a box, in heights of the usual line."""
@@ -30,7 +30,6 @@ REACH = 15
 APART = 0.2
 """White beside a box, in its sides: a letter has less."""
 
-CONTRAST = 40
 EMPTY, FULL = "[ ]", "[x]"
 
 Place = tuple[int, int, int, int]
@@ -105,9 +104,7 @@ def checkboxes(image: Pixels, found: Detected) -> list[Checkbox]:
     """Squares of about a line's height, alone, with a whole rim."""
     if not len(found):
         return []
-    height = float(np.median(np.linalg.norm(found.quads[:, 3] - found.quads[:, 0], axis=1)))
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    marks = (cv2.absdiff(grey, np.full_like(grey, int(np.median(grey)))) > CONTRAST).astype(np.uint8)
+    height, marks = line_height(found), marks_on(image)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(marks, connectivity=8)
     places = candidates(stats, height)
     seen, rings = boxes_with(has_rim, marks, places), boxes_with(is_ring, marks, places)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.engines.cpu.detection import Detected, Pixels, Quads
+from worker.engines.cpu.detection import Detected, Pixels, Quads, line_height, marks_on
 
 FEWEST = 4
 """Cells of a comb; fewer are strokes of letters, or boxes to tick."""
@@ -34,7 +34,6 @@ UNEVEN = 0.25
 WHOLE = 0.95
 """Share of a comb's foot that is drawn."""
 
-CONTRAST = 40
 ROOM, BETWEEN = 0.12, 0.06
 """White beside a rim, in widths of a cell; and on either side of letters that are put side by side, in heights."""
 
@@ -93,9 +92,7 @@ def with_combs(
 
 
 def combs_in(image: Pixels, found: Detected) -> Iterator[Comb]:
-    height = float(np.median(np.linalg.norm(found.quads[:, 3] - found.quads[:, 0], axis=1)))
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    marks = (cv2.absdiff(grey, np.full_like(grey, int(np.median(grey)))) > CONTRAST).astype(np.uint8)
+    height, marks = line_height(found), marks_on(image)
     barred = [
         comb
         for row in rows_of(bars_in(marks, height))
@@ -222,13 +219,8 @@ def is_parted(marks: Pixels, comb: Comb) -> bool:
     if not rows.size or float(rows[:, comb.x0 : comb.x1].mean(axis=1).max()) >= WHOLE:
         return False  # a line across: cells on cells
     inside = [np.atleast_1d(rows[:, a + room : b - room].any(axis=0)) for a, b in comb.cells]
-    written = [count for columns in inside if (count := parts_of(columns))]
+    written = [count for columns in inside if (count := len(stretches(columns)))]
     return bool(written) and sum(count > 1 for count in written) <= PARTED * len(written)
-
-
-def parts_of(columns: NDArray[np.bool_]) -> int:
-    """Stretches of columns with ink."""
-    return len(stretches(columns))
 
 
 def stretches(columns: NDArray[np.bool_]) -> NDArray[np.intp]:
@@ -243,8 +235,7 @@ def closed_up(text: str, line: Pixels) -> str:
     letters = text.split(" ")
     if len(letters) <= FEWEST or any(len(letter) != 1 for letter in letters):
         return text
-    grey = cv2.cvtColor(line, cv2.COLOR_BGR2GRAY).astype(np.int16)
-    inked = stretches(np.atleast_1d((abs(grey - int(np.median(grey))) > CONTRAST).any(axis=0)))
+    inked = stretches(np.atleast_1d(marks_on(line).any(axis=0)))
     if len(inked) != len(letters):
         return text
     steps = np.diff(inked.mean(axis=1))
@@ -276,8 +267,7 @@ def ink_of(cell: Pixels, room: int) -> Pixels | None:
     """The columns of a cell that have ink, with some white beside them; None if it is empty."""
     if not cell.size:
         return None
-    grey = cv2.cvtColor(np.ascontiguousarray(cell), cv2.COLOR_BGR2GRAY).astype(np.int16)
-    columns = np.flatnonzero((abs(grey - int(np.median(grey))) > CONTRAST).any(axis=0))
+    columns = np.flatnonzero(marks_on(np.ascontiguousarray(cell)).any(axis=0))
     if len(columns) < 2:
         return None
     return cell[:, max(0, int(columns[0]) - room) : int(columns[-1]) + 1 + room]

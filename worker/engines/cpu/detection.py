@@ -43,6 +43,9 @@ MOST_LINES = 4000
 
 INK, ROOM = 24, 40
 
+CONTRAST = 40
+"""Levels (of 255) off the paper from which a pixel is a mark: of a box, of a letter in it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bend:
@@ -117,6 +120,17 @@ def ink(image: Pixels) -> tuple[int, int, int, int]:
         return 0, 0, image.shape[1], image.shape[0]
     left, top = max(0, int(columns[0]) - ROOM), max(0, int(lines[0]) - ROOM)
     return left, top, int(columns[-1]) + ROOM, int(lines[-1]) + ROOM
+
+
+def marks_on(image: Pixels) -> Pixels:
+    """1 where a BGR picture is off its usual shade by more than ``CONTRAST``."""
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    return np.asarray(cv2.absdiff(grey, np.full_like(grey, int(np.median(grey)))) > CONTRAST, np.uint8)
+
+
+def line_height(found: Detected) -> float:
+    """Pixels of the usual line; there is one at least."""
+    return float(np.median(np.linalg.norm(found.quads[:, 3] - found.quads[:, 0], axis=1)))
 
 
 def cuts(length: int, most: int) -> list[tuple[int, int]]:
