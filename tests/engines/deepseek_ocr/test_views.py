@@ -1,11 +1,12 @@
 """The processes that turn pictures into views: real ones, on real shared memory; no model."""
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 
-import psutil
 import pytest
 from PIL import Image
 
@@ -65,9 +66,17 @@ async def test_a_process_that_dies_costs_its_page_and_is_replaced(preprocessor: 
     assert await preprocessor.prepare(noise(300, 200), ViewLayout(GUNDAM, (1, 1))) is not None
 
 
+def open_files() -> set[tuple[str, str]]:
+    """What this process holds open, by number and name; a number alone may be given out again."""
+    # what earlier tests left for the collector is no file of this test's, and closes when it likes
+    gc.collect()
+    links = [fd for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()]
+    return {(fd.name, str(fd.readlink())) for fd in links if fd.is_symlink()}
+
+
 async def test_no_open_files_are_left_behind(preprocessor: Preprocessor) -> None:
     await preprocessor.prepare(noise(300, 200), ViewLayout(GUNDAM, (1, 1)))
-    before = psutil.Process().num_fds()
+    before = open_files()
     for _ in range(5):
         await preprocessor.prepare(noise(300, 200), ViewLayout(GUNDAM, (1, 1)))
-    assert psutil.Process().num_fds() == before
+    assert open_files() <= before
