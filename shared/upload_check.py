@@ -12,9 +12,9 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from io import BytesIO
+from io import SEEK_CUR, SEEK_END, SEEK_SET, BytesIO, RawIOBase
 from mmap import mmap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import pypdfium2
 from PIL import Image, UnidentifiedImageError
@@ -34,6 +34,8 @@ from shared.errors import (
 from shared.sniff import HEIC, PDF, PDF_HEADER_WITHIN, PILLOW_FORMATS, TIFF, allowed_types, can_read, media_type
 
 if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
     from shared.settings import JobSettings  # and with it pydantic, which a sandbox does without
 
 PDFIUM_NEEDS_PASSWORD = 4
@@ -198,7 +200,8 @@ def open_image(data: bytes | mmap, kind: str, frame: int | None = None) -> Itera
     """
     if kind == HEIC:
         _register_heic()
-    file = BytesIO(data)
+    # a TIFF may be long, and each of its pages opens it anew
+    file = cast(BinaryIO, _MappedFile(data)) if kind == TIFF and isinstance(data, mmap) else BytesIO(data)
     try:
         if frame is not None:
             _begin_at(file, frame)
@@ -210,7 +213,47 @@ def open_image(data: bytes | mmap, kind: str, frame: int | None = None) -> Itera
         raise CorruptFile("the image is damaged or cut short") from error
 
 
-def _begin_at(file: BytesIO, frame: int) -> None:
+class _MappedFile(RawIOBase):
+    """A private mapping as Pillow reads and changes a file; not copied. Read it whole with ``getvalue``, as libtiff is
+    given the file by Pillow."""
+
+    def __init__(self, data: mmap) -> None:
+        self._data, self._at = data, 0
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        with memoryview(buffer) as taken, memoryview(self._data) as held:
+            found = held[self._at : self._at + len(taken)]
+            taken[: len(found)] = found
+            self._at += len(found)
+            return len(found)
+
+    def write(self, data: ReadableBuffer) -> int:
+        with memoryview(data) as given:
+            self._data[self._at : self._at + len(given)] = given
+            self._at += len(given)
+            return len(given)
+
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        begin = {SEEK_SET: 0, SEEK_CUR: self._at, SEEK_END: len(self._data)}[whence]
+        if begin + offset < 0:
+            raise ValueError("there is nothing before the first byte")
+        self._at = begin + offset
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def getvalue(self) -> mmap:
+        return self._data
+
+
+def _begin_at(file: BinaryIO, frame: int) -> None:
     """Have a TIFF's header name this directory as its first."""
     header = file.read(4)
     order = "<" if header[:2] == b"II" else ">"
@@ -220,7 +263,7 @@ def _begin_at(file: BytesIO, frame: int) -> None:
     file.seek(0)
 
 
-def _is_unknown_tiff(file: BytesIO, error: Exception) -> bool:
+def _is_unknown_tiff(file: BinaryIO, error: Exception) -> bool:
     """Whether what Pillow does not know of a TIFF is the kind of its pixels."""
     if isinstance(error, UnidentifiedImageError):  # which says nothing of the reason
         file.seek(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import struct
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import closing
 from io import BytesIO
@@ -17,6 +18,7 @@ import pytest
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from shared.blob import Blob, mapped
 from shared.errors import CorruptFile, EncryptedPdf, PreprocessingError, RenderTimeout, UnsupportedMedia
 from shared.sniff import GIF, HEIC, JPEG, PDF, PNG, TIFF, WEBP
 from shared.upload_check import tiff_pages
@@ -341,6 +343,23 @@ async def test_pages_of_a_tiff_of_each_kind_of_header_are_opened_where_they_begi
         parsed.append(directory.call_count)
     assert len(frames) == 5
     assert len(set(parsed)) == 1, "directories parsed for each page"
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+def test_a_page_of_a_long_tiff_is_read_without_a_copy_of_the_file(compression: str) -> None:
+    images = [Image.effect_noise((900, 900), 90) for _ in range(12)]
+    data = saved(images[0], "TIFF", save_all=True, append_images=images[1:], compression=compression)
+    frames = tiff_pages(data)
+    with Blob(data) as blob:
+        for image, frame in zip(images, frames, strict=True):
+            file = mapped(blob.path)
+            tracemalloc.start()
+            found = picture(file, TIFF, SIZE, frame)
+            _, most = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            assert found.convert("L").tobytes() == image.tobytes()
+            assert most < len(data) / 3
+        assert blob.map()[:] == data, "the header of the upload itself is as it was"
 
 
 async def test_a_page_that_an_upload_does_not_have_fails(renderer: Renderer) -> None:
