@@ -9,7 +9,7 @@
   that raises or answers an error ends the worker with exit code 70 (Celery itself would only log it and serve without
   an engine).
 * Callbacks run on the consumer's thread, so a message's state is touched by one thread only.
-* Revoking a running task, time limits and a cold shutdown cancel its coroutine.
+* Revoking a running task, time limits and a cold shutdown cancel its coroutine, and the task ends when that has ended.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -106,7 +106,8 @@ class Running:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._lock = threading.Lock()
-        self._future: Future[Any] | None = None
+        self._begun = False
+        self._reading: asyncio.Task[Any] | None = None
         self._cancelled: str | None = None  # terminated | soft | hard
         self.timers: list[asyncio.TimerHandle] = []
         self.dropped = False  # really cut short: Celery or the broker has dealt with the message
@@ -116,11 +117,19 @@ class Running:
             if self._cancelled is not None:
                 coroutine.close()
                 raise self._cut_short()
-            self._future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+            self._begun = True
+        future = asyncio.run_coroutine_threadsafe(self._run(coroutine), self._loop)
         try:
-            return self._future.result()  # type: ignore[no-any-return]
+            return future.result()
         except CancelledError:
             raise self._cut_short() from None
+
+    async def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        self._reading = asyncio.current_task()
+        if self._cancelled is not None:
+            coroutine.close()
+            raise asyncio.CancelledError
+        return await coroutine
 
     def _cut_short(self) -> Exception:
         if self._cancelled == "soft":
@@ -133,8 +142,13 @@ class Running:
     def cancel(self, why: str) -> None:
         with self._lock:
             self._cancelled = self._cancelled or why
-            if self._future is not None:
-                self._future.cancel()
+            if self._begun:
+                self._loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        """The task has ended once its coroutine has, not sooner: what it still does is to give its job back."""
+        if self._reading is not None:
+            self._reading.cancel()
 
     def terminate(self, _signal: int) -> None:
         self.cancel("terminated")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from kombu.asynchronous import Hub
 from kombu.message import Message
 from vine import promise
 
-from worker.broker.pool import TaskPool
+from worker.broker.pool import TaskPool, run_task
 
 
 class Acknowledged:
@@ -108,3 +109,55 @@ def test_taking_a_task_never_blocks_and_accepts_it_at_once(pool: TaskPool, hub: 
     release.set()
     turns(hub, lambda: not pool.tasks)
     assert len(ended) == 100
+
+
+@pytest.fixture
+def running(pool: TaskPool) -> Iterator[TaskPool]:
+    """A pool whose loop runs."""
+    pool._loop_thread.start()
+    yield pool
+    pool._closed = True
+    pool.loop.call_soon_threadsafe(pool.loop.stop)
+    pool._loop_thread.join()
+
+
+def test_a_task_that_is_cancelled_ends_after_its_coroutine(running: TaskPool, hub: Hub) -> None:
+    """Or a cold shutdown would close the store before the job is given back."""
+    reading, ended, order = threading.Event(), threading.Event(), list[str]()
+
+    async def read() -> None:
+        reading.set()
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.to_thread(ended.wait, 0.2)
+            order.append("the job is given back")
+
+    def traced() -> None:
+        try:
+            run_task(read())
+        finally:
+            order.append("the task ends")
+            ended.set()
+
+    task = running.on_apply(traced, callback=order.append, error_callback=order.append)
+    assert reading.wait(10)
+    task.cancel("terminated")
+    turns(hub, lambda: not running.tasks)
+    assert order == ["the job is given back", "the task ends"], "and its message is left to the broker"
+
+
+def test_a_task_that_is_cancelled_before_its_coroutine_begins_never_begins_it(running: TaskPool, hub: Hub) -> None:
+    order, held = list[str](), threading.Event()
+
+    async def read() -> None:
+        order.append("begun")
+
+    running.loop.call_soon_threadsafe(held.wait, 10)
+    task = running.on_apply(lambda: run_task(read()), callback=order.append, error_callback=order.append)
+    while not task._begun:
+        time.sleep(0.001)
+    task.cancel("terminated")
+    held.set()
+    turns(hub, lambda: not running.tasks)
+    assert not order
