@@ -20,7 +20,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 SETTINGS = CpuSettings
 MOST_THREADS = 16
-"""Of a detector, as far as was measured."""
+"""Of the models that find lines and regions, as far as was measured."""
 
 
 def build_reader(threads: int = 1) -> Reader:
@@ -30,12 +30,13 @@ def build_reader(threads: int = 1) -> Reader:
     """
     # Not at the top: what puts text in order is in this package too, and other engines' workers have no onnxruntime.
     from worker.engines.cpu.layout import LayoutModel
-    from worker.engines.cpu.reader import Reader
+    from worker.engines.cpu.reader import Models, Reader
     from worker.engines.cpu.recognition import TextModels
     from worker.engines.cpu.second_recogniser import installed
 
     text = TextModels()
-    return Reader(text, LayoutModel(), installed(), alone=text.detecting_in(threads) if threads > 1 else None)
+    alone = Models(text.detecting_in(threads), LayoutModel(threads)) if threads > 1 else None
+    return Reader(Models(text, LayoutModel()), installed(), alone=alone)
 
 
 async def load(settings: CpuSettings) -> CpuEngine:

@@ -55,11 +55,11 @@ def model_file() -> Path:
 
 
 class LayoutModel:
-    """Any number of threads may use it at once."""
+    """Any number of threads may use it at once. ``threads``: that it uses itself, for one page."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int = 1) -> None:
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = 1, 1
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 4
         self._session = onnxruntime.InferenceSession(
             str(model_file()), sess_options=options, providers=["CPUExecutionProvider"]

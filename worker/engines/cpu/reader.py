@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import itemgetter
 
@@ -70,21 +70,22 @@ def scaled(hint: Hint, scale: float) -> Hint:
     return replace(hint, x0=hint.x0 / scale, y0=hint.y0 / scale, x1=hint.x1 / scale, y1=hint.y1 / scale)
 
 
+@dataclass(frozen=True, slots=True)
+class Models:
+    """What every page is read by."""
+
+    text: TextModels
+    layout: LayoutModel
+
+
 class Reader:
     """The models, and the way a page walks through them. Any number of threads may read pages at once.
 
-    ``alone``: the text models for a page while no other is read; without them it has those that all pages have.
+    ``alone``: the models for a page while no other is read; without them it has those that all pages have.
     """
 
-    def __init__(
-        self,
-        text: TextModels,
-        layout: LayoutModel,
-        second: SecondRecogniser | None = None,
-        *,
-        alone: TextModels | None = None,
-    ) -> None:
-        self._text, self._layout, self._second, self._text_alone = text, layout, second, alone or text
+    def __init__(self, models: Models, second: SecondRecogniser | None = None, *, alone: Models | None = None) -> None:
+        self._models, self._second, self._alone = models, second, alone or models
 
     @property
     def more_languages(self) -> tuple[str, ...]:
@@ -99,8 +100,8 @@ class Reader:
         ``emit`` gets blocks as their lines are recognised, from any of the threads of ``each``, one at a time.
         ``alone``: no other page is being read.
         """
-        started, models = time.monotonic(), self._text_alone if alone else self._text
-        shown = page.text_layer and shows(pixels_of(page.image), page.text_layer, models, checkpoint)
+        started, models = time.monotonic(), self._alone if alone else self._models
+        shown = page.text_layer and shows(pixels_of(page.image), page.text_layer, models.text, checkpoint)
         if shown and (given := from_text_layer(page)):
             return given
         if is_blank(page.image):
@@ -114,7 +115,7 @@ class Reader:
     def _read_picture(
         self,
         page: PageImage,
-        models: TextModels,
+        models: Models,
         second: SecondRecogniser | None,
         checkpoint: Checkpoint,
         each: Each,
@@ -123,14 +124,14 @@ class Reader:
         pixels = pixels_of(page.image)
         work, scale = resized(pixels, (WORK_PIXELS / (page.image.width * page.image.height)) ** 0.5)
         del pixels
-        work, quarters, found = upright(with_contrast(work), models, second, checkpoint)
+        work, quarters, found = upright(with_contrast(work), models.text, second, checkpoint)
         image = upright_image(page.image, quarters)
         checkpoint()
-        hints = self._layout.find(work)
+        hints = models.layout.find(work)
         rows = [*overlooked(work, found, hints), *faint_pieces(work, found)]
         if rows:
             checkpoint()
-            work, found = look_again(work, found, rows, partial(models.detect, checkpoint=checkpoint))
+            work, found = look_again(work, found, rows, partial(models.text.detect, checkpoint=checkpoint))
         found, given = with_checkboxes(work, found)
         found, given, combs = with_combs(work, found, given)
 
@@ -141,7 +142,7 @@ class Reader:
         def recognised(turn: int) -> Text:
             checkpoint()
             i = draft.order[turn]
-            text = Text(given[i], 1.0) if i in given else self._recognise(work, found, i, combs.get(i))
+            text = Text(given[i], 1.0) if i in given else recognise(models.text, work, found, i, combs.get(i))
             draft.recognised(i, text)
             return text
 
@@ -170,12 +171,14 @@ class Reader:
             better[i] = surer(texts[i], lost[i].loss, text, second.languages)
         return better
 
-    def _recognise(self, work: Pixels, found: Detected, i: int, comb: Pixels | None) -> Text:
-        bend = found.bends.get(i)
-        line = crop(work, found.quads[i], bend) if comb is None else comb
-        turned = comb is None and bend is None and stands_on_end(found.quads[i])
-        text = self._text.recognise(line, turned=turned)
-        joined = closed_up(text.text, line)
-        if comb is not None or joined != text.text:  # letters so far apart say nothing by their density
-            text = replace(text, text=joined, loss=doubt(text.score))
-        return replace(text, is_tiny=True) if is_tiny(line) else text
+
+def recognise(models: TextModels, work: Pixels, found: Detected, i: int, comb: Pixels | None) -> Text:
+    """What detected line ``i`` says. ``comb``: its letters side by side, where each stands in a box of its own."""
+    bend = found.bends.get(i)
+    line = crop(work, found.quads[i], bend) if comb is None else comb
+    turned = comb is None and bend is None and stands_on_end(found.quads[i])
+    text = models.recognise(line, turned=turned)
+    joined = closed_up(text.text, line)
+    if comb is not None or joined != text.text:  # letters so far apart say nothing by their density
+        text = replace(text, text=joined, loss=doubt(text.score))
+    return replace(text, is_tiny=True) if is_tiny(line) else text
