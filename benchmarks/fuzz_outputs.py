@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from time import monotonic, thread_time
 
@@ -59,21 +60,31 @@ def damaged(rng: random.Random, text: str, others: list[str]) -> str:
     return text
 
 
-def read(output: str, cut: int, style: MarkdownStyle, *, kinds: bool) -> tuple[PageReader, str]:
+def pieces_of(rng: random.Random, output: str) -> Iterator[str]:
+    """Pieces all of one length, or each of its own."""
+    at, length = 0, rng.randint(1, 40)
+    own = rng.random() < 0.5
+    while at < len(output):
+        yield output[at : at + length]
+        at += length
+        length = rng.randint(1, 40) if own else length
+
+
+def read(output: Iterable[str], style: MarkdownStyle, *, kinds: bool) -> tuple[PageReader, str]:
     reader, guard = PageReader(*SIZE, style=style, kinds=kinds), CountingGuard()
-    pieces = []
-    for at in range(0, len(output), cut):
-        guard.feed(output[at : at + cut])
-        pieces.append(reader.feed(output[at : at + cut]))
-    return reader, "".join((*pieces, reader.finish()))
+    streamed = []
+    for piece in output:
+        guard.feed(piece)
+        streamed.append(reader.feed(piece))
+    return reader, "".join((*streamed, reader.finish()))
 
 
 def check(rng: random.Random, output: str) -> None:
     """Raises ``FuzzFinding``, or whatever the code under test raises."""
     style, kinds = rng.choice(STYLES), rng.random() < 0.8
     started = thread_time()
-    whole, streamed = read(output, max(1, len(output)), style, kinds=kinds)
-    pieces, cut = read(output, rng.randint(1, 40), style, kinds=kinds)
+    whole, streamed = read([output], style, kinds=kinds)
+    pieces, cut = read(pieces_of(rng, output), style, kinds=kinds)
     if not streamed == whole.markdown == cut == pieces.markdown or whole.blocks != pieces.blocks:
         raise FuzzFinding("another cutting gives another page")
     for block in whole.blocks:

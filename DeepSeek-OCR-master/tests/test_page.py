@@ -76,6 +76,12 @@ def test_blocks_without_text_are_left_out():
     assert reader.blocks == (OutputBlock("text", WHOLE, "A"),)
 
 
+def test_the_name_of_a_tag_may_go_on_in_the_next_piece():
+    whole, _ = page("a\n0 <tablet> b")
+    cut, pieces = page("a\n0 <table", "t> b")
+    assert whole.markdown == cut.markdown == "".join(pieces) == "a\n0 \\<tablet> b"
+
+
 def test_blank_lines_are_collapsed_however_the_stream_is_cut():
     whole, _ = page("\n\na\n\n\n\nb\n\n\n")
     cut, pieces = page(*"\n\na\n\n\n\nb\n\n\n")

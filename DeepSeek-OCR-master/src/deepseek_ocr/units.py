@@ -68,6 +68,8 @@ def first_unit(text: str, *, last: bool, verbatim: bool = False) -> tuple[Unit, 
         if verbatim:
             at = stop.end()
         elif stop[0].lower() == "<table":
+            if stop.end() == len(text) and not last:  # the name may go on
+                return None
             return _table(text, stop.start(), tuple(spans), last=last)
         else:
             whole = last or _settled(text, stop)
