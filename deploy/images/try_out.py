@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import struct
@@ -123,7 +124,26 @@ class Container:
         environment = {name: value.replace("@redis:", "@127.0.0.1:") for name, value in self.environment.items()}
         given = [part for item in environment.items() for part in ("--env", "=".join(item))]
         user = ["--user", self.config["user"]]
-        return self.line("run", "--isolation", "chroot", *user, *given, self.name, "--", *command)
+        volumes = [part for place in self.volumes for part in ("--volume", place)]
+        return self.line("run", "--isolation", "chroot", *user, *given, *volumes, self.name, "--", *command)
+
+    @cached_property
+    def volumes(self) -> list[str]:
+        """The named volumes, which services share; a new one belongs to whom its folder in the image does. Where the
+        image itself declares one, buildah would mount a folder of its own.
+        """
+        found = []
+        for volume in self.config.get("volumes") or ():
+            if volume["type"] == "volume":
+                there = self.root / volume["target"].lstrip("/")
+                here = self.folder / "stack" / "volumes" / volume["source"]
+                if not here.exists():
+                    here.mkdir(parents=True)
+                    shutil.copystat(there, here)
+                    shutil.chown(here, there.stat().st_uid, there.stat().st_gid)
+                self.buildah("config", "--volume", f"{volume['target']}-", self.name)
+                found.append(f"{here}:{volume['target']}")
+        return found
 
     @property
     def environment(self) -> dict[str, str]:
@@ -245,7 +265,9 @@ def read_sample() -> str:
         while job["completed_at"] is None:
             job = client.get(f"/jobs/{job['id']}", params={"wait": 60}).json()
         check(job["status"] == "succeeded", f"the job {job['status']}: {job}")
-        return client.get(f"/jobs/{job['id']}/result", params={"format": "md"}).raise_for_status().text
+        result = client.get(f"/jobs/{job['id']}/result", params={"format": "md"})
+        check(result.is_success, f"the result: {result.status_code} {result.text}")
+        return result.text
 
 
 def try_out(folder: Path, stack: ExitStack) -> None:
