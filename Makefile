@@ -73,7 +73,7 @@ key: $(RUN_READY) ## make an API key of the running service  [NAME=alice PORT=80
 
 test: $(DEV_READY) ## run linters, type checks, import rules and all tests
 	@$(MAKE) --no-print-directory lint
-	@$(PY) -m pytest -n 2 --dist loadfile
+	@$(PY) -m pytest -n 3 --dist loadfile # many tests wait for processes: a third fills two cores
 
 lint: $(DEV_READY) ## ruff, mypy, import-linter
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check -q . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports --no-cache
