@@ -105,19 +105,12 @@ class Running:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._lock = threading.Lock()
-        self._begun = False
-        self._reading: asyncio.Task[Any] | None = None
+        self._reading: asyncio.Task[Any] | None = None  # this and the next are touched on the loop
         self._cancelled: str | None = None  # terminated | soft | hard
         self.timers: list[asyncio.TimerHandle] = []
         self.dropped = False  # really cut short: Celery or the broker has dealt with the message
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        with self._lock:
-            if self._cancelled is not None:
-                coroutine.close()
-                raise self._cut_short()
-            self._begun = True
         future = asyncio.run_coroutine_threadsafe(self._run(coroutine), self._loop)
         try:
             return future.result()
@@ -125,10 +118,10 @@ class Running:
             raise self._cut_short() from None
 
     async def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        self._reading = asyncio.current_task()
         if self._cancelled is not None:
             coroutine.close()
             raise asyncio.CancelledError
+        self._reading = asyncio.current_task()
         return await coroutine
 
     def _cut_short(self) -> Exception:
@@ -140,13 +133,11 @@ class Running:
         return Ignore()  # type: ignore[no-any-return]
 
     def cancel(self, why: str) -> None:
-        with self._lock:
-            self._cancelled = self._cancelled or why
-            if self._begun:
-                self._loop.call_soon_threadsafe(self._cancel)
-
-    def _cancel(self) -> None:
         """The task has ended once its coroutine has, not sooner: what it still does is to give its job back."""
+        self._loop.call_soon_threadsafe(self._cancel, why)
+
+    def _cancel(self, why: str) -> None:
+        self._cancelled = self._cancelled or why
         if self._reading is not None:
             self._reading.cancel()
 

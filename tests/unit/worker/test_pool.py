@@ -148,15 +148,18 @@ def test_a_task_that_is_cancelled_ends_after_its_coroutine(running: TaskPool, hu
 
 
 def test_a_task_that_is_cancelled_before_its_coroutine_begins_never_begins_it(running: TaskPool, hub: Hub) -> None:
-    order, held = list[str](), threading.Event()
+    order, traced, held = list[str](), threading.Event(), threading.Event()
 
     async def read() -> None:
         order.append("begun")
 
+    def trace() -> None:
+        traced.set()
+        run_task(read())
+
     running.loop.call_soon_threadsafe(held.wait, 10)
-    task = running.on_apply(lambda: run_task(read()), callback=order.append, error_callback=order.append)
-    while not task._begun:
-        time.sleep(0.001)
+    task = running.on_apply(trace, callback=order.append, error_callback=order.append)
+    assert traced.wait(10)
     task.cancel("terminated")
     held.set()
     turns(hub, lambda: not running.tasks)
