@@ -1,11 +1,9 @@
 """The processes that turn pictures into views: real ones, on real shared memory; no model."""
 
 import asyncio
-import gc
 import os
 import signal
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -13,6 +11,7 @@ from PIL import Image
 from deepseek_ocr.modes import GUNDAM, MODES, Mode
 from deepseek_ocr.tiling import tiles, whole
 from shared.errors import PreprocessingError
+from tests.open_files import open_files
 from worker.engines.deepseek_ocr.views import ViewLayout
 from worker.engines.vllm_host.preprocessor import Preprocessor
 
@@ -64,14 +63,6 @@ async def test_a_process_that_dies_costs_its_page_and_is_replaced(preprocessor: 
     with pytest.raises(PreprocessingError, match="died"):
         await page
     assert await preprocessor.prepare(noise(300, 200), ViewLayout(GUNDAM, (1, 1))) is not None
-
-
-def open_files() -> set[tuple[str, str]]:
-    """What this process holds open, by number and name; a number alone may be given out again."""
-    # what earlier tests left for the collector is no file of this test's, and closes when it likes
-    gc.collect()
-    links = [fd for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()]
-    return {(fd.name, str(fd.readlink())) for fd in links if fd.is_symlink()}
 
 
 async def test_no_open_files_are_left_behind(preprocessor: Preprocessor) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import struct
 import tracemalloc
@@ -23,6 +22,7 @@ from shared.errors import CorruptFile, EncryptedPdf, PreprocessingError, RenderT
 from shared.sniff import GIF, HEIC, JPEG, PDF, PNG, TIFF, WEBP
 from shared.upload_check import tiff_pages
 from tests.hostile.make import pages_of_one, pdf, pdf_of, stroke_pdf
+from tests.open_files import open_files
 from tests.samples import HEIC_PICTURE, LOCKED_PDF
 from tests.settings import Settings
 from worker.pdf_page import Sheet, scale
@@ -412,9 +412,7 @@ async def test_a_page_that_renders_for_ever_is_killed_and_the_next_page_works() 
 
 def blobs() -> int:
     """How many blobs this process holds open."""
-    gc.collect()
-    found = [fd for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()]
-    return sum("memfd:upload" in str(fd.readlink()) for fd in found if fd.is_symlink())
+    return sum("memfd:upload" in name for _, name in open_files())
 
 
 async def test_bytes_of_uploads_are_given_back(renderer: Renderer) -> None:
